@@ -1,0 +1,288 @@
+//! Runs the model on lines of text: tokens, batches of lines of like length, one call a batch.
+
+use std::collections::BTreeMap;
+
+use tachylite::gpu::{Executable, Gpu, LoadOptions};
+use tachylite::plan::prepare::Weights;
+use tachylite::plan::{Determinism, Policy};
+use tachylite::{Call, DType, Graph, Plan, Tensor, cpu};
+
+use crate::model::{HIDDEN, Model, WeightType};
+use crate::{Error, Result, graph};
+
+/// The largest batches that plans are made for: (lines, tokens of the longest), smallest first. A
+/// plan's kernels suit its largest batch, so that one short line does not pay for a large tile; its
+/// scratch is that large too, so one plan for 32 long lines would hold 100 MB to no use.
+pub const SHAPES: [(usize, usize); 3] = [(1, 16), (32, 32), (8, crate::model::MAX_TOKENS)];
+
+/// Lines up to this many tokens share a batch whatever their lengths: a call costs more than padding.
+const SHORT: usize = 32;
+
+/// What the user chooses.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `gpu` for the best adapter, `cpu` for the reference kernels, or an adapter's name, such as
+    /// `vulkan:llvmpipe`.
+    pub device: String,
+    /// How weights are stored.
+    pub weights: WeightType,
+    /// Whether a line's bits may not depend on the lines that share its batch.
+    pub batch_invariant: bool,
+    /// The largest batches: (lines, tokens), smallest first; the last must take 256 tokens.
+    pub shapes: Vec<(usize, usize)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            device: "gpu".to_owned(),
+            weights: WeightType::F32,
+            batch_invariant: false,
+            shapes: SHAPES.to_vec(),
+        }
+    }
+}
+
+impl Options {
+    /// The policy that plans are made under.
+    pub fn policy(&self) -> Policy {
+        let determinism =
+            if self.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
+        Policy { determinism, ..Policy::default() }
+    }
+}
+
+/// A model on a device.
+#[derive(Debug)]
+pub struct Encoder {
+    model: Model,
+    machine: Machine,
+}
+
+#[derive(Debug)]
+enum Machine {
+    /// The reference kernels; the weights are among the inputs.
+    Cpu { graph: Graph, weights: Weights },
+    Gpu { name: String, buckets: Vec<Bucket> },
+}
+
+/// A plan for batches up to some shape, loaded.
+#[derive(Debug)]
+struct Bucket {
+    lines: usize,
+    tokens: usize,
+    plan: Plan,
+    executable: Executable,
+}
+
+impl Encoder {
+    /// Opens the device, plans and loads.
+    ///
+    /// # Errors
+    /// If there is no such device, it cannot run the model, or memory runs out.
+    pub fn new(model: Model, options: &Options) -> Result<Self> {
+        let weights = model.weights(options.weights)?;
+        if options.device == "cpu" {
+            let (lines, tokens) = largest(&options.shapes);
+            let graph = graph::encoder(lines, tokens, options.weights)?;
+            return Ok(Self { model, machine: Machine::Cpu { graph, weights } });
+        }
+        let gpu = open(&options.device)?;
+        let mut buckets: Vec<Bucket> = Vec::new();
+        for &(lines, tokens) in &options.shapes {
+            let graph = graph::encoder(lines, tokens, options.weights)?;
+            let plan = tachylite::plan::plan(&graph, gpu.profile(), &options.policy())?;
+            let load = LoadOptions::default();
+            let executable = gpu.load_blocking(&plan, &weights, load)?;
+            buckets.push(Bucket { lines, tokens, plan, executable });
+        }
+        let profile = gpu.profile();
+        let name = format!("{}:{} ({})", profile.backend, profile.name, profile.driver);
+        Ok(Self { model, machine: Machine::Gpu { name, buckets } })
+    }
+
+    /// The device, as people read it.
+    pub fn device(&self) -> &str {
+        match &self.machine {
+            Machine::Cpu { .. } => "cpu, the reference kernels in f64",
+            Machine::Gpu { name, .. } => name,
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The plans, smallest first; none on `cpu`.
+    pub fn plans(&self) -> Vec<&Plan> {
+        match &self.machine {
+            Machine::Cpu { .. } => Vec::new(),
+            Machine::Gpu { buckets, .. } => buckets.iter().map(|b| &b.plan).collect(),
+        }
+    }
+
+    /// The embeddings of some lines, in their order; `progress` hears how many are done.
+    ///
+    /// # Errors
+    /// If a line cannot be tokenized, or a batch fails as [`encode_batch`](Self::encode_batch) says.
+    pub fn encode<T: AsRef<str>>(
+        &mut self,
+        lines: &[T],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<Vec<f32>>> {
+        let tokens = lines.iter().map(|l| self.model.tokens(l.as_ref())).collect::<Result<Vec<_>>>()?;
+        let lengths: Vec<_> = tokens.iter().map(Vec::len).collect();
+        let mut out = vec![Vec::new(); lines.len()];
+        let mut done = 0;
+        for batch in self.batches(&lengths) {
+            let rows: Vec<_> = batch.iter().map(|line| tokens[*line].as_slice()).collect();
+            for (line, row) in batch.iter().zip(self.encode_batch(&rows)?) {
+                out[*line] = row;
+            }
+            done += batch.len();
+            progress(done);
+        }
+        Ok(out)
+    }
+
+    /// Which lines share a call: lines of like length, longest first.
+    fn batches(&self, lengths: &[usize]) -> Vec<Vec<usize>> {
+        match &self.machine {
+            // On `cpu` a call costs nothing to speak of, and every padded token costs as a real one.
+            Machine::Cpu { .. } => group(lengths, |_| CPU_LINES, |longest, length| length == longest),
+            Machine::Gpu { buckets, .. } => {
+                let room = |longest| buckets.iter().filter(|b| b.tokens >= longest).map(|b| b.lines).max();
+                let alike = |longest: usize, length| longest <= SHORT || 2 * length >= longest;
+                group(lengths, |longest| room(longest).unwrap_or(1), alike)
+            }
+        }
+    }
+
+    /// The embeddings of lines of tokens that share one call.
+    ///
+    /// # Errors
+    /// If no plan has room for the batch, the device fails, or a result is not finite.
+    pub fn encode_batch(&mut self, lines: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let batch = Batch::new(lines)?;
+        let result = match &mut self.machine {
+            Machine::Cpu { graph, weights } => {
+                let mut inputs: BTreeMap<_, _> = weights.clone();
+                inputs.extend(batch.inputs.iter().map(|(name, t)| ((*name).to_owned(), t.clone())));
+                cpu::evaluate(graph, &inputs, &Call::new(graph.scalars(), &batch.dims())?)?
+            }
+            Machine::Gpu { buckets, .. } => {
+                let fits = |b: &&mut Bucket| b.lines >= batch.lines && b.tokens >= batch.tokens;
+                let Some(bucket) = buckets.iter_mut().find(fits) else {
+                    return Err(Error::new(format!(
+                        "no plan takes {} lines of up to {} tokens",
+                        batch.lines, batch.tokens
+                    )));
+                };
+                let inputs: Vec<_> = batch.inputs.iter().map(|(name, t)| (*name, t)).collect();
+                let call = bucket.plan.call(&batch.dims())?;
+                bucket.executable.run_blocking(&inputs, &call)?
+            }
+        };
+        let values = result[0].to_f32();
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(Error::new(
+                "an embedding is not finite: either the model's weights are not, or the device is wrong; \
+                 `tachylite check` tells",
+            ));
+        }
+        Ok(values.chunks_exact(HIDDEN).map(<[f32]>::to_vec).collect())
+    }
+}
+
+/// Lines of one length that `cpu` evaluates together, to convert the weights once for all of them.
+const CPU_LINES: usize = 8;
+
+/// Opens a device by the name that a user gave it.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn open(name: &str) -> Result<Gpu> {
+    Ok(Gpu::open_blocking(if name == "gpu" { None } else { Some(name) })?)
+}
+
+fn largest(shapes: &[(usize, usize)]) -> (usize, usize) {
+    let lines = shapes.iter().map(|s| s.0).max().unwrap_or(0).max(CPU_LINES);
+    (lines, shapes.iter().map(|s| s.1).max().unwrap_or(0))
+}
+
+/// Lines in batches, the longest first: each batch takes as many as there is `room` for next to its
+/// longest line, as long as they are `alike`.
+fn group(
+    lengths: &[usize],
+    room: impl Fn(usize) -> usize,
+    alike: impl Fn(usize, usize) -> bool,
+) -> Vec<Vec<usize>> {
+    let mut order: Vec<_> = (0..lengths.len()).collect();
+    order.sort_by_key(|line| std::cmp::Reverse(lengths[*line]));
+    let mut batches = Vec::new();
+    while let Some(first) = order.first() {
+        let longest = lengths[*first];
+        let most = room(longest).min(order.len());
+        let unlike = order[..most].iter().position(|line| !alike(longest, lengths[*line]));
+        let rest = order.split_off(unlike.unwrap_or(most).max(1));
+        batches.push(std::mem::replace(&mut order, rest));
+    }
+    batches
+}
+
+/// Lines of tokens as the graph's inputs, padded to the longest.
+struct Batch {
+    lines: usize,
+    tokens: usize,
+    inputs: [(&'static str, Tensor); 4],
+}
+
+impl Batch {
+    fn new(lines: &[&[u32]]) -> Result<Self> {
+        let tokens = lines.iter().map(|l| l.len()).max().unwrap_or(0);
+        let shape = [lines.len(), tokens];
+        let mut ids = vec![0; lines.len() * tokens];
+        for (line, row) in lines.iter().zip(ids.chunks_exact_mut(tokens.max(1))) {
+            row[..line.len()].copy_from_slice(line);
+        }
+        let positions: Vec<_> = lines.iter().flat_map(|_| 0..tokens as u32).collect();
+        let lengths: Vec<_> = lines.iter().map(|l| l.len() as u32).collect();
+        Ok(Self {
+            lines: lines.len(),
+            tokens,
+            inputs: [
+                ("ids", Tensor::from_u32(&shape, &ids)?),
+                ("positions", Tensor::from_u32(&shape, &positions)?),
+                ("types", Tensor::zeros(DType::U32, &shape)?),
+                ("lengths", Tensor::from_u32(&shape[..1], &lengths)?),
+            ],
+        })
+    }
+
+    fn dims(&self) -> [(&'static str, f64); 2] {
+        [("B", self.lines as f64), ("S", self.tokens as f64)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_in_one_batch_with_lines_of_like_length() {
+        let lengths = [256, 4, 8, 130, 120, 33, 3, 12, 0];
+        let batches = group(&lengths, |_| 3, |longest, length| longest <= SHORT || 2 * length >= longest);
+        assert_eq!(batches, [vec![0, 3], vec![4], vec![5], vec![7, 2, 1], vec![6, 8]]);
+        assert!(group(&[], |_| 3, |_, _| true).is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_padded_to_its_longest_line() {
+        let batch = Batch::new(&[&[5, 6, 7], &[8]]).unwrap();
+        assert_eq!(batch.inputs[0].1.to_u32().unwrap(), [5, 6, 7, 8, 0, 0]);
+        assert_eq!(batch.inputs[1].1.to_u32().unwrap(), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(batch.inputs[3].1.to_u32().unwrap(), [3, 1]);
+        assert_eq!(Batch::new(&[&[], &[]]).unwrap().inputs[0].1.shape(), [2, 0]);
+    }
+}

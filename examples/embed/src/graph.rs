@@ -1,0 +1,99 @@
+//! What the encoder computes, as a graph: BERT with its layer norms after the residuals, then the
+//! mean over a line's tokens, at length one. Which kernels do it is the planner's business.
+
+use tachylite::{DType, Dim, Graph, ValueId};
+
+use crate::Result;
+use crate::model::{self, EPS, HEADS, HIDDEN, INNER, LAYERS, WeightType};
+
+/// The graph for batches of at most `lines` lines of at most `tokens` tokens.
+///
+/// Dims `B` lines and `S` tokens of the longest. Inputs `ids`, `positions`, `types` [B, S] and
+/// `lengths` [B], all u32; what lies past a line's length is not looked at. Output `embedding`
+/// [B, 384]. Weights have the names they were published under.
+///
+/// # Errors
+/// Only if Tachylite refuses the graph.
+pub fn encoder(lines: usize, tokens: usize, weight_type: WeightType) -> Result<Graph> {
+    let mut g = Builder { graph: Graph::new(), weight_type };
+    let batch = g.graph.dim("B", lines as u64)?;
+    let sequence = g.graph.dim("S", tokens as u64)?;
+    let rows = [batch.clone(), sequence.clone()];
+    let lengths = g.graph.input("lengths", DType::U32, std::slice::from_ref(&batch))?;
+
+    let mut x = g.embeddings(&rows)?;
+    for layer in 0..LAYERS {
+        x = g.layer(layer, x, lengths, &rows)?;
+    }
+    let pooled = g.graph.mean_pool(x, lengths)?;
+    let embedding = g.graph.l2_normalize(pooled, EPS)?;
+    g.graph.output("embedding", embedding)?;
+    Ok(g.graph)
+}
+
+struct Builder {
+    graph: Graph,
+    weight_type: WeightType,
+}
+
+impl Builder {
+    fn embeddings(&mut self, rows: &[Dim]) -> Result<ValueId> {
+        let mut parts = Vec::new();
+        for (input, table, height) in [
+            ("ids", "word", model::VOCABULARY),
+            ("types", "token_type", model::TYPES),
+            ("positions", "position", model::POSITIONS),
+        ] {
+            let index = self.graph.input(input, DType::U32, rows)?;
+            let name = format!("embeddings.{table}_embeddings.weight");
+            let table = self.graph.weight(&name, self.weight_type.table(), &[height, HIDDEN])?;
+            parts.push((index, table));
+        }
+        let sum = self.graph.embed(&parts)?;
+        self.layer_norm("embeddings.LayerNorm", sum)
+    }
+
+    fn layer(&mut self, layer: usize, x: ValueId, lengths: ValueId, rows: &[Dim]) -> Result<ValueId> {
+        let name = |part: &str| format!("encoder.layer.{layer}.{part}");
+        let flat = [rows[0].clone(), rows[1].clone(), Dim::from(HIDDEN)];
+        let heads = [rows[0].clone(), rows[1].clone(), Dim::from(HEADS), Dim::from(HIDDEN / HEADS)];
+
+        let mut qkv = [x; 3];
+        for (value, part) in qkv.iter_mut().zip(["query", "key", "value"]) {
+            let y = self.linear(&name(&format!("attention.self.{part}")), x, [HIDDEN, HIDDEN])?;
+            *value = self.graph.reshape(y, &heads)?;
+        }
+        let [q, k, v] = qkv;
+        let attended = self.graph.attention(q, k, v, Some(lengths), false, None)?;
+        let attended = self.graph.reshape(attended, &flat)?;
+        let y = self.linear(&name("attention.output.dense"), attended, [HIDDEN, HIDDEN])?;
+        let y = self.graph.add(y, x)?;
+        let x = self.layer_norm(&name("attention.output.LayerNorm"), y)?;
+
+        let y = self.linear(&name("intermediate.dense"), x, [INNER, HIDDEN])?;
+        let y = self.graph.gelu(y)?;
+        let y = self.linear(&name("output.dense"), y, [HIDDEN, INNER])?;
+        let y = self.graph.add(y, x)?;
+        self.layer_norm(&name("output.LayerNorm"), y)
+    }
+
+    /// x · wᵀ + b.
+    fn linear(&mut self, name: &str, x: ValueId, [outputs, inputs]: [usize; 2]) -> Result<ValueId> {
+        let weight = format!("{name}.weight");
+        let w = self.graph.weight(&weight, self.weight_type.linear(), &[outputs, inputs])?;
+        let y = if self.weight_type == WeightType::Int8 {
+            let scale = self.graph.weight(&model::scale_name(&weight), DType::F32, &[outputs])?;
+            self.graph.matmul_i8(x, w, scale)?
+        } else {
+            self.graph.matmul(x, w)?
+        };
+        let b = self.graph.weight(&format!("{name}.bias"), DType::F32, &[outputs])?;
+        Ok(self.graph.add(y, b)?)
+    }
+
+    fn layer_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId> {
+        let w = self.graph.weight(&format!("{name}.weight"), DType::F32, &[HIDDEN])?;
+        let b = self.graph.weight(&format!("{name}.bias"), DType::F32, &[HIDDEN])?;
+        Ok(self.graph.layer_norm(x, w, b, EPS)?)
+    }
+}

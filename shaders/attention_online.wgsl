@@ -1,0 +1,181 @@
+// attention.online    o[b, s, h, :] = Σ_t softmax_t(scale · q[b, s, h, :] · k[b, t, g, :]) v[b, t, g, :]
+//                     over t < length(b) and, if causal, t ≤ s + T - S;  g = h / (H / G);  0 if none
+//
+//   q        [B, S, H, D]  f32 f16  in
+//   k        [B, T, G, D]  f32 f16  in
+//   v        [B, T, G, D]  f32 f16  in
+//   lengths  [B]           u32      in, may be left out
+//   o        [B, S, H, D]  f32 f16  out
+//
+// A workgroup owns 16 queries of one head and walks over the keys in tiles of 32, keeping for each
+// query the largest score so far, the sum of exponentials and the weighted sum of v, rescaled
+// when the largest score grows (Milakov and Gimelshein 2018; Dao et al. 2022). Only a tile of
+// scores is ever stored, in workgroup memory. The 64 invocations are laid out three times: 4 x 16
+// blocks of four queries by two keys for the scores, 16 queries by 4 parts for the softmax, four
+// queries by 16 groups of D for the output. Tiles start at t = 0 whatever the length, so a
+// sequence's bits do not depend on padding.
+
+alias q_group = vec4<f32>; // knob: four elements of q
+alias k_group = vec4<f32>; // knob: four elements of k
+alias v_group = vec4<f32>; // knob: four elements of v
+alias o_group = vec4<f32>; // knob: four elements of o
+const CAUSAL: bool = false; // knob: whether a query sees later keys
+const D16: u32 = 1u; // knob: groups of D per invocation, ceil(D / 64)
+const ROWS: u32 = 16u; // queries per workgroup
+const KEYS: u32 = 32u; // keys per tile
+const MASKED: f32 = -3e38; // finite: infinities are not to be relied on
+
+struct Params {
+    B: u32, S: u32, T: u32, H: u32, G: u32, D: u32,
+    q_offset: u32, q_B: u32, q_S: u32, q_H: u32,
+    k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
+    v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
+    lengths_offset: u32,
+    o_offset: u32, o_B: u32, o_S: u32, o_H: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<q_group>;
+@group(0) @binding(1) var<storage, read> k: array<k_group>;
+@group(0) @binding(2) var<storage, read> v: array<v_group>;
+@group(0) @binding(3) var<storage, read_write> o: array<o_group>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+var<workgroup> scores: array<f32, ROWS * KEYS>;
+var<workgroup> parts: array<f32, ROWS * 4u>;
+var<workgroup> factor: array<f32, ROWS>;
+
+// Scores of four queries and two keys: q rows at `q_at` and k rows at `k_at`, in groups.
+fn dot_rows(q_at: vec4<u32>, k_at: vec2<u32>) -> array<vec4<f32>, 2> {
+    var sum: array<vec4<f32>, 2>;
+    let groups = (p.D + 3u) / 4u;
+    for (var d4 = 0u; d4 < groups; d4++) {
+        let live = vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D);
+        let q0 = select(vec4<f32>(0.0), load4_q(q_at.x + d4), live);
+        let q1 = select(vec4<f32>(0.0), load4_q(q_at.y + d4), live);
+        let q2 = select(vec4<f32>(0.0), load4_q(q_at.z + d4), live);
+        let q3 = select(vec4<f32>(0.0), load4_q(q_at.w + d4), live);
+        let k0 = select(vec4<f32>(0.0), load4_k(k_at.x + d4), live);
+        let k1 = select(vec4<f32>(0.0), load4_k(k_at.y + d4), live);
+        sum[0] += vec4<f32>(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
+        sum[1] += vec4<f32>(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
+    }
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tiles = (p.S + ROWS - 1u) / ROWS;
+    let id = wg.y * wgs.x + wg.x;
+    let b = id / (tiles * p.H);
+    if b >= p.B {
+        return;
+    }
+    let h = id / tiles % p.H;
+    let g = h / (p.H / p.G);
+    let s0 = id % tiles * ROWS;
+    var end = kv_length(b);
+    if CAUSAL {
+        // keys that the last query of the tile sees; with more queries than keys, maybe none
+        let seen = min(s0 + ROWS, p.S) + p.T;
+        end = min(end, seen - min(seen, p.S));
+    }
+
+    let block = lane / 16u * 4u; // the four queries of this invocation, for scores and output
+    let column = lane % 16u; // its key (and key + 16), or its group of D
+    let row = lane / 4u; // its query, for the softmax
+    let part = lane % 4u; // its eight keys of the tile
+    let q_base = p.q_offset + b * p.q_B + h * p.q_H;
+    let k_base = p.k_offset + b * p.k_B + g * p.k_G;
+    let v_base = p.v_offset + b * p.v_B + g * p.v_G;
+    let s = min(vec4<u32>(0u, 1u, 2u, 3u) + s0 + block, vec4<u32>(p.S - 1u));
+    let q_at = q_base + s * p.q_S;
+    let groups = (p.D + 3u) / 4u;
+
+    var largest = MASKED;
+    var sum = 0.0;
+    var acc: array<vec4<f32>, D16 * 4u>;
+
+    for (var t0 = 0u; t0 < end; t0 += KEYS) {
+        let t = min(vec2<u32>(column, column + 16u) + t0, vec2<u32>(p.T - 1u));
+        let dots = dot_rows(q_at, k_base + t * p.k_T);
+        //@unroll j 0..2
+        for (var j = 0u; j < 2u; j++) {
+            let key = t0 + column + j * 16u;
+            //@unroll i 0..4
+            for (var i = 0u; i < 4u; i++) {
+                let seen = key < end && (!CAUSAL || key + p.S <= s0 + block + i + p.T);
+                scores[(block + i) * KEYS + column + j * 16u] = select(MASKED, dots[j][i] * p.scale, seen);
+            }
+        }
+        workgroupBarrier(); // the tile of scores is complete
+
+        var top = MASKED;
+        for (var i = 0u; i < 8u; i++) {
+            top = max(top, scores[row * KEYS + part * 8u + i]);
+        }
+        parts[lane] = top;
+        workgroupBarrier(); // the largest of each part is known
+        top = max(max(parts[row * 4u], parts[row * 4u + 1u]), max(parts[row * 4u + 2u], parts[row * 4u + 3u]));
+        top = max(top, largest);
+        let shrink = exp(max(largest - top, -87.0));
+        workgroupBarrier(); // parts was read, and is written again
+        var mass = 0.0;
+        for (var i = 0u; i < 8u; i++) {
+            let at = row * KEYS + part * 8u + i;
+            let score = scores[at];
+            let e = select(0.0, exp(max(score - top, -87.0)), score > MASKED && score - top > -87.0);
+            scores[at] = e;
+            mass += e;
+        }
+        parts[lane] = mass;
+        if part == 0u {
+            factor[row] = shrink;
+        }
+        workgroupBarrier(); // exponentials, their sums and the factors are there
+        sum = sum * shrink + (parts[row * 4u] + parts[row * 4u + 1u]) + (parts[row * 4u + 2u] + parts[row * 4u + 3u]);
+        largest = top;
+
+        let keys = min(KEYS, end - t0);
+        //@unroll i 0..4
+        for (var i = 0u; i < 4u; i++) {
+            //@unroll d 0..D16
+            for (var d = 0u; d < D16; d++) {
+                acc[i * D16 + d] *= factor[block + i];
+            }
+        }
+        for (var j = 0u; j < keys; j++) {
+            let v_at = v_base + (t0 + j) * p.v_T;
+            //@unroll d 0..D16
+            for (var d = 0u; d < D16; d++) {
+                let value = load4_v(v_at + min(column + d * 16u, groups - 1u));
+                //@unroll i 0..4
+                for (var i = 0u; i < 4u; i++) {
+                    acc[i * D16 + d] += scores[(block + i) * KEYS + j] * value;
+                }
+            }
+        }
+        workgroupBarrier(); // scores and factors were read, and are written again
+    }
+
+    if part == 0u {
+        factor[row] = select(0.0, 1.0 / sum, sum > 0.0);
+    }
+    workgroupBarrier(); // the inverse sums are there
+    //@unroll i 0..4
+    for (var i = 0u; i < 4u; i++) {
+        if s0 + block + i < p.S {
+            //@unroll d 0..D16
+            for (var d = 0u; d < D16; d++) {
+                if column + d * 16u < groups {
+                    let at = p.o_offset + b * p.o_B + (s0 + block + i) * p.o_S + h * p.o_H + column + d * 16u;
+                    store4_o(at, acc[i * D16 + d] * factor[block + i]);
+                }
+            }
+        }
+    }
+}

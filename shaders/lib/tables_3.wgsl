@@ -1,0 +1,28 @@
+// Rows of three tables, summed. An index past the end of its table gives zeros.
+
+@group(0) @binding(0) var<storage, read> idx0: array<u32>;
+@group(0) @binding(1) var<storage, read> table0: array<table0_group>;
+@group(0) @binding(2) var<storage, read> idx1: array<u32>;
+@group(0) @binding(3) var<storage, read> table1: array<table1_group>;
+@group(0) @binding(4) var<storage, read> idx2: array<u32>;
+@group(0) @binding(5) var<storage, read> table2: array<table2_group>;
+alias table0_group = vec4<f32>; // knob: four elements of table0
+alias table1_group = vec4<f32>; // knob: four elements of table1
+alias table2_group = vec4<f32>; // knob: four elements of table2
+
+fn rows4(r: u32, c4: u32) -> vec4<f32> {
+    var sum = vec4<f32>(0.0);
+    let row0 = idx0[p.idx0_offset + r];
+    if row0 < p.V0 {
+        sum += load4_table0(p.table0_offset + row0 * p.table0_V + c4);
+    }
+    let row1 = idx1[p.idx1_offset + r];
+    if row1 < p.V1 {
+        sum += load4_table1(p.table1_offset + row1 * p.table1_V + c4);
+    }
+    let row2 = idx2[p.idx2_offset + r];
+    if row2 < p.V2 {
+        sum += load4_table2(p.table2_offset + row2 * p.table2_V + c4);
+    }
+    return sum;
+}

@@ -1,0 +1,26 @@
+// GGUF Q8_0: blocks of 32 along K, an f16 scale for each; block-major planes, so that
+// neighbouring columns read neighbouring words.
+//
+// The scale is decoded with integers: `unpack2x16float` may flush a denormal scale to zero, which
+// would silently drop a whole block of small weights.
+
+@group(0) @binding(0) var<storage, read> w_scale: array<u32>;
+
+fn block_scale(block: u32, n: u32) -> f32 {
+    let i = block * p.N + n;
+    let bits = extractBits(w_scale[i >> 1u], (i & 1u) * 16u, 16u);
+    let magnitude = bits & 0x7fffu;
+    var value = bitcast<f32>((magnitude << 13u) + 0x38000000u);
+    if magnitude < 0x0400u {
+        value = f32(magnitude) * 5.9604644775390625e-8;
+    }
+    return select(value, -value, bits >= 0x8000u);
+}
+
+fn load_w(i: u32, scale: f32) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(w[i])) * scale;
+}
+
+fn column_scale4(c4: u32) -> vec4<f32> {
+    return vec4<f32>(1.0);
+}

@@ -1,0 +1,209 @@
+//! What cases are fed with: numbers of each kind, the same on every machine for the same seed.
+
+use half::f16;
+
+use super::{Case, Inputs, Subject};
+use crate::cpu;
+use crate::dim::Call;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Source, Value};
+use crate::numerics::Approx;
+use crate::plan::prepare::Weights;
+use crate::rng::Rng;
+use crate::tensor::Tensor;
+
+/// A case's numbers, and what the references make of them.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Inputs and weights, by name.
+    pub tensors: Weights,
+    /// Every value of the graph with the error it allows, given these inputs.
+    pub values: Vec<Option<Approx>>,
+}
+
+/// Large numbers start here and come down in steps of 16 until nothing overflows.
+const LARGEST_F32: f64 = 1e12;
+const LARGEST_F16: f64 = 1e4;
+
+impl Case {
+    /// The numbers for one run of its graph, and the answer.
+    ///
+    /// # Errors
+    /// Those of the references; [`Error::Argument`] if the op does not say how to fill an input
+    /// that cannot be any numbers.
+    pub fn prepare(&self, graph: &Graph, call: &Call, seed: u64) -> Result<Prepared> {
+        let mut limit = LARGEST_F32;
+        loop {
+            let prepared = self.with_limit(graph, call, seed, limit)?;
+            if self.inputs != Inputs::Large || limit < 1.0 || !overflows(graph, &prepared.values) {
+                return Ok(prepared);
+            }
+            limit = limit.min(LARGEST_F16 * 16.0) / 16.0;
+        }
+    }
+
+    fn with_limit(&self, graph: &Graph, call: &Call, seed: u64, limit: f64) -> Result<Prepared> {
+        let mut tensors = Weights::new();
+        let given = graph.values().iter().filter(|v| !matches!(v.source, Source::Node { .. }));
+        for (i, value) in given.enumerate() {
+            let numbers = Numbers { kind: self.inputs, part: self.part(i, value), limit, seed };
+            let shape = cpu::shape(value, call);
+            let mut rng = numbers.rng(&value.name);
+            let tensor = match self.filled(&value.name, &shape, &mut rng) {
+                Some(values) => Tensor::from_f64(value.dtype, &shape, &values)?,
+                None => numbers.tensor(value, &shape)?,
+            };
+            tensors.insert(value.name.clone(), tensor);
+        }
+        let mut values = cpu::load(graph, &tensors, call)?;
+        let nodes: Vec<_> = (0..graph.nodes().len()).collect();
+        cpu::evaluate_nodes(graph, &nodes, &mut values, call)?;
+        Ok(Prepared { tensors, values })
+    }
+
+    fn filled(&self, name: &str, size: &[usize], rng: &mut Rng) -> Option<Vec<f64>> {
+        match &self.subject {
+            Subject::Kernel { op, shape, .. } => (op.cases.fill)(name, shape, rng),
+            Subject::Graph { graph, .. } => (graph.fill)(name, size, rng),
+        }
+    }
+
+    /// What a tensor is to the others when they are to cancel.
+    fn part(&self, place: usize, value: &Value) -> Part {
+        let Subject::Kernel { op, .. } = &self.subject else {
+            return if place == 0 { Part::First } else { Part::Other };
+        };
+        let arg = op.inputs.iter().position(|a| a.name == value.name);
+        match arg {
+            Some(0) => Part::First,
+            Some(i) if op.inputs[i].axes == op.inputs[0].axes => Part::AgainstFirst,
+            _ => Part::Other,
+        }
+    }
+}
+
+/// Whether a result is past its type's largest number, or so uncertain that anything goes.
+fn overflows(graph: &Graph, values: &[Option<Approx>]) -> bool {
+    let pairs = graph.values().iter().zip(values);
+    pairs.filter(|(v, _)| matches!(v.source, Source::Node { .. })).any(|(value, approx)| {
+        let max = value.dtype.max_finite();
+        let inside = |(v, e): (&f64, &f64)| v.abs() + e <= max;
+        approx.as_ref().is_some_and(|a| !a.value.iter().zip(&a.error).all(inside))
+    })
+}
+
+/// What a tensor is to the others when they are to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Neighbours of opposite sign; every second row barely varies.
+    First,
+    /// About the negative of the first.
+    AgainstFirst,
+    /// Neighbours of about the same value, so that products with the first's cancel.
+    Other,
+}
+
+/// How the numbers of one tensor are drawn.
+struct Numbers {
+    kind: Inputs,
+    part: Part,
+    limit: f64,
+    seed: u64,
+}
+
+impl Numbers {
+    fn rng(&self, name: &str) -> Rng {
+        Rng::new(self.seed ^ Rng::hash(name))
+    }
+
+    fn tensor(&self, value: &Value, shape: &[usize]) -> Result<Tensor> {
+        let len = shape.iter().product();
+        let width = shape.last().copied().unwrap_or(1).max(1);
+        let mut rng = self.rng(&value.name);
+        match value.dtype {
+            DType::F32 | DType::F16 => {
+                let values = self.floats(value.dtype, len, width, &mut rng);
+                Tensor::from_f64(value.dtype, shape, &values)
+            }
+            DType::I8 => Tensor::new(DType::I8, shape, self.quants(len, &mut rng)),
+            DType::Q8_0 => Tensor::new(DType::Q8_0, shape, self.blocks(len, &mut rng)),
+            DType::U32 => Err(Error::Argument(format!(
+                "check: `{}` is u32, and its op does not say how to fill it",
+                value.name
+            ))),
+        }
+    }
+
+    fn floats(&self, dtype: DType, len: usize, width: usize, rng: &mut Rng) -> Vec<f64> {
+        let limit = if dtype == DType::F16 { self.limit.min(LARGEST_F16) } else { self.limit };
+        match self.kind {
+            Inputs::Random => (0..len).map(|_| rng.signed()).collect(),
+            Inputs::Exact => (0..len).map(|_| small_integer(rng)).collect(),
+            Inputs::Large => (0..len).map(|_| limit * rng.signed()).collect(),
+            Inputs::Cancelling => self.cancelling(dtype, len, width, rng),
+        }
+    }
+
+    fn cancelling(&self, dtype: DType, len: usize, width: usize, rng: &mut Rng) -> Vec<f64> {
+        let few_bits = 16.0 * dtype.unit_roundoff();
+        let mut near = |v: f64, rng: &mut Rng| v * (1.0 + few_bits * rng.signed());
+        let mut drawn = if self.part == Part::AgainstFirst { self.rng("first") } else { rng.clone() };
+        if self.part == Part::First {
+            drawn = self.rng("first");
+        }
+        let mut values = Vec::with_capacity(len);
+        for i in 0..len {
+            let (row, column) = (i / width, i % width);
+            let fresh = 8.0 * drawn.signed();
+            let value = match (self.part, column) {
+                (_, 0) => fresh,
+                (Part::Other, c) if c % 2 == 1 => near(values[i - 1], &mut drawn),
+                (Part::Other, _) => fresh,
+                _ if row % 2 == 1 => near(values[i - column], &mut drawn),
+                (_, c) if c % 2 == 1 => near(-values[i - 1], &mut drawn),
+                _ => fresh,
+            };
+            values.push(value);
+        }
+        if self.part == Part::AgainstFirst {
+            values.iter_mut().for_each(|v| *v = near(-*v, rng));
+        }
+        values
+    }
+
+    fn quants(&self, len: usize, rng: &mut Rng) -> Vec<u8> {
+        let mut out = Vec::with_capacity(len);
+        for i in 0..len {
+            let q = match self.kind {
+                Inputs::Random => rng.below(256) as i8,
+                Inputs::Exact => small_integer(rng) as i8,
+                Inputs::Large => [-128, 127][rng.below(2) as usize],
+                Inputs::Cancelling if i % 2 == 1 => out[i - 1] as i8,
+                Inputs::Cancelling => rng.below(256) as i8,
+            };
+            out.push(q as u8);
+        }
+        out
+    }
+
+    fn blocks(&self, len: usize, rng: &mut Rng) -> Vec<u8> {
+        let (block, size) = (DType::Q8_0.block(), DType::Q8_0.block_bytes());
+        let quants = self.quants(len, rng);
+        let mut out = Vec::with_capacity(len / block * size);
+        for quants in quants.chunks(block) {
+            let scale = match self.kind {
+                Inputs::Random | Inputs::Cancelling => (0.5 + rng.unit()) / 127.0,
+                Inputs::Exact => [0.5, 1.0, 2.0][rng.below(3) as usize],
+                Inputs::Large => self.limit.min(LARGEST_F16) * (0.5 + 0.5 * rng.unit()) / 127.0,
+            };
+            out.extend(f16::from_f64(scale).to_le_bytes());
+            out.extend(quants);
+        }
+        out
+    }
+}
+
+fn small_integer(rng: &mut Rng) -> f64 {
+    rng.below(7) as f64 - 3.0
+}

@@ -1,0 +1,138 @@
+//! The list of cases, by rule and not by taste: op × kernel × types × variant × size × inputs.
+//!
+//! Sizes: along each axis that the op sweeps 0, 1, one less than a block, a block, one more, and a
+//! prime, for every block that the kernel cuts the axis into; all axes at one more than a block; all
+//! at their primes; and one that needs more than 65,535 workgroups.
+
+use super::graphs;
+use super::{Case, Inputs, Subject};
+use crate::dtype::DType;
+use crate::kernel::Kernel;
+use crate::op::{Axis, Op, Shape, Sizes};
+use crate::ops;
+
+/// Every case, those that share a plan side by side.
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for op in ops::ALL {
+        for kernel in op.kernels {
+            for x in [DType::F32, DType::F16] {
+                for w in op.cases.weights {
+                    kernel_cases(op, kernel, x, *w, &mut all);
+                }
+            }
+        }
+    }
+    graphs::cases(&mut all);
+    all
+}
+
+/// The names of an op's variants; at least one.
+pub(super) fn variants(op: &Op) -> &'static [&'static str] {
+    if op.cases.variants.is_empty() { &["plain"] } else { op.cases.variants }
+}
+
+/// Sizes with what they are good for.
+struct Size {
+    sizes: Sizes,
+    /// Variants but the first run it too.
+    all_variants: bool,
+    quick: bool,
+}
+
+fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
+    let sizes = sizes(op, kernel, w);
+    for variant in 0..variants(op).len() {
+        for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
+            let shape = Shape { sizes: size.sizes, x, w, variant };
+            for inputs in Inputs::ALL {
+                let quick = size.quick && matches!(inputs, Inputs::Random | Inputs::Exact);
+                all.push(Case { subject: Subject::Kernel { op, kernel, shape }, inputs, quick });
+            }
+        }
+    }
+}
+
+fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
+    let legal = |mut sizes: Sizes| {
+        if let Some(axis) = blocked_axis(op, w) {
+            sizes.set(axis, (sizes.get(axis) as u64).next_multiple_of(w.block() as u64));
+        }
+        sizes
+    };
+    let default = Sizes::new(op.cases.axes);
+    let mut out: Vec<Size> = Vec::new();
+    let mut add = |sizes: Sizes, all_variants: bool, quick: bool| {
+        let sizes = legal(sizes);
+        match out.iter_mut().find(|s| s.sizes == sizes) {
+            Some(same) => {
+                same.all_variants |= all_variants;
+                same.quick |= quick;
+            }
+            None => out.push(Size { sizes, all_variants, quick }),
+        }
+    };
+    add(default, true, true);
+    let (mut past, mut primes) = (default, default);
+    for (axis, _) in op.cases.axes {
+        let along = along(kernel, *axis);
+        past.set(*axis, along.past_block);
+        primes.set(*axis, along.prime);
+        for n in along.swept {
+            let mut sizes = default;
+            sizes.set(*axis, n);
+            add(sizes, n == 0, n == 0);
+        }
+    }
+    add(past, true, true);
+    add(primes, false, false);
+    if let Some(many) = (op.cases.many_workgroups)(kernel) {
+        add(many, false, false);
+    }
+    out
+}
+
+/// The axis along which weights of a block format lie in blocks.
+fn blocked_axis(op: &Op, w: DType) -> Option<Axis> {
+    let arg = op.inputs.iter().find(|a| w.block() > 1 && a.dtypes.contains(&w))?;
+    arg.axes.last().copied()
+}
+
+/// The sizes of one axis.
+pub(super) struct Along {
+    /// All that the rule asks for.
+    pub swept: Vec<u64>,
+    /// One more than the largest block.
+    pub past_block: u64,
+    /// A prime past the largest block.
+    pub prime: u64,
+}
+
+/// An axis that a kernel does not cut is swept as if its block were 4: floats travel in fours.
+const UNCUT: u64 = 4;
+
+/// The sizes of one axis that the rule asks of one kernel.
+pub(super) fn along(kernel: &Kernel, axis: Axis) -> Along {
+    let mut blocks: Vec<u64> = kernel.blocks.iter().filter(|(a, _)| *a == axis).map(|(_, n)| *n).collect();
+    if blocks.is_empty() {
+        blocks.push(UNCUT);
+    }
+    let mut swept = vec![0, 1];
+    for block in &blocks {
+        swept.extend([block - 1, *block, block + 1]);
+    }
+    let largest = blocks.into_iter().max().unwrap_or(UNCUT);
+    let prime = next_prime(largest + largest / 2);
+    swept.push(prime);
+    if largest == UNCUT {
+        swept.push(13);
+    }
+    swept.sort_unstable();
+    swept.dedup();
+    Along { swept, past_block: largest + 1, prime }
+}
+
+fn next_prime(above: u64) -> u64 {
+    let is_prime = |n: u64| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
+    (above + 1..).find(|n| is_prime(*n)).unwrap_or(above)
+}

@@ -1,0 +1,157 @@
+//! Plans on wgpu: the only room that names it.
+//!
+//! [`Gpu`] is a device; [`Executable`] a plan loaded on it. A device that was handed over stays its
+//! owner's: nothing here installs a callback on it, and recording neither submits nor polls.
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use crate::error::{Error, Result};
+use crate::profile::Profile;
+
+mod adapter;
+mod executable;
+mod load;
+mod pipeline;
+mod run;
+mod scope;
+mod wait;
+
+pub use executable::{Executable, Io};
+pub use load::LoadOptions;
+
+use pipeline::Pipeline;
+
+/// A device, with what executables loaded on it share: pipelines and weights. Cloning is cheap.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    profile: Profile,
+    /// Why our own device was lost; `None` for a device that was handed over.
+    lost: Option<Arc<OnceLock<String>>>,
+    /// Pipelines by WGSL text, while an executable holds them.
+    pipelines: Mutex<HashMap<String, Weak<Pipeline>>>,
+    /// Weights' buffers by fingerprint, while an executable holds them.
+    weights: Mutex<HashMap<[u64; 2], Weak<wgpu::Buffer>>>,
+    /// Two keys of the fingerprint, drawn at random: nobody can make weights that collide.
+    keys: [RandomState; 2],
+}
+
+impl Gpu {
+    /// The adapters that can run plans, best first.
+    pub async fn adapters() -> Vec<Profile> {
+        adapter::all().await.into_iter().map(|(profile, _)| profile).collect()
+    }
+
+    /// Opens an adapter with a device of our own.
+    ///
+    /// `gpu` is the best there is; `vulkan:llvmpipe` the best of that backend (`vulkan`, `metal`,
+    /// `dx12`, `gl`, `browser`) with this in its adapter's or driver's name; `llvmpipe` the best with
+    /// this in its name. Case does not matter.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if there is none of that name, with those there are, or it does not open.
+    pub async fn open(name: &str) -> Result<Self> {
+        let (profile, adapter) = adapter::find(name).await?;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("tachylite"),
+                required_features: adapter.features() & adapter::used_features(),
+                required_limits: adapter.limits(),
+                experimental_features: wgpu::ExperimentalFeatures::disabled(),
+                memory_hints: wgpu::MemoryHints::Performance,
+                trace: wgpu::Trace::Off,
+            })
+            .await
+            .map_err(|e| Error::Adapter(format!("{} ({}) does not open: {e}", profile.name, profile.backend)))?;
+        let lost = Arc::new(OnceLock::new());
+        let told = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let _ = told.set(if message.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {message}") });
+        });
+        let profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
+        Ok(Self::new(device, queue, profile, Some(lost)))
+    }
+
+    /// Uses a device that the caller owns. Nothing is installed on it; its features and limits are
+    /// what plans for it are made within.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if its limits leave nothing to compute with.
+    pub fn adopt(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        let profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
+        if profile.limits.storage_buffers_per_stage == 0 || profile.limits.workgroup_invocations == 0 {
+            return Err(Error::Adapter(format!(
+                "{} was handed over with limits of {} storage buffers and {} invocations, which is too little to compute",
+                profile.name, profile.limits.storage_buffers_per_stage, profile.limits.workgroup_invocations
+            )));
+        }
+        Ok(Self::new(device, queue, profile, None))
+    }
+
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        profile: Profile,
+        lost: Option<Arc<OnceLock<String>>>,
+    ) -> Self {
+        let (pipelines, weights, keys) = Default::default();
+        Self(Arc::new(Inner { device, queue, profile, lost, pipelines, weights, keys }))
+    }
+
+    /// What it is, as data: what plans for it are made from.
+    pub fn profile(&self) -> &Profile {
+        &self.0.profile
+    }
+
+    /// The wgpu device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// Whether the device is ours, and not handed over.
+    fn is_own(&self) -> bool {
+        self.0.lost.is_some()
+    }
+
+    /// An error if our own device is known to be lost.
+    fn alive(&self) -> Result<()> {
+        match self.0.lost.as_ref().and_then(|l| l.get()) {
+            Some(why) => Err(Error::DeviceLost(why.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// [`Gpu::open`] and [`Gpu::load`] for callers that are not async.
+#[cfg(not(target_arch = "wasm32"))]
+impl Gpu {
+    /// [`Gpu::open`], blocking.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn open_blocking(name: &str) -> Result<Self> {
+        pollster::block_on(Self::open(name))
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gpu({}, {})", self.0.profile.name, self.0.profile.backend)
+    }
+}
+
+/// Locks a cache. A thread that panicked while it held the lock left it whole: entries are only
+/// ever inserted or dropped.
+fn lock<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,147 @@
+//! Which adapters there are, what each is as data, and which one a name means. Never opens one.
+
+use crate::error::{Error, Result};
+use crate::profile::{DeviceKind, Features, Limits, Profile, Speeds};
+
+/// How much of a device's memory budget may be taken before a buffer is refused, in percent. A
+/// refusal is an error that the caller can handle; running out is the end of the process or device.
+const BUDGET_PERCENT: u8 = 95;
+
+/// What kernels or measurements can use beyond the default.
+pub(super) fn used_features() -> wgpu::Features {
+    wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16
+}
+
+/// The adapters that can compute, best first.
+pub(super) async fn all() -> Vec<(Profile, wgpu::Adapter)> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.memory_budget_thresholds.for_resource_creation = Some(BUDGET_PERCENT);
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters: Vec<_> = instance
+        .enumerate_adapters(wgpu::Backends::all())
+        .await
+        .into_iter()
+        .map(|a| (profile(&a.get_info(), a.features() & used_features(), &a.limits()), a))
+        .filter(|(p, a)| {
+            let flags = a.get_downlevel_capabilities().flags;
+            flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && p.limits.storage_buffers_per_stage > 0
+        })
+        .collect();
+    adapters.sort_by_key(|(p, _)| rank(p));
+    adapters
+}
+
+/// The best adapter that a name means.
+pub(super) async fn find(name: &str) -> Result<(Profile, wgpu::Adapter)> {
+    let mut adapters = all().await;
+    match adapters.iter().position(|(p, _)| is_named(p, name)) {
+        Some(i) => Ok(adapters.swap_remove(i)),
+        None if adapters.is_empty() => Err(Error::Adapter(format!(
+            "there is no adapter, so none that is `{name}`; a software one comes with a Vulkan driver for \
+             the CPU (Debian: apt-get install mesa-vulkan-drivers)"
+        ))),
+        None => {
+            let there: Vec<_> =
+                adapters.iter().map(|(p, _)| format!("{}:{} ({})", p.backend, p.name, p.driver)).collect();
+            Err(Error::Adapter(format!("no adapter is `{name}`; there are {}", there.join("; "))))
+        }
+    }
+}
+
+/// Better adapters have smaller ranks.
+fn rank(p: &Profile) -> (u8, bool) {
+    let kind = match p.kind {
+        DeviceKind::Discrete => 0,
+        DeviceKind::Integrated => 1,
+        DeviceKind::Virtual => 2,
+        DeviceKind::Other => 3,
+        DeviceKind::Cpu => 4,
+    };
+    (kind, p.backend == "gl")
+}
+
+fn is_named(p: &Profile, name: &str) -> bool {
+    if name == "gpu" {
+        return true;
+    }
+    let part = match name.split_once(':') {
+        Some((backend, part)) if ["vulkan", "metal", "dx12", "gl", "browser"].contains(&backend) => {
+            if p.backend != backend {
+                return false;
+            }
+            part
+        }
+        _ => name,
+    };
+    let part = part.to_lowercase();
+    p.name.to_lowercase().contains(&part) || p.driver.to_lowercase().contains(&part)
+}
+
+/// An adapter or device as data.
+pub(super) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Profile {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => DeviceKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => DeviceKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => DeviceKind::Virtual,
+        wgpu::DeviceType::Cpu => DeviceKind::Cpu,
+        wgpu::DeviceType::Other => DeviceKind::Other,
+    };
+    let backend = match info.backend {
+        wgpu::Backend::BrowserWebGpu => "browser",
+        other => other.to_str(),
+    };
+    let subgroup = features.contains(wgpu::Features::SUBGROUP);
+    Profile {
+        name: info.name.clone(),
+        backend: backend.to_owned(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        vendor: info.vendor,
+        device: info.device,
+        kind,
+        features: Features {
+            shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroup,
+            timestamp_query: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        },
+        limits: Limits {
+            storage_buffers_per_stage: limits.max_storage_buffers_per_shader_stage,
+            storage_binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            workgroup_invocations: limits
+                .max_compute_invocations_per_workgroup
+                .min(limits.max_compute_workgroup_size_x),
+            workgroups_per_axis: limits.max_compute_workgroups_per_dimension,
+            uniform_offset_alignment: limits.min_uniform_buffer_offset_alignment,
+        },
+        subgroup_sizes: if subgroup { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) },
+        speeds: Speeds::guess(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_mean_a_backend_and_part_of_a_name_or_driver() {
+        let mut p = Profile::portable();
+        p.name = "llvmpipe (LLVM 15.0.6, 256 bits)".into();
+        p.backend = "vulkan".into();
+        p.driver = "llvmpipe Mesa 22.3.6".into();
+        for name in ["gpu", "vulkan:llvmpipe", "vulkan:", "LLVMpipe", "vulkan:mesa 22.3", "llvmpipe (LLVM"] {
+            assert!(is_named(&p, name), "{name}");
+        }
+        for name in ["gl:llvmpipe", "vulkan:swiftshader", "nvidia", "cuda:llvmpipe"] {
+            assert!(!is_named(&p, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn hardware_ranks_before_software_and_gl_last_within_a_kind() {
+        let of = |kind, backend: &str| rank(&Profile { kind, backend: backend.into(), ..Profile::portable() });
+        assert!(of(DeviceKind::Discrete, "gl") < of(DeviceKind::Integrated, "vulkan"));
+        assert!(of(DeviceKind::Virtual, "vulkan") < of(DeviceKind::Cpu, "vulkan"));
+        assert!(of(DeviceKind::Cpu, "vulkan") < of(DeviceKind::Cpu, "gl"));
+    }
+}

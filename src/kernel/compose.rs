@@ -1,0 +1,347 @@
+//! From shader file to WGSL that a device takes: knobs, linked pieces, chains, bindings, unrolling.
+//!
+//! Text in, text out, always the same; every line knows where it came from. A file that does not
+//! say what the host expects is our bug and panics with the kernel's name.
+
+use super::chain;
+use super::unroll::unroll;
+use super::{Kernel, Site};
+use crate::dtype::DType;
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    Write,
+}
+
+/// A storage binding of a composed kernel; its place in the list is its number in group 0.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BindingDecl {
+    /// The variable's name: a tensor of the signature, a plane of it, or a chain's operand.
+    pub name: String,
+    /// How it is used.
+    pub access: Access,
+}
+
+/// What a parameter holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ParamKind {
+    /// `u32`.
+    U32,
+    /// `f32`.
+    F32,
+}
+
+/// A field of the kernel's `Params`, a uniform at group 1, binding 0.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ParamDecl {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: ParamKind,
+}
+
+/// WGSL that a device takes, with what a host must know of it. The entry point is `main`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composed {
+    /// The kernel it was made from.
+    pub name: &'static str,
+    /// The text.
+    pub wgsl: String,
+    /// Its storage bindings: group 0, numbered from 0.
+    pub bindings: Vec<BindingDecl>,
+    /// Its parameters: 4 bytes each, in order.
+    pub params: Vec<ParamDecl>,
+    /// Invocations in a workgroup.
+    pub workgroup_size: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Where each line of the text comes from: file and line.
+    pub lines: Vec<(&'static str, u32)>,
+}
+
+/// A line with where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub text: String,
+    pub file: &'static str,
+    pub number: u32,
+}
+
+/// A piece of `shaders/lib/`.
+macro_rules! lib {
+    ($file:literal) => {
+        (concat!("lib/", $file), include_str!(concat!("../../shaders/lib/", $file)))
+    };
+}
+
+type Piece = (&'static str, &'static str);
+const LOAD_F32: Piece = lib!("load_f32.wgsl");
+const LOAD_F16: Piece = lib!("load_f16.wgsl");
+const STORE_F32: Piece = lib!("store_f32.wgsl");
+const STORE_F16: Piece = lib!("store_f16.wgsl");
+const WEIGHT_PLAIN: Piece = lib!("weight_plain.wgsl");
+const WEIGHT_I8: Piece = lib!("weight_i8.wgsl");
+const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
+const ACTIVATION: Piece = lib!("activation.wgsl");
+const WORKGROUP_SUM: Piece = lib!("workgroup_sum.wgsl");
+const LENGTH_GIVEN: Piece = lib!("length_given.wgsl");
+const LENGTH_FULL: Piece = lib!("length_full.wgsl");
+const TABLES: [Piece; 3] = [lib!("tables_1.wgsl"), lib!("tables_2.wgsl"), lib!("tables_3.wgsl")];
+/// What the composer itself writes.
+const GENERATED: &str = "(generated)";
+
+/// Composes a kernel for one place in a graph.
+///
+/// # Panics
+/// With the kernel's name, if its file and its declaration disagree.
+pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
+    let mut text = Text { kernel: kernel.name, lines: lines(kernel.file, kernel.source) };
+    text.link(site);
+    for (name, value) in (kernel.knobs)(site) {
+        text.set_knob(name, &value);
+    }
+    text.add_chain("pre", site.pre);
+    text.add_chain("post", site.post);
+    text.add_accessors(site);
+    let bindings = text.number_bindings();
+    let params = text.params();
+    text.lines = unroll(kernel.name, text.lines);
+    let (workgroup_size, workgroup_bytes) = (text.workgroup_size(), text.workgroup_bytes());
+    let mut wgsl = String::new();
+    for line in &text.lines {
+        wgsl.push_str(&line.text);
+        wgsl.push('\n');
+    }
+    Composed {
+        name: kernel.name,
+        wgsl,
+        bindings,
+        params,
+        workgroup_size,
+        workgroup_bytes,
+        lines: text.lines.iter().map(|l| (l.file, l.number)).collect(),
+    }
+}
+
+/// Whether a kernel's file calls a hook (`pre` or `post`), so that chains can ride along.
+pub fn has_hook(kernel: &Kernel, hook: &str) -> bool {
+    kernel.source.contains(&format!("{hook}4("))
+}
+
+fn lines(file: &'static str, source: &str) -> Vec<Line> {
+    (1..).zip(source.lines()).map(|(number, l)| Line { text: l.to_owned(), file, number }).collect()
+}
+
+struct Text {
+    kernel: &'static str,
+    lines: Vec<Line>,
+}
+
+impl Text {
+    fn fail(&self, what: &str) -> ! {
+        panic!("{}: {what}", self.kernel)
+    }
+
+    fn append(&mut self, (file, source): Piece) {
+        self.lines.extend(lines(file, source));
+    }
+
+    fn calls(&self, function: &str) -> bool {
+        self.lines.iter().any(|l| l.text.contains(function))
+    }
+
+    fn push(&mut self, text: &str) {
+        self.lines.extend(lines(GENERATED, text));
+    }
+
+    /// Appends the pieces of `shaders/lib/` that the file calls.
+    fn link(&mut self, site: &Site<'_>) {
+        if self.calls("block_scale(") {
+            self.append(match site.arg("w").map(|w| w.dtype) {
+                Some(DType::I8) => WEIGHT_I8,
+                Some(DType::Q8_0) => WEIGHT_Q8_0,
+                _ => WEIGHT_PLAIN,
+            });
+        }
+        if self.calls("kv_length(") {
+            let given = site.arg("lengths").is_some();
+            self.append(if given { LENGTH_GIVEN } else { LENGTH_FULL });
+        }
+        if self.calls("rows4(") {
+            let tables = (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
+            self.append(TABLES[tables]);
+        }
+        if self.calls("workgroup_sum(") {
+            self.append(WORKGROUP_SUM);
+        }
+        if chain::needs_functions(site.pre) || chain::needs_functions(site.post) {
+            self.append(ACTIVATION);
+        }
+    }
+
+    /// Replaces the value on the one line that declares a knob.
+    fn set_knob(&mut self, name: &str, value: &str) {
+        let declares = |l: &Line| {
+            let rest = l.text.strip_prefix("const ").or_else(|| l.text.strip_prefix("alias "));
+            rest.is_some_and(|r| r.strip_prefix(name).is_some_and(|r| r.starts_with([':', ' ']))) && l.text.contains("// knob")
+        };
+        let found: Vec<_> = (0..self.lines.len()).filter(|i| declares(&self.lines[*i])).collect();
+        let &[at] = found.as_slice() else {
+            self.fail(&format!("knob `{name}` is declared {} times", found.len()))
+        };
+        let text = &self.lines[at].text;
+        let (Some(equals), Some(end)) = (text.find('='), text.find(';')) else {
+            self.fail(&format!("knob `{name}` has no value"))
+        };
+        self.lines[at].text = format!("{} {value}{}", &text[..=equals], &text[end..]);
+    }
+
+    /// Appends a chain's function, operands and params, if the file calls it.
+    fn add_chain(&mut self, hook: &str, links: &[chain::Link]) {
+        if !self.calls(&format!("{hook}4(")) {
+            if !links.is_empty() {
+                self.fail(&format!("has no hook `{hook}`"));
+            }
+            return;
+        }
+        self.push(&chain::wgsl(hook, links));
+        for (i, dtype) in chain::operands(links).into_iter().enumerate() {
+            let group = group_type(dtype);
+            self.push(&format!("@group(0) @binding(0) var<storage, read> {hook}{i}: array<{group}>;\n"));
+            self.add_load(&format!("{hook}{i}"), dtype);
+        }
+        let params = chain::params(hook, links);
+        if !params.is_empty() {
+            let end = self.params_range().1;
+            let fields: Vec<_> = params.iter().map(|(name, kind)| format!("{name}: {kind},")).collect();
+            let line = Line { text: format!("    {}", fields.join(" ")), file: GENERATED, number: 1 };
+            self.lines.insert(end, line);
+        }
+    }
+
+    /// Sets the element types of the file's tensors and appends how to read or write them.
+    fn add_accessors(&mut self, site: &Site<'_>) {
+        for (name, access) in self.bindings().into_iter().map(|(_, b)| (b.name, b.access)) {
+            let alias = format!("{name}_group");
+            let Some(arg) = site.arg(&name) else { continue };
+            if !self.lines.iter().any(|l| l.text.starts_with(&format!("alias {alias} "))) {
+                continue; // indices and lengths, which are plain u32
+            }
+            self.set_knob(&alias, group_type(arg.dtype));
+            match access {
+                Access::Read => self.add_load(&name, arg.dtype),
+                Access::Write => self.append_renamed(if arg.dtype == DType::F16 { STORE_F16 } else { STORE_F32 }, &name),
+            }
+        }
+    }
+
+    fn add_load(&mut self, name: &str, dtype: DType) {
+        match dtype {
+            DType::F32 => self.append_renamed(LOAD_F32, name),
+            DType::F16 => self.append_renamed(LOAD_F16, name),
+            _ => {}
+        }
+    }
+
+    fn append_renamed(&mut self, (file, source): Piece, name: &str) {
+        let source = source.replace("4_t(", &format!("4_{name}(")).replace(" t[", &format!(" {name}["));
+        self.lines.extend(lines(file, &source));
+    }
+
+    /// The bindings of group 0, in the order of the text, with the lines that declare them.
+    fn bindings(&self) -> Vec<(usize, BindingDecl)> {
+        let mut out = Vec::new();
+        for (i, line) in self.lines.iter().enumerate() {
+            let Some(rest) = line.text.strip_prefix("@group(0) @binding(") else { continue };
+            let Some((_, rest)) = rest.split_once("var<storage, ") else { self.fail("binds something else") };
+            let Some((access, rest)) = rest.split_once("> ") else { self.fail("has a broken binding") };
+            let Some((name, _)) = rest.split_once(':') else { self.fail("has a broken binding") };
+            let access = if access == "read" { Access::Read } else { Access::Write };
+            out.push((i, BindingDecl { name: name.to_owned(), access }));
+        }
+        out
+    }
+
+    /// Numbers the bindings from 0 in the order of the text.
+    fn number_bindings(&mut self) -> Vec<BindingDecl> {
+        let found = self.bindings();
+        for (number, (i, _)) in found.iter().enumerate() {
+            let text = &self.lines[*i].text;
+            let end = text.find(") var").unwrap_or_else(|| self.fail("has a broken binding"));
+            self.lines[*i].text = format!("@group(0) @binding({number}{}", &text[end..]);
+        }
+        found.into_iter().map(|(_, b)| b).collect()
+    }
+
+    /// The lines between `struct Params {` and its `}`.
+    fn params_range(&self) -> (usize, usize) {
+        let start = self.lines.iter().position(|l| l.text.starts_with("struct Params {"));
+        let start = start.unwrap_or_else(|| self.fail("has no `struct Params`")) + 1;
+        let length = self.lines[start..].iter().position(|l| l.text.starts_with('}'));
+        (start, start + length.unwrap_or_else(|| self.fail("does not end `struct Params`")))
+    }
+
+    fn params(&self) -> Vec<ParamDecl> {
+        let (start, end) = self.params_range();
+        let text: String = self.lines[start..end].iter().map(|l| l.text.split("//").next().unwrap_or("")).collect();
+        let fields = text.split(',').map(str::trim).filter(|f| !f.is_empty());
+        fields
+            .map(|field| match field.split_once(": ") {
+                Some((name, "u32")) => ParamDecl { name: name.to_owned(), kind: ParamKind::U32 },
+                Some((name, "f32")) => ParamDecl { name: name.to_owned(), kind: ParamKind::F32 },
+                _ => self.fail(&format!("has a param `{field}` that is neither u32 nor f32")),
+            })
+            .collect()
+    }
+
+    fn workgroup_size(&self) -> u32 {
+        let Some(line) = self.lines.iter().find(|l| l.text.contains("@workgroup_size(")) else {
+            self.fail("has no `@workgroup_size`")
+        };
+        let inside = line.text.split(['(', ')']).nth(1).unwrap_or("");
+        inside.split(',').map(|part| self.number(part)).product()
+    }
+
+    fn workgroup_bytes(&self) -> u32 {
+        let mut bytes = 0;
+        for line in &self.lines {
+            let Some(rest) = line.text.strip_prefix("var<workgroup> ") else { continue };
+            let (element, count) = rest
+                .split_once("array<")
+                .and_then(|(_, r)| r.strip_suffix(">;"))
+                .and_then(|r| r.rsplit_once(", "))
+                .unwrap_or_else(|| self.fail("has workgroup memory that is no array"));
+            let size = if element.starts_with("vec4") { 16 } else { 4 };
+            bytes += size * count.split('*').map(|part| self.number(part)).product::<u32>();
+        }
+        bytes
+    }
+
+    fn number(&self, text: &str) -> u32 {
+        number(self.lines.iter().map(|l| l.text.as_str()), text)
+            .unwrap_or_else(|| self.fail(&format!("`{text}` is no number or const")))
+    }
+}
+
+/// A literal, or the value of a module constant.
+pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -> Option<u32> {
+    let text = text.trim();
+    if let Ok(n) = text.trim_end_matches('u').parse() {
+        return Some(n);
+    }
+    let prefix = format!("const {text}: u32 = ");
+    lines.find_map(|l| l.strip_prefix(&prefix)?.split(['u', ';']).next()?.parse().ok())
+}
+
+/// The WGSL type of four elements: one load.
+const fn group_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "vec2<u32>",
+        DType::I8 | DType::Q8_0 => "u32",
+        _ => "vec4<f32>",
+    }
+}

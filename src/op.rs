@@ -1,0 +1,433 @@
+//! The vocabulary of ops: axes, signatures, attributes, cost, and error analysis.
+//!
+//! An [`Op`] is a value: it can be listed, printed and tested. What it means is its reference.
+
+use crate::dim::{Dim, ScalarId};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::kernel::Kernel;
+
+pub use crate::numerics::Approx;
+
+/// The alphabet of axes, used alike in Rust, WGSL, tests and messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Axis {
+    /// Batch.
+    B,
+    /// Query positions.
+    S,
+    /// Key and value positions.
+    T,
+    /// Query heads.
+    H,
+    /// Key and value heads; `H` is a multiple of `G`.
+    G,
+    /// Width of a head.
+    D,
+    /// Rows of a matmul.
+    M,
+    /// Columns of a matmul's result.
+    N,
+    /// The summed axis of a matmul.
+    K,
+    /// Rows of a table.
+    V,
+    /// Rows: all leading axes together.
+    R,
+    /// Channels: the last axis.
+    C,
+}
+
+impl Axis {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::B, Self::S, Self::T, Self::H, Self::G, Self::D, Self::M, Self::N, Self::K, Self::V, Self::R, Self::C];
+
+    /// Its letter.
+    pub const fn name(self) -> &'static str {
+        ["B", "S", "T", "H", "G", "D", "M", "N", "K", "V", "R", "C"][self as usize]
+    }
+}
+
+/// The size of each axis that an op has, as dims.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Axes([Option<Dim>; Axis::COUNT]);
+
+impl Axes {
+    /// Axes of these sizes.
+    pub fn new<D: Into<Dim> + Clone>(sizes: &[(Axis, D)]) -> Self {
+        let mut axes = Self::default();
+        for (axis, dim) in sizes {
+            axes.0[*axis as usize] = Some(dim.clone().into());
+        }
+        axes
+    }
+
+    /// The size of an axis; 1 where the op does not have it.
+    pub fn get(&self, axis: Axis) -> Dim {
+        self.0[axis as usize].clone().unwrap_or(Dim::ONE)
+    }
+
+    /// The axes the op has.
+    pub fn iter(&self) -> impl Iterator<Item = (Axis, &Dim)> {
+        Axis::ALL.into_iter().filter_map(|a| self.0[a as usize].as_ref().map(|d| (a, d)))
+    }
+
+    /// Numbers instead of dims.
+    pub fn sizes(&self, eval: impl Fn(&Dim) -> u64) -> Sizes {
+        let mut sizes = Sizes::default();
+        for (axis, dim) in self.iter() {
+            sizes.set(axis, eval(dim));
+        }
+        sizes
+    }
+}
+
+/// The size of each axis, as numbers; 1 where the op does not have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sizes([u64; Axis::COUNT]);
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self([1; Axis::COUNT])
+    }
+}
+
+impl Sizes {
+    /// Sizes of these axes.
+    pub fn new(sizes: &[(Axis, u64)]) -> Self {
+        let mut out = Self::default();
+        for (axis, n) in sizes {
+            out.set(*axis, *n);
+        }
+        out
+    }
+
+    /// The size of an axis.
+    pub fn get(&self, axis: Axis) -> usize {
+        usize::try_from(self.0[axis as usize]).unwrap_or(usize::MAX)
+    }
+
+    /// Sets the size of an axis.
+    pub fn set(&mut self, axis: Axis, n: u64) {
+        self.0[axis as usize] = n;
+    }
+
+    /// The product of some axes, for costs.
+    pub fn product(&self, axes: &[Axis]) -> f64 {
+        axes.iter().map(|a| self.0[*a as usize] as f64).product()
+    }
+}
+
+/// A tensor in an op's signature.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg {
+    /// The name it has in messages and in the shader.
+    pub name: &'static str,
+    /// Its axes, outermost first; `R` first stands for any number of leading axes.
+    pub axes: &'static [Axis],
+    /// The types it may have.
+    pub dtypes: &'static [DType],
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+impl Arg {
+    /// An argument that must be given.
+    pub const fn new(name: &'static str, axes: &'static [Axis], dtypes: &'static [DType]) -> Self {
+        Self { name, axes, dtypes, optional: false }
+    }
+
+    /// An argument that may be left out.
+    pub const fn optional(name: &'static str, axes: &'static [Axis], dtypes: &'static [DType]) -> Self {
+        Self { name, axes, dtypes, optional: true }
+    }
+}
+
+/// The types of activations.
+pub const FLOATS: &[DType] = &[DType::F32, DType::F16];
+/// The type of indices and lengths.
+pub const INDEX: &[DType] = &[DType::U32];
+
+/// An attribute of a node: fixed in the graph, or a scalar of the call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Attr {
+    /// A number that becomes part of the kernel.
+    U32(u32),
+    /// A float passed to the kernel.
+    F32(f32),
+    /// A float that each call gives.
+    Scalar(ScalarId),
+}
+
+/// A function of one tensor, element by element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unary {
+    /// max(x, 0).
+    Relu,
+    /// x · Φ(x), with erf.
+    Gelu,
+    /// The tanh approximation of gelu (Hendrycks and Gimpel 2016).
+    GeluTanh,
+    /// x · sigmoid(x).
+    Silu,
+    /// 1 / (1 + e⁻ˣ).
+    Sigmoid,
+    /// tanh(x).
+    Tanh,
+    /// x times the attribute `scale`.
+    Scale,
+}
+
+/// A function of two tensors, element by element. The second has the first's shape, or is a row
+/// `[C]` used for every row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Binary {
+    /// a + b.
+    Add,
+    /// a - b.
+    Sub,
+    /// a · b.
+    Mul,
+    /// a / b.
+    Div,
+}
+
+/// What kind of work an op is, which is what the planner's fusion asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Has kernels of its own.
+    Compute,
+    /// Element by element, one operand: can join its producer or its consumer.
+    Unary(Unary),
+    /// Element by element, two operands.
+    Binary(Binary),
+    /// Names the same elements otherwise: no work where strides can say it.
+    View,
+}
+
+/// What one tensor of a node looks like when shapes are inferred.
+#[derive(Debug, Clone)]
+pub struct Operand {
+    /// Its shape.
+    pub shape: Vec<Dim>,
+    /// Its type.
+    pub dtype: DType,
+    /// The name of the value, for messages.
+    pub name: String,
+}
+
+/// How a tensor's shape reads as axes of the op: each axis with how many axes of the shape it covers.
+pub type Fold = Vec<(Axis, usize)>;
+
+/// What inference finds out about a node.
+#[derive(Debug, Clone)]
+pub struct Inferred {
+    /// The size of every axis of the op.
+    pub axes: Axes,
+    /// One per input of the signature (empty where left out), then one per output.
+    pub folds: Vec<Fold>,
+    /// Shape and type of each output.
+    pub outputs: Vec<(Vec<Dim>, DType)>,
+}
+
+/// What a node's inference sees: its operands (`None` where an optional one is left out) and attributes.
+#[derive(Debug)]
+pub struct Infer<'a> {
+    /// The op, for messages.
+    pub op: &'static Op,
+    /// One per argument of the signature.
+    pub inputs: &'a [Option<Operand>],
+    /// The attributes, by name.
+    pub attrs: &'a [(&'static str, Attr)],
+}
+
+impl Infer<'_> {
+    /// The operand at a position that the signature says must be there.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if it is not.
+    pub fn operand(&self, i: usize) -> Result<&Operand> {
+        self.inputs.get(i).and_then(Option::as_ref).ok_or_else(|| {
+            Error::Argument(format!("{}: `{}` was not given", self.op.name, self.op.inputs[i].name))
+        })
+    }
+
+    /// Reads every tensor as its signature says, the first axis covering surplus leading axes.
+    pub fn folds(&self, outputs: &[(Vec<Dim>, DType)]) -> Vec<Fold> {
+        let fold = |axes: &'static [Axis], rank: usize| -> Fold {
+            let surplus = (rank + 1).saturating_sub(axes.len());
+            axes.iter().enumerate().map(|(i, a)| (*a, if i == 0 { surplus } else { 1 })).collect()
+        };
+        let inputs = self.op.inputs.iter().enumerate();
+        let inputs = inputs.map(|(i, arg)| match self.inputs.get(i) {
+            Some(Some(operand)) => fold(arg.axes, operand.shape.len()),
+            _ => Vec::new(),
+        });
+        let outputs = self.op.outputs.iter().zip(outputs).map(|(arg, (shape, _))| fold(arg.axes, shape.len()));
+        inputs.chain(outputs).collect()
+    }
+
+    /// A whole-number attribute.
+    pub fn attr_u32(&self, name: &str) -> Option<u32> {
+        self.attrs.iter().find_map(|(n, a)| match a {
+            Attr::U32(v) if *n == name => Some(*v),
+            _ => None,
+        })
+    }
+
+    /// Leading axes as one, and the last.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the operand has no axis at all.
+    pub fn rows_and_channels(&self, i: usize) -> Result<(Dim, Dim)> {
+        let operand = self.operand(i)?;
+        match operand.shape.split_last() {
+            Some((last, leading)) => Ok((Dim::product(leading), last.clone())),
+            None => Err(Error::Shape(format!(
+                "{}: `{}` needs at least 1 axis, but it has none",
+                self.op.name, self.op.inputs[i].name
+            ))),
+        }
+    }
+
+    /// Checks that one axis of one operand has the size that another operand gave it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], with the op, both tensors, the axis and both numbers.
+    pub fn same(&self, axis: Axis, a: (usize, &Dim), b: (usize, &Dim)) -> Result<()> {
+        if a.1 == b.1 {
+            return Ok(());
+        }
+        let name = |i: usize| self.op.inputs[i].name;
+        Err(Error::Shape(format!(
+            "{}: `{}` has {} = {}, but `{}` has {}",
+            self.op.name,
+            name(b.0),
+            axis.name(),
+            plain(b.1),
+            name(a.0),
+            plain(a.1)
+        )))
+    }
+
+    /// Checks how many axes an operand has.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], with both numbers.
+    pub fn rank(&self, i: usize, rank: usize) -> Result<&[Dim]> {
+        let operand = self.operand(i)?;
+        if operand.shape.len() == rank {
+            return Ok(&operand.shape);
+        }
+        let axes: Vec<_> = self.op.inputs[i].axes.iter().map(|a| a.name()).collect();
+        Err(Error::Shape(format!(
+            "{}: `{}` needs {rank} axes [{}], but it has {}",
+            self.op.name,
+            self.op.inputs[i].name,
+            axes.join(", "),
+            operand.shape.len()
+        )))
+    }
+}
+
+/// A shape for a message.
+pub(crate) fn show_shape(shape: &[Dim]) -> String {
+    format!("[{}]", shape.iter().map(plain).collect::<Vec<_>>().join(", "))
+}
+
+/// A size for a message, where no graph is at hand to name its variables.
+fn plain(d: &Dim) -> String {
+    d.constant().map_or_else(|| format!("{d:?}"), |n| n.to_string())
+}
+
+/// What a reference sees: sizes, attributes as numbers, and its inputs with their errors.
+#[derive(Debug)]
+pub struct RefCall<'a> {
+    /// The size of every axis.
+    pub sizes: Sizes,
+    /// The attributes, by name.
+    pub attrs: Vec<(&'static str, f64)>,
+    /// One per argument of the signature.
+    pub inputs: Vec<Option<&'a Approx>>,
+}
+
+impl RefCall<'_> {
+    /// An input that the signature says must be there. The graph was checked before.
+    pub fn input(&self, i: usize) -> &Approx {
+        self.inputs[i].expect("the graph checked that this input is there")
+    }
+
+    /// An attribute; 0 where it was not given.
+    pub fn attr(&self, name: &str) -> f64 {
+        self.attrs.iter().find(|(n, _)| *n == name).map_or(0.0, |(_, v)| *v)
+    }
+}
+
+/// What a case of an op is made of, besides its numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    /// The size of every axis.
+    pub sizes: Sizes,
+    /// Type of the activations.
+    pub x: DType,
+    /// Type of the weights, for ops that have some.
+    pub w: DType,
+    /// Which of the op's variants: an index into [`Op::variants`].
+    pub variant: usize,
+}
+
+/// An op: what it means, what it takes, how it is done, where it is tested.
+#[derive(Debug)]
+pub struct Op {
+    /// Its name.
+    pub name: &'static str,
+    /// What it computes, in index notation, with the source of the formula where there is one.
+    pub formula: &'static str,
+    /// What kind of work it is.
+    pub kind: Kind,
+    /// The tensors it takes.
+    pub inputs: &'static [Arg],
+    /// The tensors it makes.
+    pub outputs: &'static [Arg],
+    /// The attributes it takes.
+    pub attrs: &'static [&'static str],
+    /// Checks a node and finds its axes and outputs.
+    pub infer: fn(&Infer<'_>) -> Result<Inferred>,
+    /// The answer in f64, with the error it allows for each element.
+    pub reference: fn(&RefCall<'_>) -> Vec<Approx>,
+    /// The fewest floating-point operations that any kernel could do.
+    pub flops: fn(&Sizes) -> f64,
+    /// The ways to do it; the portable one first.
+    pub kernels: &'static [&'static Kernel],
+    /// How it is tested.
+    pub cases: Cases,
+}
+
+/// How an op is tested: what the rule in [`check`](crate::check) makes cases from.
+#[derive(Debug)]
+pub struct Cases {
+    /// Axes to sweep, each with the size it has while others are swept.
+    pub axes: &'static [(Axis, u64)],
+    /// Types of the weights, if it has some; otherwise `[F32]`.
+    pub weights: &'static [DType],
+    /// Names of the ways in which a case can be built (with post-ops, causal, …).
+    pub variants: &'static [&'static str],
+    /// Sizes that make a kernel run more than 65,535 workgroups.
+    pub many_workgroups: fn(&Kernel) -> Option<Sizes>,
+    /// Builds the case's graph; its inputs are named as in the signature.
+    pub build: fn(&mut Graph, &Shape) -> Result<()>,
+    /// Values of an input that cannot be any numbers: indices, lengths.
+    pub fill: fn(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>>,
+}
+
+impl PartialEq for Op {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.name == other.name
+    }
+}
+
+impl Eq for Op {}

@@ -1,0 +1,81 @@
+//! The list of ops, one line each. Everything else (tests, check, docs, choice) is a loop over it.
+
+use crate::op::Op;
+
+pub mod attention;
+pub mod elementwise;
+pub mod embed;
+pub mod l2_normalize;
+pub mod layer_norm;
+pub mod matmul;
+pub mod mean_pool;
+pub mod view;
+
+/// Every op there is.
+pub static ALL: &[&Op] = &[
+    &matmul::MATMUL,
+    &attention::ATTENTION,
+    &layer_norm::LAYER_NORM,
+    &embed::EMBED,
+    &mean_pool::MEAN_POOL,
+    &l2_normalize::L2_NORMALIZE,
+    &elementwise::RELU,
+    &elementwise::GELU,
+    &elementwise::GELU_TANH,
+    &elementwise::SILU,
+    &elementwise::SIGMOID,
+    &elementwise::TANH,
+    &elementwise::SCALE,
+    &elementwise::ADD,
+    &elementwise::SUB,
+    &elementwise::MUL,
+    &elementwise::DIV,
+    &view::RESHAPE,
+    &view::SLICE,
+];
+
+/// The op of that name.
+pub fn by_name(name: &str) -> Option<&'static Op> {
+    ALL.iter().copied().find(|op| op.name == name)
+}
+
+/// Largest `f` for which a kernel with a block of `per_workgroup` elements along an axis needs more
+/// than 65,535 workgroups.
+pub(crate) const fn past_one_axis(per_workgroup: u64) -> u64 {
+    per_workgroup * 65535 + 1
+}
+
+/// Runs `row(i, values, errors)` for every row of a result, on as many threads as there are cores
+/// when that pays. `work` is the number of inner steps in all.
+pub(crate) fn for_each_row(
+    width: usize,
+    value: &mut [f64],
+    error: &mut [f64],
+    work: usize,
+    row: impl Fn(usize, &mut [f64], &mut [f64]) + Sync,
+) {
+    if width == 0 || value.is_empty() {
+        return;
+    }
+    let rows = value.len() / width;
+    let one = |first: usize, value: &mut [f64], error: &mut [f64]| {
+        let parts = value.chunks_mut(width).zip(error.chunks_mut(width)).enumerate();
+        parts.for_each(|(i, (v, e))| row(first + i, v, e));
+    };
+    let threads = if cfg!(target_arch = "wasm32") || work < 1 << 18 {
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, usize::from).min(rows)
+    };
+    if threads == 1 {
+        return one(0, value, error);
+    }
+    let share = rows.div_ceil(threads);
+    std::thread::scope(|scope| {
+        let parts = value.chunks_mut(share * width).zip(error.chunks_mut(share * width));
+        for (i, (v, e)) in parts.enumerate() {
+            let one = &one;
+            scope.spawn(move || one(i * share, v, e));
+        }
+    });
+}

@@ -1,0 +1,135 @@
+//! Rows of tables by index, summed over up to three tables.
+
+use crate::dim::Expr;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use crate::kernel::{Kernel, Work};
+use crate::numerics::{Approx, round_error};
+use crate::op::Axis::{C, R, V};
+use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::ops::past_one_axis;
+use crate::plan::Numerics;
+
+/// y[r] = Σ_i table_i[idx_i[r]]; an index past the end of its table counts as a row of zeros.
+pub static EMBED: Op = Op {
+    name: "embed",
+    formula: "y[r, c] = Σ_i table_i[idx_i[r], c], an index past the end giving 0",
+    kind: Kind::Compute,
+    inputs: &[
+        Arg::new("idx0", &[R], INDEX),
+        Arg::new("table0", &[V, C], FLOATS),
+        Arg::optional("idx1", &[R], INDEX),
+        Arg::optional("table1", &[V, C], FLOATS),
+        Arg::optional("idx2", &[R], INDEX),
+        Arg::optional("table2", &[V, C], FLOATS),
+    ],
+    outputs: &[Arg::new("y", &[R, C], FLOATS)],
+    attrs: &[],
+    infer,
+    reference,
+    flops: |s| s.product(&[R, C]),
+    kernels: &[&ROWS],
+    cases: Cases {
+        axes: &[(R, 5), (C, 7), (V, 11)],
+        weights: &[DType::F32, DType::F16],
+        variants: &["one", "two", "three", "past_the_end"],
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1), (V, 7)])),
+        build,
+        fill: |name, shape, rng| {
+            let rows = shape.sizes.get(V) as u64 + u64::from(shape.variant == 3);
+            let one = |_| rng.below(rows) as f64;
+            name.starts_with("idx").then(|| (0..shape.sizes.get(R)).map(one).collect())
+        },
+    },
+};
+
+static ROWS: Kernel = Kernel {
+    name: "embed.rows",
+    file: "embed.wgsl",
+    source: include_str!("../../shaders/embed.wgsl"),
+    blocks: &[(R, 16), (C, 64)],
+    fits: |_| Ok(()),
+    knobs: |_| Vec::new(),
+    workgroups: |s| {
+        let groups = s.size(C).div_ceil(4) as u64;
+        Expr::Mul(vec![s.dim(R).into(), Expr::from(crate::Dim::from(groups))]).ceil_div(64)
+    },
+    cost: |s| Work {
+        flops: s.sizes.product(&[R, C]) * 3.0,
+        bytes: s.bytes("y") * 2.0,
+        invocations: s.sizes.product(&[R, C]) / 4.0,
+    },
+    numerics: Numerics::F32,
+    batch_invariant: true,
+};
+
+fn infer(i: &Infer<'_>) -> Result<Inferred> {
+    let idx = i.operand(0)?.shape.clone();
+    let table = i.rank(1, 2)?.to_vec();
+    let rows = crate::Dim::product(&idx);
+    for pair in [2, 4] {
+        let given = |at: usize| i.inputs.get(at).is_some_and(Option::is_some);
+        match (given(pair), given(pair + 1)) {
+            (false, false) => {}
+            (true, true) => {
+                i.same(R, (0, &rows), (pair, &crate::Dim::product(&i.operand(pair)?.shape)))?;
+                i.same(C, (1, &table[1]), (pair + 1, &i.rank(pair + 1, 2)?[1]))?;
+            }
+            _ => return Err(Error::Argument(format!("embed: `idx{0}` and `table{0}` go together", pair / 2))),
+        }
+    }
+    let shape = [idx.as_slice(), &table[1..]].concat();
+    let outputs = vec![(shape, i.operand(1)?.dtype)];
+    let axes = Axes::new(&[(R, rows), (C, table[1].clone()), (V, table[0].clone())]);
+    Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
+}
+
+// One table is a copy. Each further one is an f32 sum.
+fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let (rows, width) = (c.sizes.get(R), c.sizes.get(C));
+    let mut out = Approx::exact(&[rows, width], vec![0.0; rows * width]);
+    for (number, pair) in c.inputs.chunks(2).enumerate() {
+        let &[Some(idx), Some(table)] = pair else { continue };
+        for r in 0..rows {
+            let row = idx.value[r] as usize;
+            for i in 0..width {
+                let at = r * width + i;
+                let (v, e) = if (row + 1) * width <= table.value.len() { table.at(row * width + i) } else { (0.0, 0.0) };
+                out.value[at] += v;
+                let sum = out.error[at] + e;
+                out.error[at] = if number == 0 { sum } else { round_error(out.value[at], sum) };
+            }
+        }
+    }
+    vec![out]
+}
+
+fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
+    let (rows, channels) = (shape.sizes.get(R), shape.sizes.get(C));
+    let tables = [1, 2, 3, 1][shape.variant];
+    let mut pairs = Vec::new();
+    for i in 0..tables {
+        let idx = g.input(&format!("idx{i}"), DType::U32, &[rows.into()])?;
+        let dtype = if i == 1 { DType::F32 } else { shape.w };
+        pairs.push((idx, g.weight(&format!("table{i}"), dtype, &[shape.sizes.get(V), channels])?));
+    }
+    let y = g.embed(&pairs)?;
+    g.output("y", y)
+}
+
+impl Graph {
+    /// The sum of `table[idx]` over one to three pairs `(idx, table)`: `idx` u32 of any shape, `table`
+    /// `[V, C]`; the result has the first index's shape and C, and the first table's type.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the C of two tables or the counts of two index tensors differ;
+    /// [`Error::Argument`] for no pair, or more than three.
+    pub fn embed(&mut self, pairs: &[(ValueId, ValueId)]) -> Result<ValueId> {
+        if pairs.is_empty() || pairs.len() > 3 {
+            return Err(Error::Argument(format!("embed: takes 1 to 3 tables, but {} were given", pairs.len())));
+        }
+        let inputs: Vec<_> = pairs.iter().flat_map(|(i, t)| [Some(*i), Some(*t)]).collect();
+        self.apply_one(&EMBED, &inputs, &[])
+    }
+}

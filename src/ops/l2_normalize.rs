@@ -1,0 +1,111 @@
+//! Scaling the last axis to length 1.
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, ValueId};
+use crate::kernel::{Kernel, Work};
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error};
+use crate::op::Axis::{C, R};
+use crate::op::{Arg, Attr, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::ops::elementwise::DIVISION;
+use crate::ops::{for_each_row, past_one_axis};
+use crate::plan::Numerics;
+
+/// y = x / max(‖x‖, eps) over the last axis.
+pub static L2_NORMALIZE: Op = Op {
+    name: "l2_normalize",
+    formula: "y[r, c] = x[r, c] / max(sqrt(Σ_c x[r, c]²), eps), eps ≥ 1e-18",
+    kind: Kind::Compute,
+    inputs: &[Arg::new("x", &[R, C], FLOATS)],
+    outputs: &[Arg::new("y", &[R, C], FLOATS)],
+    attrs: &["eps"],
+    infer,
+    reference,
+    flops: |s| 3.0 * s.product(&[R, C]),
+    kernels: &[&ROW],
+    cases: Cases {
+        axes: &[(R, 3), (C, 70)],
+        weights: &[DType::F32],
+        variants: &["plain", "of_a_product"],
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
+        build,
+        fill: |_, _, _| None,
+    },
+};
+
+static ROW: Kernel = Kernel {
+    name: "l2_normalize.row",
+    file: "l2_normalize.wgsl",
+    source: include_str!("../../shaders/l2_normalize.wgsl"),
+    blocks: &[(R, 1), (C, 256)],
+    fits: |_| Ok(()),
+    knobs: |_| Vec::new(),
+    workgroups: |s| s.dim(R).into(),
+    cost: |s| Work {
+        flops: 4.0 * s.sizes.product(&[R, C]),
+        bytes: s.bytes("x") + s.bytes("y"),
+        invocations: s.sizes.product(&[R]) * 64.0,
+    },
+    numerics: Numerics::F32,
+    batch_invariant: true,
+};
+
+fn infer(i: &Infer<'_>) -> Result<Inferred> {
+    let (rows, channels) = i.rows_and_channels(0)?;
+    if let Some((_, Attr::F32(eps))) = i.attrs.iter().find(|(name, _)| *name == "eps")
+        && !(1e-18..1e18).contains(eps)
+    {
+        return Err(Error::Argument(format!("l2_normalize: `eps` is {eps}, but it must be at least 1e-18")));
+    }
+    let x = i.operand(0)?;
+    let outputs = vec![(x.shape.clone(), x.dtype)];
+    Ok(Inferred { axes: Axes::new(&[(R, rows), (C, channels)]), folds: i.folds(&outputs), outputs })
+}
+
+// The sum's bound; the root halves it and costs 1/inverseSqrt: 2 ulp and a division; a division.
+// Squares below f32's normal numbers may vanish, which `Sum` allows per term; they are below eps²
+// unless everything is.
+fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let x = c.input(0);
+    let (width, eps) = (c.sizes.get(C), c.attr("eps"));
+    let mut out = x.clone();
+    for_each_row(width, &mut out.value, &mut out.error, x.value.len() * 4, |row, value, error| {
+        let mut sum = Sum::new();
+        let xs = x.value[row * width..].iter().zip(&x.error[row * width..]);
+        xs.take(width).for_each(|(v, e)| sum.add(v * v, 2.0 * v.abs() * e + e * e));
+        let (squares, squares_error) = sum.finish();
+        let norm = squares.sqrt().max(eps);
+        let least = (squares - squares_error).max(0.0).sqrt().max(eps);
+        let most = (squares + squares_error).sqrt().max(eps);
+        let root = 2.0 * EITHER_NEIGHBOUR * U32 + DIVISION;
+        let norm_error = (most - norm).max(norm - least) + root * most;
+        for (v, e) in value.iter_mut().zip(error) {
+            let y = *v / norm;
+            let inherited = (*e + y.abs() * norm_error) / (norm - norm_error).max(eps * 0.5);
+            *e = round_error(y, inherited + DIVISION * y.abs());
+            *v = y;
+        }
+    });
+    vec![out]
+}
+
+fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
+    let dims = [shape.sizes.get(R).into(), shape.sizes.get(C).into()];
+    let mut x = g.input("x", shape.x, &dims)?;
+    if shape.variant == 1 {
+        let other = g.input("other", shape.x, &dims)?;
+        x = g.mul(x, other)?;
+    }
+    let y = g.l2_normalize(x, 1e-12)?;
+    g.output("y", y)
+}
+
+impl Graph {
+    /// Scales the last axis to length 1: x / max(‖x‖, eps). Rows of zeros stay zero.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `eps` is below 1e-18, whose square leaves f32.
+    pub fn l2_normalize(&mut self, x: ValueId, eps: f32) -> Result<ValueId> {
+        self.apply_one(&L2_NORMALIZE, &[Some(x)], &[("eps", Attr::F32(eps))])
+    }
+}

@@ -1,0 +1,133 @@
+//! Layer normalisation over the last axis (Ba, Kiros and Hinton 2016).
+//!
+//! Bound by memory. What is added or scaled before it joins its load: that is how a residual gets in.
+
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::graph::{Graph, ValueId};
+use crate::kernel::{Kernel, Work};
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error, sum_error};
+use crate::op::Axis::{C, R};
+use crate::op::{Arg, Attr, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::ops::elementwise::DIVISION;
+use crate::ops::{for_each_row, past_one_axis};
+use crate::plan::Numerics;
+
+/// y = (x - mean) / sqrt(variance + eps) · w + b over the last axis.
+pub static LAYER_NORM: Op = Op {
+    name: "layer_norm",
+    formula: "y[r, c] = (x[r, c] - mean_c x) / sqrt(var_c x + eps) · w[c] + b[c]",
+    kind: Kind::Compute,
+    inputs: &[Arg::new("x", &[R, C], FLOATS), Arg::new("w", &[C], FLOATS), Arg::new("b", &[C], FLOATS)],
+    outputs: &[Arg::new("y", &[R, C], FLOATS)],
+    attrs: &["eps"],
+    infer,
+    reference,
+    flops: |s| 8.0 * s.product(&[R, C]),
+    kernels: &[&ROW],
+    cases: Cases {
+        axes: &[(R, 3), (C, 70)],
+        weights: &[DType::F32, DType::F16],
+        variants: &["plain", "residual", "then_gelu"],
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
+        build,
+        fill: |_, _, _| None,
+    },
+};
+
+static ROW: Kernel = Kernel {
+    name: "layer_norm.row",
+    file: "layer_norm.wgsl",
+    source: include_str!("../../shaders/layer_norm.wgsl"),
+    blocks: &[(R, 1), (C, 256)],
+    fits: |_| Ok(()),
+    knobs: |_| Vec::new(),
+    workgroups: |s| s.dim(R).into(),
+    cost: |s| Work {
+        flops: 10.0 * s.sizes.product(&[R, C]),
+        bytes: s.bytes("x") + s.bytes("y") + s.bytes("w") + s.bytes("b"),
+        invocations: s.sizes.product(&[R]) * 64.0,
+    },
+    numerics: Numerics::F32,
+    batch_invariant: true,
+};
+
+fn infer(i: &Infer<'_>) -> Result<Inferred> {
+    let (rows, channels) = i.rows_and_channels(0)?;
+    for arg in [1, 2] {
+        i.same(C, (0, &channels), (arg, &i.rank(arg, 1)?[0]))?;
+    }
+    let x = i.operand(0)?;
+    let outputs = vec![(x.shape.clone(), x.dtype)];
+    Ok(Inferred { axes: Axes::new(&[(R, rows), (C, channels)]), folds: i.folds(&outputs), outputs })
+}
+
+// mean: the sum's bound and a division. d = x - mean: inherits both. variance: the sum of d², 2|d|e
+// inherited, a division. 1/sqrt: bounded on the interval of the variance (eps keeps it from 0), and
+// 2 ulp. Then two products, a sum, the store.
+fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let (x, w, b) = (c.input(0), c.input(1), c.input(2));
+    let (width, eps) = (c.sizes.get(C), c.attr("eps"));
+    let mut out = Approx::exact(&x.shape, vec![0.0; x.value.len()]);
+    let round = EITHER_NEIGHBOUR * U32;
+    for_each_row(width, &mut out.value, &mut out.error, x.value.len() * 8, |row, value, error| {
+        let (xs, xe) = (&x.value[row * width..][..width], &x.error[row * width..][..width]);
+        let mut sum = Sum::new();
+        xs.iter().zip(xe).for_each(|(v, e)| sum.add(*v, *e));
+        let (total, total_error) = sum.finish();
+        let mean = total / width as f64;
+        let mean_error = total_error / width as f64 + DIVISION * mean.abs();
+        let (mut squares, mut inherited) = (0.0, 0.0);
+        for i in 0..width {
+            let d = xs[i] - mean;
+            let e = round_error(d, xe[i] + mean_error);
+            (value[i], error[i]) = (d, e);
+            squares += d * d;
+            inherited += 2.0 * d.abs() * e + e * e;
+        }
+        let spread = squares / width as f64 + eps;
+        let relative = DIVISION + 2.0 * round;
+        let spread_error = (sum_error(width as u64, squares, 0.0) + inherited) / width as f64 + relative * spread;
+        let scale = 1.0 / spread.sqrt();
+        let most = 1.0 / (spread - spread_error).max(eps * (1.0 - 4.0 * relative)).sqrt();
+        let least = 1.0 / (spread + spread_error).sqrt();
+        let scale_error = (most - scale).max(scale - least) + 2.0 * round * most;
+        for i in 0..width {
+            let ((g, ge), (shift, be)) = (w.at(i), b.at(i));
+            let normal = value[i] * scale;
+            let e = error[i] * (scale + scale_error) + value[i].abs() * scale_error + round * normal.abs();
+            let v = normal * g;
+            let e = e * (g.abs() + ge) + normal.abs() * ge + round * v.abs();
+            value[i] = v + shift;
+            error[i] = round_error(value[i], e + be);
+        }
+    });
+    vec![out]
+}
+
+fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
+    let (rows, channels) = (shape.sizes.get(R), shape.sizes.get(C));
+    let mut x = g.input("x", shape.x, &[rows.into(), channels.into()])?;
+    let w = g.weight("w", shape.w, &[channels])?;
+    let b = g.weight("b", shape.w, &[channels])?;
+    if shape.variant == 1 {
+        let residual = g.input("residual", shape.x, &[rows.into(), channels.into()])?;
+        x = g.add(x, residual)?;
+    }
+    let mut y = g.layer_norm(x, w, b, 1e-5)?;
+    if shape.variant == 2 {
+        y = g.gelu(y)?;
+    }
+    g.output("y", y)
+}
+
+impl Graph {
+    /// Normalises the last axis: `x [.., C]`, gain `w [C]`, shift `b [C]`. Add before it what belongs
+    /// before it (a residual); the planner fuses.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if `w` or `b` is not `[C]`.
+    pub fn layer_norm(&mut self, x: ValueId, w: ValueId, b: ValueId, eps: f32) -> Result<ValueId> {
+        self.apply_one(&LAYER_NORM, &[Some(x), Some(w), Some(b)], &[("eps", Attr::F32(eps))])
+    }
+}

@@ -1,0 +1,278 @@
+//! y[b, m, n] = Σ_k x[b, m, k] · w[b, n, k]: a product with a transposed weight.
+//!
+//! With many rows it is bound by arithmetic, with few by reading the weights once.
+
+use crate::dim::{Dim, Expr};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::graph::{Graph, ValueId};
+use crate::kernel::{Kernel, Site, Work};
+use crate::numerics::{Approx, grain, round_error, sum_error};
+use crate::op::Axis::{B, K, M, N};
+use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::ops::{for_each_row, past_one_axis};
+use crate::plan::Numerics;
+
+/// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
+pub static MATMUL: Op = Op {
+    name: "matmul",
+    formula: "y[b, m, n] = Σ_k x[b, m, k] · w[b, n, k], times w_scale[n] for i8",
+    kind: Kind::Compute,
+    inputs: &[
+        Arg::new("x", &[B, M, K], FLOATS),
+        Arg::new("w", &[B, N, K], &[DType::F32, DType::F16, DType::I8, DType::Q8_0]),
+        Arg::optional("w_scale", &[N], &[DType::F32]),
+    ],
+    outputs: &[Arg::new("y", &[B, M, N], FLOATS)],
+    attrs: &[],
+    infer,
+    reference,
+    flops: |s| 2.0 * s.product(&[B, M, N, K]),
+    kernels: &[&TILE, &TILE_SMALL, &VECTOR],
+    cases: Cases {
+        axes: &[(M, 5), (N, 8), (K, 36)],
+        weights: &[DType::F32, DType::F16, DType::I8, DType::Q8_0],
+        variants: &["plain", "bias_gelu_add", "relu_scale_mul_add", "smooth", "batched"],
+        many_workgroups: |kernel| {
+            let rows = kernel.blocks.iter().find(|(axis, _)| *axis == M).map_or(1, |(_, n)| *n);
+            Some(Sizes::new(&[(M, past_one_axis(rows)), (N, 1), (K, 1)]))
+        },
+        build,
+        fill: |_, _, _| None,
+    },
+};
+
+static TILE: Kernel = Kernel {
+    name: "matmul.tile",
+    file: "matmul_tile.wgsl",
+    source: include_str!("../../shaders/matmul_tile.wgsl"),
+    blocks: &[(M, 64), (N, 64), (K, 32)],
+    fits: |_| Ok(()),
+    knobs: |_| Vec::new(),
+    workgroups: |s| tiles(s, 64, 64),
+    cost: |s| tile_cost(s, 64.0, 64.0),
+    numerics: Numerics::F32,
+    batch_invariant: true,
+};
+
+static TILE_SMALL: Kernel = Kernel {
+    name: "matmul.tile_small",
+    file: "matmul_tile.wgsl",
+    source: include_str!("../../shaders/matmul_tile.wgsl"),
+    blocks: &[(M, 32), (N, 32), (K, 32)],
+    fits: |_| Ok(()),
+    knobs: |_| vec![("TM", "4u".into()), ("TN4", "1u".into())],
+    workgroups: |s| tiles(s, 32, 32),
+    cost: |s| tile_cost(s, 32.0, 32.0),
+    numerics: Numerics::F32,
+    batch_invariant: true,
+};
+
+static VECTOR: Kernel = Kernel {
+    name: "matmul.vector",
+    file: "matmul_vector.wgsl",
+    source: include_str!("../../shaders/matmul_vector.wgsl"),
+    blocks: &[(M, 4), (N, 32), (K, 64)],
+    fits: |_| Ok(()),
+    knobs: |s| vec![("ROWS", format!("{}u", vector_rows(s)))],
+    workgroups: |s| tiles(s, vector_rows(s), 32),
+    cost: |s| {
+        let rows = vector_rows(s) as f64;
+        let passes = (s.size(M) as f64 / rows).ceil();
+        Work {
+            flops: 2.0 * passes * rows * s.sizes.product(&[B, N, K]),
+            bytes: s.bytes("w") * passes + s.bytes("x") + s.bytes("y"),
+            invocations: s.sizes.product(&[B]) * passes * (s.size(N) as f64 / 32.0).ceil() * 128.0,
+        }
+    },
+    numerics: Numerics::F32,
+    batch_invariant: true,
+};
+
+/// Rows that share a weight: one when there is but one, so that a decode step does no idle work.
+fn vector_rows(s: &Site<'_>) -> u64 {
+    if s.size(M) == 1 { 1 } else { 4 }
+}
+
+fn tiles(s: &Site<'_>, rows: u64, columns: u64) -> Expr {
+    let along = |axis, n| Expr::from(s.dim(axis)).ceil_div(n);
+    Expr::Mul(vec![s.dim(B).into(), along(M, rows), along(N, columns)])
+}
+
+/// Every tile computes all its rows and columns, and reads its strips of x and w, half of it from
+/// caches.
+fn tile_cost(s: &Site<'_>, rows: f64, columns: f64) -> Work {
+    let tiles_m = (s.size(M) as f64 / rows).ceil();
+    let tiles_n = (s.size(N) as f64 / columns).ceil();
+    let tiles = s.sizes.product(&[B]) * tiles_m * tiles_n;
+    let reads = (s.bytes("w") * tiles_m + s.bytes("x") * tiles_n) / 2.0;
+    Work {
+        flops: 2.0 * tiles * rows * columns * s.size(K) as f64,
+        bytes: reads.max(s.bytes("w") + s.bytes("x")) + s.bytes("y"),
+        invocations: tiles * 64.0,
+    }
+}
+
+fn infer(i: &Infer<'_>) -> Result<Inferred> {
+    let x = i.operand(0)?.clone();
+    let w = i.operand(1)?;
+    let (rows, k) = i.rows_and_channels(0)?;
+    let batched = w.shape.len() == 3;
+    let (n, batch) = if batched {
+        let xs = i.rank(0, 3)?;
+        i.same(B, (0, &xs[0]), (1, &w.shape[0]))?;
+        (w.shape[1].clone(), w.shape[0].clone())
+    } else {
+        (i.rank(1, 2)?[0].clone(), Dim::ONE)
+    };
+    i.same(K, (0, &k), (1, &w.shape[w.shape.len() - 1]))?;
+    let scale = i.inputs.get(2).and_then(Option::as_ref);
+    match (w.dtype, scale) {
+        (DType::I8, None) => i.operand(2).map(|_| ())?,
+        (DType::I8, Some(_)) => i.same(N, (1, &n), (2, &i.rank(2, 1)?[0]))?,
+        (_, Some(_)) => {
+            let text = format!("matmul: `w_scale` is for i8 weights, but `w` is {}", w.dtype);
+            return Err(crate::Error::Argument(text));
+        }
+        _ => {}
+    }
+    let rows = if batched { x.shape[1].clone() } else { rows };
+    let mut shape = x.shape.clone();
+    shape.pop();
+    shape.push(n.clone());
+    let leading = x.shape.len() - 1;
+    let (x_fold, w_fold, y_fold) = if batched {
+        let f = |a, c| vec![(B, 1), (a, 1), (c, 1)];
+        (f(M, K), f(N, K), f(M, N))
+    } else {
+        (vec![(M, leading), (K, 1)], vec![(N, 1), (K, 1)], vec![(M, leading), (N, 1)])
+    };
+    let scale_fold = if scale.is_some() { vec![(N, 1)] } else { Vec::new() };
+    Ok(Inferred {
+        axes: Axes::new(&[(B, batch), (M, rows), (N, n), (K, k)]),
+        folds: vec![x_fold, w_fold, scale_fold, y_fold],
+        outputs: vec![(shape, x.dtype)],
+    })
+}
+
+// |error| ≤ min(n, λ√n)·u·Σ|x·w| for the sum, what errors of the inputs add, and one rounding for
+// the scale of int8 weights. Weights of block formats are d·q with 11 and 8 bits: exact in f32.
+fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
+    let (x, w, scale) = (c.input(0), c.input(1), c.inputs[2]);
+    let batches_w = if n * k == 0 { 1 } else { (w.value.len() / (n * k)).max(1) };
+    let transposed = |from: &[f64]| -> Vec<f64> {
+        let mut out = vec![0.0; from.len()];
+        for batch in 0..batches_w {
+            for col in 0..n {
+                for i in 0..k {
+                    out[(batch * k + i) * n + col] = from[(batch * n + col) * k + i];
+                }
+            }
+        }
+        out
+    };
+    let (wt, wt_error) = (transposed(&w.value), transposed(&w.error));
+    let inherits = x.error.iter().chain(&w.error).any(|e| *e > 0.0);
+    let row_grain = |v: &[f64]| v.iter().fold(f64::INFINITY, |g, v| g.min(grain(*v)));
+    let w_grains: Vec<f64> = w.value.chunks(k.max(1)).map(row_grain).collect();
+    let mut out = Approx::exact(&[b, m, n], vec![0.0; b * m * n]);
+    for_each_row(n, &mut out.value, &mut out.error, b * m * n * k, |row, value, error| {
+        let at_w = row / m * k * n % wt.len().max(1);
+        let (xs, xe) = (&x.value[row * k..(row + 1) * k], &x.error[row * k..(row + 1) * k]);
+        let mut magnitude = vec![0.0; n];
+        for i in 0..k {
+            let ws = &wt[at_w + i * n..at_w + (i + 1) * n];
+            for ((v, a), w) in value.iter_mut().zip(&mut magnitude).zip(ws) {
+                let term = xs[i] * w;
+                *v += term;
+                *a += term.abs();
+            }
+            if inherits {
+                let we = &wt_error[at_w + i * n..at_w + (i + 1) * n];
+                for ((e, w), we) in error.iter_mut().zip(ws).zip(we) {
+                    *e += xs[i].abs() * we + xe[i] * (w.abs() + we);
+                }
+            }
+        }
+        let x_grain = row_grain(xs);
+        for col in 0..n {
+            let w_grain = w_grains.get((row / m * n + col) % w_grains.len().max(1)).copied().unwrap_or(1.0);
+            let exact_grain = if x_grain.is_finite() && w_grain.is_finite() { x_grain * w_grain } else { 1.0 };
+            error[col] += sum_error(k as u64, magnitude[col], exact_grain);
+            if let Some(scale) = scale {
+                let (s, e) = scale.at(col);
+                let v = value[col] * s;
+                error[col] = round_error(v, error[col] * (s.abs() + e) + value[col].abs() * e);
+                value[col] = v;
+            }
+        }
+    });
+    vec![out]
+}
+
+fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
+    let (m, n) = (shape.sizes.get(M), shape.sizes.get(N));
+    let k = shape.sizes.get(K).next_multiple_of(shape.w.block());
+    if shape.variant == 4 && shape.w.is_float() {
+        let x = g.input("x", shape.x, &[3.into(), m.into(), k.into()])?;
+        let w = g.input("w", shape.w, &[3.into(), n.into(), k.into()])?;
+        let y = g.matmul(x, w)?;
+        return g.output("y", y);
+    }
+    let leading = if shape.variant == 4 { vec![Dim::from(3), m.into()] } else { vec![m.into()] };
+    let x = g.input("x", shape.x, &[leading.as_slice(), &[k.into()]].concat())?;
+    let w = g.weight("w", shape.w, &[n, k])?;
+    let mut y = if shape.w == DType::I8 {
+        let scale = g.weight("w_scale", DType::F32, &[n])?;
+        g.matmul_i8(x, w, scale)?
+    } else {
+        g.matmul(x, w)?
+    };
+    let full = [leading.as_slice(), &[n.into()]].concat();
+    match shape.variant {
+        1 => {
+            let bias = g.weight("bias", DType::F32, &[n])?;
+            let residual = g.input("residual", shape.x, &full)?;
+            y = g.add(y, bias)?;
+            y = g.gelu(y)?;
+            y = g.add(residual, y)?;
+        }
+        2 => {
+            let gate = g.input("gate", shape.x, &full)?;
+            let bias = g.weight("bias", shape.x, &[n])?;
+            y = g.relu(y)?;
+            y = g.scale(y, crate::op::Attr::F32(0.5))?;
+            y = g.mul(y, gate)?;
+            y = g.sub(bias, y)?;
+        }
+        3 => {
+            y = g.silu(y)?;
+            y = g.sigmoid(y)?;
+            y = g.tanh(y)?;
+            y = g.gelu_tanh(y)?;
+        }
+        _ => {}
+    }
+    g.output("y", y)
+}
+
+
+impl Graph {
+    /// y = x · wᵀ: `x [.., K]` with `w [N, K]` gives `[.., N]`; `x [B, M, K]` with `w [B, N, K]` gives
+    /// `[B, M, N]`. `w` may be f32, f16 or `q8_0`; sums are f32.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) where the K of both differ, or the batches.
+    pub fn matmul(&mut self, x: ValueId, w: ValueId) -> Result<ValueId> {
+        self.apply_one(&MATMUL, &[Some(x), Some(w)], &[])
+    }
+
+    /// As [`matmul`](Self::matmul) with int8 weights: `w [N, K]`, `w_scale [N]`.
+    ///
+    /// # Errors
+    /// As [`matmul`](Self::matmul).
+    pub fn matmul_i8(&mut self, x: ValueId, w: ValueId, w_scale: ValueId) -> Result<ValueId> {
+        self.apply_one(&MATMUL, &[Some(x), Some(w), Some(w_scale)], &[])
+    }
+}

@@ -1,0 +1,238 @@
+//! A plan: everything a machine needs to run a graph, as data. Making one is a pure function of
+//! the graph, the device's profile and the policy: no GPU, no I/O, no clock.
+
+use std::ops::Range;
+
+use crate::dim::{Call, Dim, Expr, ScalarId, ScalarSpec};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::kernel::{Composed, Layout};
+
+pub mod host;
+pub mod prepare;
+
+/// Which function kernels may compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Numerics {
+    /// Inputs as given, sums in f32.
+    #[default]
+    F32,
+}
+
+/// What two runs owe each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Determinism {
+    /// The same plan on the same device gives the same bits.
+    #[default]
+    Repeatable,
+    /// A row's bits do not depend on the other rows, nor on how many there are: kernels are chosen
+    /// without looking at the number of rows.
+    BatchInvariant,
+}
+
+/// What the caller asks of a plan, besides the graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Which function kernels may compute.
+    pub numerics: Numerics,
+    /// What two runs owe each other.
+    pub determinism: Determinism,
+    /// The most bytes the plan may hold at its peak, weights and inputs included.
+    pub budget_bytes: Option<u64>,
+    /// How long one submit may take, by the estimate, before the plan is cut into another segment.
+    pub segment_ms: f64,
+    /// Whether elementwise work joins its neighbours, and siblings become one. Off only to compare.
+    pub fuse: bool,
+    /// Whether values whose lives do not overlap share buffers. Off only to compare.
+    pub reuse: bool,
+    /// The only kernel of its op that may be chosen, by name. For tests and measurements.
+    pub kernel: Option<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            numerics: Numerics::F32,
+            determinism: Determinism::Repeatable,
+            budget_bytes: None,
+            segment_ms: 100.0,
+            fuse: true,
+            reuse: true,
+            kernel: None,
+        }
+    }
+}
+
+/// What a buffer of a plan is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Input `plan.inputs[i]`: the caller's.
+    Input(usize),
+    /// Output `plan.outputs[i]`: the caller's.
+    Output(usize),
+    /// Weight `plan.weights[i]`: filled once.
+    Weight(usize),
+    /// Whatever steps leave for later steps.
+    Scratch,
+}
+
+/// A buffer that a plan needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BufferSpec {
+    /// What it is for.
+    pub role: Role,
+    /// Its size at the bounds of the call's dims; a multiple of 16.
+    pub bytes: u64,
+}
+
+/// An input or output: a tensor in a caller's buffer.
+///
+/// Rows of floats start at multiples of 16 bytes: the stride of the last axis but one is the last
+/// axis rounded up to 4 (f32) or 8 (f16) elements. `u32` tensors are tight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Vec<Dim>,
+    /// Where its elements lie.
+    pub layout: Layout,
+    /// Its place in [`Plan::buffers`].
+    pub buffer: usize,
+    /// For indices into a table: how many rows the table has, so that hosts can check.
+    pub below: Option<u64>,
+}
+
+/// How a weight's buffer is made from the tensors that the user gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightSpec {
+    /// The tensors, joined along their first axis, by name.
+    pub sources: Vec<WeightSource>,
+    /// How their elements are laid out.
+    pub form: WeightForm,
+    /// Its size in bytes; a multiple of 16.
+    pub bytes: u64,
+}
+
+/// A tensor that the user gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightSource {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// How a weight's elements are laid out in its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WeightForm {
+    /// Rows padded with zeros to 16 bytes, as every other float tensor.
+    Rows,
+    /// `w[N, K]` of a matmul in groups of four along `K`, group-major: element `(n, k)` lies at
+    /// group `(k/4)·N + n`, place `k mod 4`; `K` is padded with zeros to a multiple of 4. The int8
+    /// values of block formats take this form too, four to a `u32`.
+    Interleaved,
+    /// The f16 scales of a block format, block-major: the scale of block `b` of row `n` is half-word
+    /// `b·N + n`.
+    BlockScales,
+}
+
+/// A tensor that a step binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// Its name in the shader.
+    pub name: String,
+    /// Its place in [`Plan::buffers`].
+    pub buffer: usize,
+    /// Whether the step writes it.
+    pub write: bool,
+}
+
+/// A parameter of a step, in the order of the kernel's `Params`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Param {
+    /// A whole number.
+    U32(Expr),
+    /// A float.
+    F32(f32),
+    /// A float that each call gives.
+    Scalar(ScalarId),
+}
+
+/// A kernel that was considered for a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its name.
+    pub kernel: &'static str,
+    /// The estimated time in seconds, or why it does not fit.
+    pub estimate: Result<f64, String>,
+}
+
+/// One dispatch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The kernel's name.
+    pub kernel_name: &'static str,
+    /// Its place in [`Plan::kernels`].
+    pub kernel: usize,
+    /// What it binds, in the order of the kernel's bindings.
+    pub bindings: Vec<Binding>,
+    /// Its parameters, in the order of the kernel's `Params`.
+    pub params: Vec<Param>,
+    /// How many workgroups; 0 for some calls, which then skip the step.
+    pub workgroups: Expr,
+    /// The graph's nodes that it covers, in order.
+    pub nodes: Vec<usize>,
+    /// The graph's values that it reads, by index.
+    pub reads: Vec<usize>,
+    /// The graph's values that it leaves in buffers: (value, buffer, layout).
+    pub writes: Vec<(usize, usize, Layout)>,
+    /// What was fused, and why, a sentence each.
+    pub fused: Vec<String>,
+    /// The kernels that were considered, best first.
+    pub candidates: Vec<Candidate>,
+    /// Bytes that the step must at least read and write, at the bounds.
+    pub bytes: u64,
+}
+
+/// Everything a machine needs to run a graph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What each call gives.
+    pub scalars: Vec<ScalarSpec>,
+    /// The kernels, each text once.
+    pub kernels: Vec<Composed>,
+    /// The buffers.
+    pub buffers: Vec<BufferSpec>,
+    /// How weights' buffers are made.
+    pub weights: Vec<WeightSpec>,
+    /// The tensors that a call gives.
+    pub inputs: Vec<Port>,
+    /// The tensors that a call returns.
+    pub outputs: Vec<Port>,
+    /// The dispatches, in order.
+    pub steps: Vec<Step>,
+    /// Which steps go into one submit.
+    pub segments: Vec<Range<usize>>,
+    /// Where the value of the graph, by index, lies while it lives: (buffer, layout). `None` for
+    /// values that never reach memory.
+    pub values: Vec<Option<(usize, Layout)>>,
+    /// Bytes held while it runs: inputs, outputs, weights and scratch.
+    pub peak_bytes: u64,
+    /// The policy it was made under.
+    pub policy: Policy,
+}
+
+impl Plan {
+    /// The scalars of one call, by name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) if one is unknown, missing or above its bound.
+    pub fn call(&self, values: &[(&str, f64)]) -> Result<Call> {
+        Call::new(&self.scalars, values)
+    }
+}

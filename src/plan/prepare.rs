@@ -1,0 +1,276 @@
+//! From the tensors that a user gives to the bytes of a weight's buffer. Pure, and done once.
+//!
+//! It never guesses: a tensor of another type or shape than the graph says is an error.
+
+use std::collections::BTreeMap;
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::formats::q8_0;
+use crate::plan::{WeightForm, WeightSource, WeightSpec};
+use crate::tensor::Tensor;
+
+/// The tensors that a user gives as weights, by name.
+pub type Weights = BTreeMap<String, Tensor>;
+
+/// The bytes of one weight's buffer.
+///
+/// # Errors
+/// [`Error::Argument`] if a tensor is missing or has another type than the graph says,
+/// [`Error::Shape`] if it has another shape, or if the spec asks for a form its type cannot take.
+pub fn prepare(spec: &WeightSpec, weights: &Weights) -> Result<Vec<u8>> {
+    let (dtype, shape) = joined(&spec.sources)?;
+    let needed = form_bytes(spec.form, dtype, &shape)?;
+    if needed != spec.bytes {
+        return Err(Error::Shape(format!(
+            "weight `{}`: its form takes {needed} bytes, but the plan says {}",
+            names(&spec.sources),
+            spec.bytes
+        )));
+    }
+    let mut bytes = Vec::new();
+    for source in &spec.sources {
+        bytes.extend(given(source, weights)?.to_bytes());
+    }
+    let mut out = match spec.form {
+        WeightForm::Rows => rows(dtype, &shape, &bytes),
+        WeightForm::Interleaved if dtype == DType::Q8_0 => interleaved(1, &shape, &q8_0::planes(&bytes).1),
+        WeightForm::Interleaved => interleaved(dtype.block_bytes(), &shape, &bytes),
+        WeightForm::BlockScales => block_scales(&shape, &q8_0::planes(&bytes).0),
+    };
+    out.resize(needed as usize, 0);
+    Ok(out)
+}
+
+/// The bytes that a weight of this type and shape takes in a form; a multiple of 16, and at least 16.
+///
+/// # Errors
+/// [`Error::Shape`] if the type or the number of axes does not go with the form.
+pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Result<u64> {
+    let count = |dims: &[usize]| dims.iter().fold(1u64, |p, n| p.saturating_mul(*n as u64));
+    let bytes = match (form, shape) {
+        (WeightForm::Rows, _) if dtype.block() == 1 => {
+            let (last, leading) = shape.split_last().unwrap_or((&1, &[]));
+            count(leading).saturating_mul(row_bytes(dtype, *last) as u64)
+        }
+        (WeightForm::Interleaved, [n, k]) if dtype != DType::U32 => {
+            let element = if dtype == DType::Q8_0 { 1 } else { dtype.block_bytes() };
+            count(&[*n, k.div_ceil(4), 4 * element])
+        }
+        (WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => count(&[*n, k / dtype.block(), 2]),
+        _ => {
+            return Err(Error::Shape(format!(
+                "weight: {dtype} {shape:?} cannot be laid out as {form:?}"
+            )));
+        }
+    };
+    Ok(bytes.max(1).next_multiple_of(16))
+}
+
+/// Bytes from one row to the next: floats and int8 are padded to 16, indices are tight.
+fn row_bytes(dtype: DType, last: usize) -> usize {
+    let tight = last.saturating_mul(dtype.block_bytes());
+    if dtype == DType::U32 { tight } else { tight.next_multiple_of(16) }
+}
+
+/// The type and shape of the sources, joined along their first axis.
+pub(super) fn joined(sources: &[WeightSource]) -> Result<(DType, Vec<usize>)> {
+    let Some(first) = sources.first() else {
+        return Err(Error::Argument("weight: it has no source".into()));
+    };
+    let mut shape = first.shape.clone();
+    for source in &sources[1..] {
+        if source.dtype != first.dtype || source.shape.len() != shape.len() || source.shape[1..] != shape[1..] {
+            return Err(Error::Shape(format!(
+                "weight: `{}` is {} {:?}, but `{}`, which it is joined to, is {} {:?}",
+                source.name, source.dtype, source.shape, first.name, first.dtype, first.shape
+            )));
+        }
+        shape[0] += source.shape[0];
+    }
+    Ok((first.dtype, shape))
+}
+
+fn given<'a>(source: &WeightSource, weights: &'a Weights) -> Result<&'a Tensor> {
+    let WeightSource { name, dtype, shape } = source;
+    let Some(tensor) = weights.get(name) else {
+        return Err(Error::Argument(format!("weight `{name}` was not given; the graph has it as {dtype} {shape:?}")));
+    };
+    if tensor.dtype() != *dtype {
+        return Err(Error::Argument(format!(
+            "weight `{name}`: the graph has it as {dtype}, but {} was given",
+            tensor.dtype()
+        )));
+    }
+    if tensor.shape() != shape {
+        return Err(Error::Shape(format!(
+            "weight `{name}`: the graph has it as {shape:?}, but {:?} was given",
+            tensor.shape()
+        )));
+    }
+    Ok(tensor)
+}
+
+fn names(sources: &[WeightSource]) -> String {
+    sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join("+")
+}
+
+fn rows(dtype: DType, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let last = shape.last().copied().unwrap_or(1);
+    let (tight, padded) = (last * dtype.block_bytes(), row_bytes(dtype, last));
+    if tight == padded || tight == 0 {
+        return bytes.to_vec();
+    }
+    let mut out = vec![0; bytes.len() / tight * padded];
+    for (to, from) in out.chunks_exact_mut(padded).zip(bytes.chunks_exact(tight)) {
+        to[..tight].copy_from_slice(from);
+    }
+    out
+}
+
+fn interleaved(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let (n, k) = (shape[0], shape[1]);
+    let (group, row) = (4 * element_bytes, k * element_bytes);
+    let mut out = vec![0; k.div_ceil(4) * n * group];
+    if row == 0 {
+        return out;
+    }
+    for (i, row) in bytes.chunks_exact(row).enumerate() {
+        for (g, four) in row.chunks(group).enumerate() {
+            let at = (g * n + i) * group;
+            out[at..at + four.len()].copy_from_slice(four);
+        }
+    }
+    out
+}
+
+fn block_scales(shape: &[usize], scales: &[u16]) -> Vec<u8> {
+    let (n, blocks) = (shape[0], shape[1] / q8_0::BLOCK);
+    let block_major = (0..blocks).flat_map(|b| (0..n).map(move |i| scales[i * blocks + b]));
+    block_major.flat_map(u16::to_le_bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn spec(form: WeightForm, tensors: &[(&str, &Tensor)]) -> WeightSpec {
+        let sources: Vec<_> = tensors
+            .iter()
+            .map(|(name, t)| WeightSource { name: (*name).into(), dtype: t.dtype(), shape: t.shape().to_vec() })
+            .collect();
+        let (dtype, shape) = joined(&sources).unwrap();
+        WeightSpec { bytes: form_bytes(form, dtype, &shape).unwrap(), sources, form }
+    }
+
+    fn given(tensors: &[(&str, &Tensor)]) -> Weights {
+        tensors.iter().map(|(name, t)| ((*name).to_owned(), (*t).clone())).collect()
+    }
+
+    fn random(dtype: DType, shape: &[usize]) -> Tensor {
+        let mut rng = Rng::new(7 + shape.len() as u64);
+        let n = shape.iter().product();
+        let values: Vec<f64> = (0..n).map(|_| (rng.signed() * 100.0).round()).collect();
+        match dtype {
+            DType::Q8_0 => q8_0::quantize(&Tensor::from_f64(DType::F32, shape, &values).unwrap()).unwrap(),
+            _ => Tensor::from_f64(dtype, shape, &values).unwrap(),
+        }
+    }
+
+    fn decode(dtype: DType, bytes: &[u8], i: usize) -> f64 {
+        match dtype {
+            DType::F32 => f64::from(f32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().unwrap())),
+            DType::F16 => half::f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]).to_f64(),
+            _ => f64::from(bytes[i] as i8),
+        }
+    }
+
+    #[test]
+    fn rows_are_padded_to_16_bytes_and_joined_along_the_first_axis() {
+        for (dtype, align) in [(DType::F32, 4), (DType::F16, 8), (DType::I8, 16)] {
+            let (a, b) = (random(dtype, &[3, 2, 5]), random(dtype, &[1, 2, 5]));
+            let both = [("a", &a), ("b", &b)];
+            let bytes = prepare(&spec(WeightForm::Rows, &both), &given(&both)).unwrap();
+            let padded = 5usize.next_multiple_of(align);
+            assert_eq!(bytes.len(), 8 * 16usize.max(padded * 16 / align));
+            let values: Vec<f64> = a.to_f64().into_iter().chain(b.to_f64()).collect();
+            for r in 0..8 {
+                for c in 0..padded {
+                    let expected = if c < 5 { values[r * 5 + c] } else { 0.0 };
+                    assert_eq!(decode(dtype, &bytes, r * padded + c), expected, "{dtype} row {r}, element {c}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn biases_join_into_one_row() {
+        let (a, b) = (random(DType::F32, &[6]), random(DType::F32, &[3]));
+        let both = [("a", &a), ("b", &b)];
+        let bytes = prepare(&spec(WeightForm::Rows, &both), &given(&both)).unwrap();
+        assert_eq!(bytes.len(), 48);
+        let values: Vec<f64> = a.to_f64().into_iter().chain(b.to_f64()).chain([0.0; 3]).collect();
+        assert_eq!((0..12).map(|i| decode(DType::F32, &bytes, i)).collect::<Vec<_>>(), values);
+    }
+
+    #[test]
+    fn interleaved_puts_groups_of_k_beside_each_other_for_neighbouring_rows() {
+        for (dtype, k) in [(DType::F32, 6), (DType::F16, 9), (DType::I8, 7), (DType::Q8_0, 64)] {
+            let (a, b) = (random(dtype, &[3, k]), random(dtype, &[2, k]));
+            let both = [("a", &a), ("b", &b)];
+            let bytes = prepare(&spec(WeightForm::Interleaved, &both), &given(&both)).unwrap();
+            assert!(bytes.len().is_multiple_of(16));
+            let quants = |t: &Tensor| match dtype {
+                DType::Q8_0 => q8_0::planes(&t.to_bytes()).1.iter().map(|q| f64::from(*q as i8)).collect(),
+                _ => t.to_f64(),
+            };
+            let values: Vec<f64> = quants(&a).into_iter().chain(quants(&b)).collect();
+            for n in 0..5 {
+                for i in 0..k.next_multiple_of(4) {
+                    let expected = if i < k { values[n * k + i] } else { 0.0 };
+                    let at = ((i / 4) * 5 + n) * 4 + i % 4;
+                    assert_eq!(decode(dtype, &bytes, at), expected, "{dtype} [{n}, {i}]");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn block_scales_are_block_major() {
+        let w = random(DType::Q8_0, &[5, 96]);
+        let one = [("w", &w)];
+        let bytes = prepare(&spec(WeightForm::BlockScales, &one), &given(&one)).unwrap();
+        assert_eq!(bytes.len(), 32);
+        let raw = w.to_bytes();
+        for n in 0..5 {
+            for b in 0..3 {
+                let scale = &raw[(n * 3 + b) * 34..][..2];
+                assert_eq!(&bytes[(b * 5 + n) * 2..][..2], scale, "row {n}, block {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_tensors_are_named_with_both_sides() {
+        let w = random(DType::F32, &[2, 3]);
+        let spec = spec(WeightForm::Rows, &[("w", &w)]);
+        let message = |t: &Tensor| prepare(&spec, &given(&[("w", t)])).unwrap_err().to_string();
+        assert_eq!(
+            prepare(&spec, &Weights::new()).unwrap_err().to_string(),
+            "weight `w` was not given; the graph has it as f32 [2, 3]"
+        );
+        let f16 = random(DType::F16, &[2, 3]);
+        assert_eq!(message(&f16), "weight `w`: the graph has it as f32, but f16 was given");
+        let wide = random(DType::F32, &[3, 2]);
+        assert_eq!(message(&wide), "weight `w`: the graph has it as [2, 3], but [3, 2] was given");
+    }
+
+    #[test]
+    fn forms_that_do_not_exist_are_errors() {
+        assert!(form_bytes(WeightForm::Rows, DType::Q8_0, &[2, 32]).is_err());
+        assert!(form_bytes(WeightForm::Interleaved, DType::F32, &[2, 3, 4]).is_err());
+        assert!(form_bytes(WeightForm::BlockScales, DType::F32, &[2, 32]).is_err());
+        assert_eq!(form_bytes(WeightForm::Rows, DType::F32, &[0, 4]), Ok(16));
+    }
+}

@@ -1,0 +1,142 @@
+//! What a device is, as data: planning needs nothing else of it.
+
+/// What kind of machine an adapter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares the host's memory.
+    Integrated,
+    /// A GPU lent by a hypervisor.
+    Virtual,
+    /// A software implementation.
+    Cpu,
+    /// Not said.
+    Other,
+}
+
+impl DeviceKind {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Cpu => "cpu",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Optional abilities that kernels may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// The WGSL type `f16`.
+    pub shader_f16: bool,
+    /// Subgroup operations.
+    pub subgroup: bool,
+    /// Timestamps at the start and end of a pass.
+    pub timestamp_query: bool,
+}
+
+/// The limits that plans are made within; WebGPU's defaults are [`Limits::WEBGPU`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Storage buffers that one kernel may bind.
+    pub storage_buffers_per_stage: u32,
+    /// Largest range of a buffer that a kernel may bind, in bytes.
+    pub storage_binding_bytes: u64,
+    /// Largest buffer, in bytes.
+    pub buffer_bytes: u64,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: u32,
+    /// Invocations in a workgroup.
+    pub workgroup_invocations: u32,
+    /// Workgroups along one axis of a dispatch.
+    pub workgroups_per_axis: u32,
+    /// Alignment of dynamic uniform offsets, in bytes.
+    pub uniform_offset_alignment: u32,
+}
+
+impl Limits {
+    /// The limits that every WebGPU implementation grants.
+    pub const WEBGPU: Self = Self {
+        storage_buffers_per_stage: 8,
+        storage_binding_bytes: 128 << 20,
+        buffer_bytes: 256 << 20,
+        workgroup_bytes: 16384,
+        workgroup_invocations: 256,
+        workgroups_per_axis: 65535,
+        uniform_offset_alignment: 256,
+    };
+}
+
+/// How fast a device is. Until it is measured these are guesses by kind, good enough to rank
+/// kernels that differ by several times.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speeds {
+    /// f32 operations per second.
+    pub flops_per_s: f64,
+    /// Bytes read or written per second.
+    pub bytes_per_s: f64,
+    /// Invocations that must be in flight before either speed is reached.
+    pub busy_invocations: f64,
+    /// Cost of one dispatch, in seconds.
+    pub dispatch_s: f64,
+}
+
+impl Speeds {
+    /// Guesses for a kind of device.
+    pub const fn guess(kind: DeviceKind) -> Self {
+        match kind {
+            DeviceKind::Cpu => Self { flops_per_s: 2e10, bytes_per_s: 5e9, busy_invocations: 16.0, dispatch_s: 1e-5 },
+            DeviceKind::Discrete => {
+                Self { flops_per_s: 1e13, bytes_per_s: 5e11, busy_invocations: 1e5, dispatch_s: 2e-6 }
+            }
+            _ => Self { flops_per_s: 1e12, bytes_per_s: 5e10, busy_invocations: 1e4, dispatch_s: 4e-6 },
+        }
+    }
+}
+
+/// A device as data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// The adapter's name.
+    pub name: String,
+    /// The backend: `vulkan`, `gl`, `metal`, `dx12`, `browser`.
+    pub backend: String,
+    /// The driver and its version, as it calls itself.
+    pub driver: String,
+    /// PCI vendor, or 0.
+    pub vendor: u32,
+    /// PCI device, or 0.
+    pub device: u32,
+    /// What kind of machine it is.
+    pub kind: DeviceKind,
+    /// What it can do beyond the default.
+    pub features: Features,
+    /// How much of everything it grants.
+    pub limits: Limits,
+    /// Smallest and largest subgroup; (0, 0) without subgroups.
+    pub subgroup_sizes: (u32, u32),
+    /// How fast it is.
+    pub speeds: Speeds,
+}
+
+impl Profile {
+    /// The device that every plan for the web must suit: default limits, no feature.
+    pub fn portable() -> Self {
+        Self {
+            name: "portable".into(),
+            backend: "any".into(),
+            driver: String::new(),
+            vendor: 0,
+            device: 0,
+            kind: DeviceKind::Other,
+            features: Features::default(),
+            limits: Limits::WEBGPU,
+            subgroup_sizes: (0, 0),
+            speeds: Speeds::guess(DeviceKind::Other),
+        }
+    }
+}

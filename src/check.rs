@@ -17,18 +17,21 @@ use crate::op::{Op, Shape};
 use crate::plan::Policy;
 use crate::rng::Rng;
 
+#[cfg(any(test, all(feature = "gpu", not(target_arch = "wasm32"))))]
 mod fence;
 mod graphs;
 mod inputs;
 mod rule;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod run;
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+mod verdicts;
 
 pub use graphs::GraphCase;
 pub use inputs::Prepared;
 pub use rule::cases;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
-pub use run::{Failure, Outcome, Status, run};
+pub use run::{Event, Failure, Outcome, Status, run, run_altered};
 
 /// Which numbers a case is fed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,16 +123,20 @@ impl Case {
 
     /// Everything that a plan of it depends on: cases that differ in their inputs alone share it.
     pub fn plan_name(&self) -> String {
+        let (kernel, dtype) = (self.kernel(), self.dtype());
         match self.subject {
             Subject::Kernel { op, shape, .. } => {
                 let sizes = op.cases.axes.iter().map(|(a, _)| format!("{}={}", a.name(), shape.sizes.get(*a)));
-                let sizes: Vec<_> = sizes.collect();
+                let sizes = sizes.collect::<Vec<_>>().join(",");
                 let variant = rule::variants(op)[shape.variant];
-                format!("{}/{}/{variant}/{}/{}", op.name, self.kernel(), self.dtype(), sizes.join(","))
+                // Kernels that serve several ops do not name theirs.
+                let own = kernel.strip_prefix(op.name).is_some_and(|rest| rest.starts_with('.'));
+                let op = if own { String::new() } else { format!("{}/", op.name) };
+                format!("{op}{kernel}/{dtype}/{variant}/{sizes}")
             }
             Subject::Graph { graph, call, .. } => {
-                let dims: Vec<_> = graph.calls[call].iter().map(|(name, v)| format!("{name}={v}")).collect();
-                format!("graph/{}/{}/{}", graph.name, self.dtype(), dims.join(","))
+                let dims = graph.calls[call].iter().map(|(name, v)| format!("{name}={v}"));
+                format!("{kernel}/{dtype}/{}", dims.collect::<Vec<_>>().join(","))
             }
         }
     }

@@ -132,9 +132,14 @@ impl Gpu {
     }
 }
 
-/// [`Gpu::open`] and [`Gpu::load`] for callers that are not async.
+/// For callers that are not async.
 #[cfg(not(target_arch = "wasm32"))]
 impl Gpu {
+    /// [`Gpu::adapters`], blocking.
+    pub fn adapters_blocking() -> Vec<Profile> {
+        pollster::block_on(Self::adapters())
+    }
+
     /// [`Gpu::open`], blocking.
     ///
     /// # Errors

@@ -6,10 +6,26 @@ use std::ops::Range;
 use crate::dim::{Call, Dim, Expr, ScalarId, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::graph::Graph;
 use crate::kernel::{Composed, Layout};
+use crate::ops::embed::EMBED;
+use crate::profile::Profile;
 
+mod buffers;
+mod choose;
+mod draft;
+mod emit;
+mod explain;
+mod fuse;
 pub mod host;
+mod place;
 pub mod prepare;
+mod siblings;
+mod strides;
+
+use buffers::Buffers;
+use draft::{Origin, Program};
+use place::{Home, Placement};
 
 /// Which function kernels may compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -235,4 +251,72 @@ impl Plan {
     pub fn call(&self, values: &[(&str, f64)]) -> Result<Call> {
         Call::new(&self.scalars, values)
     }
+}
+
+/// Plans a graph for a device.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if the graph has no outputs,
+/// [`Error::Shape`](crate::Error::Shape) for a view that neither strides nor the copy kernel can
+/// express, [`Error::Limit`](crate::Error::Limit) for a tensor or dispatch that the device has no
+/// room for, [`Error::Budget`](crate::Error::Budget) if all buffers together exceed the budget,
+/// [`Error::NoKernel`](crate::Error::NoKernel) with each kernel's reason if none can do a step.
+pub fn plan(graph: &Graph, profile: &Profile, policy: &Policy) -> Result<Plan> {
+    let mut program = Program::new(graph)?;
+    fuse::fuse(&mut program, profile, policy);
+    let placement = place::place(&mut program)?;
+    let buffers = buffers::assign(&program, &placement, profile, policy)?;
+    let emitted = emit::emit(&program, &placement, &buffers, profile, policy)?;
+    let lies = |at: &Option<(Home, _)>| at.as_ref().map(|(home, lay)| (buffers.of(*home), emit::layout(lay)));
+    Ok(Plan {
+        scalars: graph.scalars().to_vec(),
+        kernels: emitted.kernels,
+        inputs: inputs(&program, &buffers),
+        outputs: outputs(&program, &placement, &buffers),
+        steps: emitted.steps,
+        segments: emitted.segments,
+        values: placement.values.iter().map(lies).collect(),
+        peak_bytes: buffers.total_bytes(),
+        buffers: buffers.specs,
+        weights: placement.weights,
+        policy: policy.clone(),
+    })
+}
+
+fn inputs(program: &Program<'_>, buffers: &Buffers) -> Vec<Port> {
+    let values = program.graph.values().len();
+    let inputs = (0..values).filter(|v| matches!(program.vals[*v].origin, Origin::Input(_)));
+    inputs.map(|v| Port { below: below(program, v), ..port(program, buffers, v, v) }).collect()
+}
+
+fn outputs(program: &Program<'_>, placement: &Placement, buffers: &Buffers) -> Vec<Port> {
+    let outputs = program.graph.outputs().iter().zip(&placement.outputs);
+    outputs.map(|(v, owner)| port(program, buffers, v.index(), *owner)).collect()
+}
+
+/// A value of the graph in the buffer of `owner`, which it fills.
+fn port(program: &Program<'_>, buffers: &Buffers, v: usize, owner: usize) -> Port {
+    let val = &program.vals[v];
+    Port {
+        name: val.name.clone(),
+        dtype: val.dtype,
+        shape: val.shape.clone(),
+        layout: emit::layout(&strides::normal(val.dtype, &val.shape, program.graph.scalars())),
+        buffer: buffers.of(Home::Value(owner)),
+        below: None,
+    }
+}
+
+/// Rows of the smallest table that an input's elements index, in place or through views.
+fn below(program: &Program<'_>, input: usize) -> Option<u64> {
+    let root = |mut v: usize| {
+        while let Origin::View(parent, _) = program.vals[v].origin {
+            v = parent;
+        }
+        v
+    };
+    let nodes = program.live.iter().map(|n| &program.graph.nodes()[*n]).filter(|n| n.op == &EMBED);
+    let tables = nodes.flat_map(|n| n.inputs.chunks(2).filter_map(|pair| Some((pair[0]?, (*pair.get(1)?)?))));
+    let indexed = tables.filter(|(idx, _)| root(idx.index()) == input);
+    indexed.map(|(_, table)| program.vals[table.index()].shape[0].max(program.graph.scalars())).min()
 }

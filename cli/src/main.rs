@@ -1,2 +1,57 @@
-//! stub
-fn main() {}
+//! The `tachylite` program: which adapters there are, whether every kernel is right on them, and
+//! how a graph is planned.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod device;
+mod explain;
+mod info;
+mod reexec;
+
+/// WGSL kernels for neural-network inference, each proven against a plain CPU kernel.
+#[derive(Debug, Parser)]
+#[command(name = "tachylite", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the adapters: driver, features, limits
+    Info(info::Arguments),
+    /// Check every kernel on every adapter against its CPU kernel
+    Check(check::Arguments),
+    /// Print the plan of a graph: what is fused, which kernels, which buffers
+    Explain(explain::Arguments),
+    /// What `check` starts for each adapter
+    #[command(hide = true)]
+    CheckWorker(check::worker::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::CheckWorker(arguments) => check::worker::run(&arguments),
+    }
+}
+
+/// Says on stderr why nothing could be run.
+fn cannot_run(why: &str) -> ExitCode {
+    eprintln!("tachylite: {why}");
+    ExitCode::from(2)
+}
+
+/// Writes to stdout and ends the program quietly if nobody reads it any more.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}

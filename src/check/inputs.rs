@@ -147,7 +147,7 @@ impl Numbers {
 
     fn cancelling(&self, dtype: DType, len: usize, width: usize, rng: &mut Rng) -> Vec<f64> {
         let few_bits = 16.0 * dtype.unit_roundoff();
-        let mut near = |v: f64, rng: &mut Rng| v * (1.0 + few_bits * rng.signed());
+        let near = |v: f64, rng: &mut Rng| v * (1.0 + few_bits * rng.signed());
         let mut drawn = if self.part == Part::AgainstFirst { self.rng("first") } else { rng.clone() };
         if self.part == Part::First {
             drawn = self.rng("first");

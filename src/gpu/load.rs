@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu::executable::{Executable, Loaded};
-use crate::gpu::scope::scoped;
 use crate::gpu::{Gpu, lock};
 use crate::plan::prepare::{Weights, prepare};
 use crate::plan::{Plan, Role, WeightSpec};
@@ -48,7 +47,7 @@ impl Gpu {
             )));
         }
         if self.is_own() {
-            // A device that was destroyed says so only when it is polled.
+            // Frees what finished work held, and tells our callback if the device was destroyed.
             self.poll(wgpu::PollType::Poll);
         }
         self.alive()?;
@@ -78,8 +77,8 @@ impl Gpu {
         };
         let missing: Vec<usize> = (0..out.len()).filter(|i| out[*i].is_none()).collect();
         // All are allocated before any is filled, so that running out costs no upload.
-        let (made, said) = scoped(self.device(), || {
-            let make = |i: &usize| self.storage("weight", plan.weights[*i].bytes + guard_bytes);
+        let (made, said) = self.scoped(|| {
+            let make = |i: &usize| self.storage("weight", plan.weights[*i].bytes.max(16) + guard_bytes);
             missing.iter().map(make).collect::<Vec<_>>()
         });
         said.await?;
@@ -118,7 +117,7 @@ impl Gpu {
     /// next submit carries the bytes.
     async fn upload(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
         for (i, piece) in bytes.chunks(UPLOAD_BYTES).enumerate() {
-            let ((), said) = scoped(self.device(), || {
+            let ((), said) = self.scoped(|| {
                 self.queue().write_buffer(buffer, (i * UPLOAD_BYTES) as u64, piece);
                 if self.is_own() && bytes.len() > UPLOAD_BYTES {
                     self.queue().submit([]);
@@ -136,7 +135,7 @@ impl Gpu {
     pub(super) fn storage(&self, label: &str, bytes: u64) -> wgpu::Buffer {
         self.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size: bytes.max(16),
+            size: bytes,
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
@@ -147,13 +146,13 @@ impl Loaded {
     /// The buffers that every executable has for itself or shares, by place in the plan; `None` for
     /// inputs and outputs.
     pub(super) async fn buffers(&self) -> Result<Vec<Option<wgpu::Buffer>>> {
-        let (buffers, said) = scoped(self.gpu.device(), || {
-            let make = |b: &crate::plan::BufferSpec| match b.role {
+        let (buffers, said) = self.gpu.scoped(|| {
+            let make = |i: usize| match self.plan.buffers[i].role {
                 Role::Input(_) | Role::Output(_) => None,
-                Role::Weight(i) => Some(wgpu::Buffer::clone(&self.weights[i])),
-                Role::Scratch => Some(self.gpu.storage("scratch", b.bytes + self.options.guard_bytes)),
+                Role::Weight(w) => Some(wgpu::Buffer::clone(&self.weights[w])),
+                Role::Scratch => Some(self.gpu.storage("scratch", self.bytes(i))),
             };
-            self.plan.buffers.iter().map(make).collect()
+            (0..self.plan.buffers.len()).map(make).collect()
         });
         said.await?;
         Ok(buffers)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::gpu::scope::{one_line, scoped};
+use crate::gpu::scope::one_line;
 use crate::gpu::{Gpu, lock};
 use crate::kernel::{Access, Composed};
 
@@ -60,13 +60,12 @@ impl Gpu {
     async fn make(&self, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
         if threads < 2 {
-            return make_some(self.device(), kernels).await;
+            return make_some(self, kernels).await;
         }
-        let device = self.device();
         std::thread::scope(|scope| {
             let threads: Vec<_> = kernels
                 .chunks(kernels.len().div_ceil(threads))
-                .map(|some| scope.spawn(move || pollster::block_on(make_some(device, some))))
+                .map(|some| scope.spawn(move || pollster::block_on(make_some(self, some))))
                 .collect();
             let made = threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
             Ok(made.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -75,13 +74,13 @@ impl Gpu {
 
     #[cfg(target_arch = "wasm32")]
     async fn make(&self, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
-        make_some(self.device(), kernels).await
+        make_some(self, kernels).await
     }
 }
 
 /// Makes pipelines within one set of error scopes.
-async fn make_some(device: &wgpu::Device, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
-    let (made, said) = scoped(device, || kernels.iter().map(|k| make_one(device, k)).collect::<Vec<_>>());
+async fn make_some(gpu: &Gpu, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
+    let (made, said) = gpu.scoped(|| kernels.iter().map(|k| make_one(gpu.device(), k)).collect::<Vec<_>>());
     let Err(error) = said.await else {
         return Ok(made.into_iter().map(|(_, pipeline)| pipeline).collect());
     };
@@ -107,13 +106,10 @@ fn make_one(device: &wgpu::Device, kernel: &Composed) -> (wgpu::ShaderModule, Pi
         .collect();
     let tensors = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let params = params_layout(device);
+    let groups = [Some(&tensors), Some(&params)];
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label,
-        bind_group_layouts: if kernel.params.is_empty() {
-            &[Some(&tensors)]
-        } else {
-            &[Some(&tensors), Some(&params)]
-        },
+        bind_group_layouts: if kernel.params.is_empty() { &groups[..1] } else { &groups },
         immediate_size: 0,
     });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use crate::error::{Error, Result};
-use crate::gpu::scope::scoped;
 use crate::gpu::{Gpu, lock};
 
 /// How long a submit may take before the device counts as hung.
@@ -31,7 +30,7 @@ impl Gpu {
         }
         let state: Arc<Mapped> = Arc::default();
         let told = state.clone();
-        let ((), said) = scoped(self.device(), || {
+        let ((), said) = self.scoped(|| {
             buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |answer| {
                 let mut state = lock(&told);
                 state.0 = Some(answer);
@@ -57,18 +56,13 @@ impl Gpu {
             // The scopes were silent, and that is how wgpu treats calls on a lost device.
             return Err(self.lost("it no longer answers"));
         }
-        let (view, said) = scoped(self.device(), || buffer.get_mapped_range(0..bytes));
+        let (view, said) = self.scoped(|| buffer.get_mapped_range(0..bytes));
         said.await?;
         let view = view.map_err(|e| Error::Validation(e.to_string()))?;
         let out = view.to_vec();
         drop(view);
         buffer.unmap();
         Ok(out)
-    }
-
-    /// Why the device was lost: what it said, or `else_why` if it said nothing.
-    fn lost(&self, else_why: &str) -> Error {
-        self.alive().err().unwrap_or_else(|| Error::DeviceLost(else_why.to_owned()))
     }
 
     /// Waits until a submission is done, at most [`PATIENCE_PER_SUBMIT`] for each of `submits`.

@@ -234,9 +234,9 @@ fn map(c: &RefCall<'_>, f: Unary) -> Approx {
 // and the product of both.
 fn zip(c: &RefCall<'_>, f: Binary) -> Approx {
     let (a, b) = (c.input(0), c.input(1));
-    let (full, width) = if a.value.len() >= b.value.len() { (a, b.value.len()) } else { (b, a.value.len()) };
+    let (full, width) = if a.shape.len() >= b.shape.len() { (a, b.value.len()) } else { (b, a.value.len()) };
     let mut out = full.clone();
-    let pick = |t: &Approx, i: usize| if t.value.len() == full.value.len() { t.at(i) } else { t.at(i % width) };
+    let pick = |t: &Approx, i: usize| if t.shape.len() == full.shape.len() { t.at(i) } else { t.at(i % width) };
     for i in 0..full.value.len() {
         let ((x, ex), (y, ey)) = (pick(a, i), pick(b, i));
         (out.value[i], out.error[i]) = match f {

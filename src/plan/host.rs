@@ -287,17 +287,18 @@ impl Plan {
             let known = match buffer.role {
                 Role::Input(n) => n < self.inputs.len(),
                 Role::Output(n) => n < self.outputs.len(),
-                Role::Weight(n) => n < self.weights.len(),
+                Role::Weight(n) => self.weights.get(n).is_some_and(|w| w.bytes == buffer.bytes),
                 Role::Scratch => true,
             };
             if !known {
-                return wrong(format!("buffer {i} is {:?}, which is not there", buffer.role));
+                return wrong(format!("buffer {i} is {:?}, which is not there or not as long", buffer.role));
             }
         }
-        match self.segments.iter().find(|s| s.start > s.end || s.end > self.steps.len()) {
-            Some(s) => wrong(format!("segment {s:?} leaves the {} steps", self.steps.len())),
-            None => Ok(()),
+        let covered = self.segments.iter().try_fold(0, |at, s| (s.start == at && s.end >= at).then_some(s.end));
+        if covered != Some(self.steps.len()) {
+            return wrong(format!("segments {:?} are not the {} steps in order", self.segments, self.steps.len()));
         }
+        Ok(())
     }
 
     /// A buffer as messages name it: `input \`x\``, `weight \`w\``, `scratch 3`.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tachylite::gpu::{Executable, Gpu, LoadOptions};
+use tachylite::Gpu;
+use tachylite::gpu::{Executable, LoadOptions};
 use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Determinism, Policy};
 use tachylite::{Call, DType, Graph, Plan, Tensor, cpu};
@@ -63,6 +64,7 @@ pub struct Encoder {
 enum Machine {
     /// The reference kernels; the weights are among the inputs.
     Cpu { graph: Graph, weights: Weights },
+    /// One plan per shape; they share pipelines and weights.
     Gpu { name: String, buckets: Vec<Bucket> },
 }
 
@@ -71,7 +73,6 @@ enum Machine {
 struct Bucket {
     lines: usize,
     tokens: usize,
-    plan: Plan,
     executable: Executable,
 }
 
@@ -87,17 +88,15 @@ impl Encoder {
             let graph = graph::encoder(lines, tokens, options.weights)?;
             return Ok(Self { model, machine: Machine::Cpu { graph, weights } });
         }
-        let gpu = open(&options.device)?;
+        let gpu = Gpu::open_blocking(&options.device)?;
         let mut buckets: Vec<Bucket> = Vec::new();
         for &(lines, tokens) in &options.shapes {
             let graph = graph::encoder(lines, tokens, options.weights)?;
             let plan = tachylite::plan::plan(&graph, gpu.profile(), &options.policy())?;
-            let load = LoadOptions::default();
-            let executable = gpu.load_blocking(&plan, &weights, load)?;
-            buckets.push(Bucket { lines, tokens, plan, executable });
+            let executable = gpu.load_blocking(&plan, &weights, LoadOptions::default())?;
+            buckets.push(Bucket { lines, tokens, executable });
         }
-        let profile = gpu.profile();
-        let name = format!("{}:{} ({})", profile.backend, profile.name, profile.driver);
+        let name = device_name(gpu.profile());
         Ok(Self { model, machine: Machine::Gpu { name, buckets } })
     }
 
@@ -118,7 +117,7 @@ impl Encoder {
     pub fn plans(&self) -> Vec<&Plan> {
         match &self.machine {
             Machine::Cpu { .. } => Vec::new(),
-            Machine::Gpu { buckets, .. } => buckets.iter().map(|b| &b.plan).collect(),
+            Machine::Gpu { buckets, .. } => buckets.iter().map(|b| b.executable.plan()).collect(),
         }
     }
 
@@ -179,9 +178,8 @@ impl Encoder {
                         batch.lines, batch.tokens
                     )));
                 };
-                let inputs: Vec<_> = batch.inputs.iter().map(|(name, t)| (*name, t)).collect();
-                let call = bucket.plan.call(&batch.dims())?;
-                bucket.executable.run_blocking(&inputs, &call)?
+                let call = bucket.executable.plan().call(&batch.dims())?;
+                bucket.executable.run_blocking(&batch.inputs(), &call)?
             }
         };
         let values = result[0].to_f32();
@@ -198,12 +196,9 @@ impl Encoder {
 /// Lines of one length that `cpu` evaluates together, to convert the weights once for all of them.
 const CPU_LINES: usize = 8;
 
-/// Opens a device by the name that a user gave it.
-///
-/// # Errors
-/// If there is none of that name.
-pub fn open(name: &str) -> Result<Gpu> {
-    Ok(Gpu::open_blocking(if name == "gpu" { None } else { Some(name) })?)
+/// A device as people read it.
+pub(crate) fn device_name(profile: &tachylite::Profile) -> String {
+    format!("{}:{}, {}", profile.backend, profile.name, profile.driver)
 }
 
 fn largest(shapes: &[(usize, usize)]) -> (usize, usize) {
@@ -232,14 +227,14 @@ fn group(
 }
 
 /// Lines of tokens as the graph's inputs, padded to the longest.
-struct Batch {
+pub(crate) struct Batch {
     lines: usize,
     tokens: usize,
     inputs: [(&'static str, Tensor); 4],
 }
 
 impl Batch {
-    fn new(lines: &[&[u32]]) -> Result<Self> {
+    pub(crate) fn new(lines: &[&[u32]]) -> Result<Self> {
         let tokens = lines.iter().map(|l| l.len()).max().unwrap_or(0);
         let shape = [lines.len(), tokens];
         let mut ids = vec![0; lines.len() * tokens];
@@ -260,7 +255,13 @@ impl Batch {
         })
     }
 
-    fn dims(&self) -> [(&'static str, f64); 2] {
+    /// The inputs as a call on a device takes them.
+    pub(crate) fn inputs(&self) -> [(&str, &Tensor); 4] {
+        self.inputs.each_ref().map(|(name, tensor)| (*name, tensor))
+    }
+
+    /// The dims of the call.
+    pub(crate) fn dims(&self) -> [(&'static str, f64); 2] {
         [("B", self.lines as f64), ("S", self.tokens as f64)]
     }
 }

@@ -38,16 +38,17 @@ struct Builder {
 
 impl Builder {
     fn embeddings(&mut self, rows: &[Dim]) -> Result<ValueId> {
+        // The sum has the first table's type, so the smallest, which stays f32, comes first.
+        let tables = [
+            ("types", "token_type", model::TYPES, DType::F32),
+            ("ids", "word", model::VOCABULARY, self.weight_type.table()),
+            ("positions", "position", model::POSITIONS, self.weight_type.table()),
+        ];
         let mut parts = Vec::new();
-        for (input, table, height) in [
-            ("ids", "word", model::VOCABULARY),
-            ("types", "token_type", model::TYPES),
-            ("positions", "position", model::POSITIONS),
-        ] {
+        for (input, table, height, dtype) in tables {
             let index = self.graph.input(input, DType::U32, rows)?;
             let name = format!("embeddings.{table}_embeddings.weight");
-            let table = self.graph.weight(&name, self.weight_type.table(), &[height, HIDDEN])?;
-            parts.push((index, table));
+            parts.push((index, self.graph.weight(&name, dtype, &[height, HIDDEN])?));
         }
         let sum = self.graph.embed(&parts)?;
         self.layer_norm("embeddings.LayerNorm", sum)

@@ -36,7 +36,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
     /// Print what recording a dispatch costs and what fusion gains; reads no input
-    #[arg(long)]
+    #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
 }
 
@@ -59,7 +59,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         ..Options::default()
     };
     if arguments.measure {
-        return print(&measure::report(&model, &options)?);
+        return print(&measure::report(&model, &arguments.device, arguments.weights)?);
     }
     let mut input = Vec::new();
     let read = std::io::stdin().lock().read_to_end(&mut input);

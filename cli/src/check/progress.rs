@@ -1,0 +1,71 @@
+//! How far it is, on stderr: one line that changes on a terminal, else a line now and then.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::record::Row;
+use super::text;
+
+/// How often a line is written where nobody watches.
+const NOW_AND_THEN: Duration = Duration::from_secs(10);
+/// How often the line changes on a terminal.
+const OFTEN: Duration = Duration::from_millis(100);
+
+pub(super) struct Progress {
+    adapter: String,
+    total: usize,
+    done: usize,
+    wrong: usize,
+    terminal: bool,
+    last: Instant,
+}
+
+impl Progress {
+    pub fn new(adapter: &str, total: usize) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { adapter: adapter.to_owned(), total, done: 0, wrong: 0, terminal, last: Instant::now() }
+    }
+
+    /// The adapter is open, and this is what it is.
+    pub fn opened(&mut self, device: &Value) {
+        if self.done == 0 {
+            self.adapter = format!("{}:{}", text(device, "backend"), text(device, "name"));
+            self.clear();
+            eprintln!("{} (driver: {})", self.adapter, text(device, "driver"));
+        }
+    }
+
+    pub fn begin(&mut self, case: &str) {
+        self.show(case);
+    }
+
+    pub fn done(&mut self, row: Option<&Row>) {
+        self.done += 1;
+        self.wrong += usize::from(row.is_some_and(|r| r.status.is_wrong()));
+    }
+
+    fn show(&mut self, case: &str) {
+        let wait = if self.terminal { OFTEN } else { NOW_AND_THEN };
+        if self.last.elapsed() < wait {
+            return;
+        }
+        self.last = Instant::now();
+        let line = format!("{} of {}, {} wrong: {case}", self.done, self.total, self.wrong);
+        if self.terminal {
+            let line: String = line.chars().take(100).collect();
+            eprint!("\r\x1b[K{line}");
+            let _ = std::io::stderr().flush();
+        } else {
+            eprintln!("{}: {line}", self.adapter);
+        }
+    }
+
+    /// Wipes the line that changes.
+    pub fn clear(&self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

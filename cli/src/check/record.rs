@@ -1,0 +1,201 @@
+//! What was found out, as rows, and as JSON.
+
+use serde_json::{Value, json};
+use tachylite::check::Case;
+
+use super::{reproduce, text};
+
+/// The version of the JSON: the number changes when a reader would have to.
+const SCHEMA: &str = "tachylite-check/1";
+
+/// What became of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Pass,
+    Fail,
+    Unsupported,
+    /// The process died of it.
+    Crash,
+    /// It did not come to an end.
+    Hang,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unsupported => "unsupported",
+            Self::Crash => "crash",
+            Self::Hang => "hang",
+        }
+    }
+
+    pub fn is_wrong(self) -> bool {
+        matches!(self, Self::Fail | Self::Crash | Self::Hang)
+    }
+}
+
+/// One case on one adapter.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub case: String,
+    pub op: &'static str,
+    pub kernel: &'static str,
+    pub dtype: String,
+    pub status: Status,
+    /// Why it is unsupported, or how it was lost.
+    pub reason: Option<String>,
+    pub seed: u64,
+    pub elements: u64,
+    pub worst: f64,
+    pub seconds: f64,
+    /// As the child wrote them.
+    pub failures: Vec<Value>,
+}
+
+impl Row {
+    /// The row of a case whose child did not live to tell.
+    pub fn lost(case: &Case, seed: u64, status: Status, reason: String) -> Self {
+        let (op, kernel, dtype) = (case.op(), case.kernel(), case.dtype());
+        Self {
+            case: case.to_string(),
+            op,
+            kernel,
+            dtype,
+            status,
+            reason: Some(reason),
+            seed,
+            elements: 0,
+            worst: 0.0,
+            seconds: 0.0,
+            failures: Vec::new(),
+        }
+    }
+
+    /// The row that a child wrote.
+    pub fn from_json(case: &Case, end: &Value) -> Self {
+        let status = match text(end, "status") {
+            "pass" => Status::Pass,
+            "unsupported" => Status::Unsupported,
+            _ => Status::Fail,
+        };
+        let reason = end.get("reason").and_then(Value::as_str).map(str::to_owned);
+        let seed = text(end, "seed").parse().unwrap_or_default();
+        let failures = end.get("failures").and_then(Value::as_array).cloned().unwrap_or_default();
+        Self {
+            status,
+            reason,
+            elements: end.get("elements").and_then(Value::as_u64).unwrap_or_default(),
+            worst: number(end.get("worst")),
+            seconds: number(end.get("seconds")),
+            failures,
+            ..Self::lost(case, seed, status, String::new())
+        }
+    }
+
+    fn to_json(&self, device: usize, adapter: &str) -> Value {
+        json!({
+            "device": device,
+            "case": self.case,
+            "op": self.op,
+            "kernel": self.kernel,
+            "dtype": self.dtype,
+            "status": self.status.name(),
+            "reason": self.reason,
+            // As text: readers that know only f64 would round it.
+            "seed": self.seed.to_string(),
+            "elements": self.elements,
+            "worst": if self.worst.is_finite() { json!(self.worst) } else { json!(self.worst.to_string()) },
+            "seconds": self.seconds,
+            "failures": self.failures,
+            "reproduce": reproduce(adapter, &self.case, self.seed),
+        })
+    }
+}
+
+/// A number, or one that JSON has no way to write and that is therefore text.
+pub(super) fn number(value: Option<&Value>) -> f64 {
+    match value {
+        Some(Value::String(s)) => s.parse().unwrap_or(f64::NAN),
+        Some(v) => v.as_f64().unwrap_or(f64::NAN),
+        None => f64::NAN,
+    }
+}
+
+/// Everything about one adapter.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The name it was asked for by.
+    pub asked: String,
+    /// What it is; null until it was opened.
+    pub device: Value,
+    pub rows: Vec<Row>,
+}
+
+/// How many of each.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub pass: usize,
+    pub fail: usize,
+    pub unsupported: usize,
+}
+
+impl Record {
+    pub fn new(asked: &str, cases: usize) -> Self {
+        Self { asked: asked.to_owned(), device: Value::Null, rows: Vec::with_capacity(cases) }
+    }
+
+    /// The adapter's full name.
+    pub fn name(&self) -> String {
+        if self.device.is_null() {
+            return self.asked.clone();
+        }
+        format!("{}:{}", text(&self.device, "backend"), text(&self.device, "name"))
+    }
+
+    pub fn passed(&self) -> bool {
+        summary(&self.rows).fail == 0
+    }
+}
+
+/// How many rows are right, wrong and unsupported.
+pub(super) fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Summary {
+    let mut s = Summary::default();
+    for row in rows {
+        match row.status {
+            Status::Pass => s.pass += 1,
+            Status::Unsupported => s.unsupported += 1,
+            Status::Fail | Status::Crash | Status::Hang => s.fail += 1,
+        }
+    }
+    s
+}
+
+/// Everything, for programs.
+pub(super) fn to_json(records: &[Record]) -> Value {
+    let total = |s: Summary| json!({ "pass": s.pass, "fail": s.fail, "unsupported": s.unsupported });
+    let devices: Vec<_> = records
+        .iter()
+        .map(|r| {
+            let mut device = r.device.clone();
+            if let Some(fields) = device.as_object_mut() {
+                fields.insert("asked".into(), json!(r.asked));
+                fields.insert("summary".into(), total(summary(&r.rows)));
+            }
+            device
+        })
+        .collect();
+    let rows = records.iter().enumerate().flat_map(|(i, r)| {
+        let name = r.name();
+        r.rows.iter().map(move |row| row.to_json(i, &name))
+    });
+    json!({
+        "schema": SCHEMA,
+        "tool": { "name": "tachylite", "version": env!("CARGO_PKG_VERSION") },
+        "host": { "os": std::env::consts::OS, "arch": std::env::consts::ARCH },
+        "summary": total(summary(records.iter().flat_map(|r| &r.rows))),
+        "devices": devices,
+        "cases": rows.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,69 @@
+//! `tachylite explain`: the plan of a graph, as a report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tachylite::plan::{Determinism, Policy, plan};
+use tachylite::{DType, Gpu, Graph, Profile};
+
+use crate::{cannot_run, say};
+
+mod encoder;
+mod json;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = json::FORMAT)]
+pub(crate) struct Arguments {
+    /// The graph, as JSON; `--help` describes it
+    #[arg(required_unless_present = "encoder", conflicts_with = "encoder")]
+    graph: Option<PathBuf>,
+    /// The sentence encoder all-MiniLM-L6-v2 instead
+    #[arg(long)]
+    encoder: bool,
+    /// Types of the encoder's weights: f32, f16, i8 or q8_0
+    #[arg(long, default_value = "f32", requires = "encoder")]
+    weights: String,
+    /// The adapter to plan for [default: what every WebGPU grants]
+    #[arg(long, value_name = "ADAPTER")]
+    profile: Option<String>,
+    /// Leave every op alone
+    #[arg(long)]
+    no_fuse: bool,
+    /// Let no row's bits depend on other rows
+    #[arg(long)]
+    batch_invariant: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match explain(arguments) {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(why) => cannot_run(&why),
+    }
+}
+
+fn explain(arguments: &Arguments) -> Result<String, String> {
+    let graph = graph(arguments)?;
+    let profile = match &arguments.profile {
+        Some(name) => Gpu::open_blocking(name).map_err(|e| e.to_string())?.profile().clone(),
+        None => Profile::portable(),
+    };
+    let determinism =
+        if arguments.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
+    let policy = Policy { fuse: !arguments.no_fuse, determinism, ..Policy::default() };
+    let plan = plan(&graph, &profile, &policy).map_err(|e| e.to_string())?;
+    Ok(format!("device    {}:{}\n{}", profile.backend, profile.name, plan.explain(&graph)))
+}
+
+fn graph(arguments: &Arguments) -> Result<Graph, String> {
+    let Some(path) = &arguments.graph else {
+        let dtype = DType::parse(&arguments.weights).filter(|d| *d != DType::U32).ok_or_else(|| {
+            format!("`{}` is no type of weights; there are f32, f16, i8 and q8_0", arguments.weights)
+        })?;
+        return encoder::graph(dtype).map_err(|e| e.to_string());
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    json::graph(&text).map_err(|e| format!("{}: {e}", path.display()))
+}

@@ -1,0 +1,164 @@
+//! What the bytes of a run are held against: each step against the references of its nodes, given
+//! the device's own inputs to that step; every output against the graph; one run against another.
+
+use super::fence::Place;
+use super::inputs::Prepared;
+use super::run::Found;
+use crate::cpu;
+use crate::dim::Call;
+use crate::error::Result;
+use crate::graph::{Graph, Source};
+use crate::judge::judge;
+use crate::kernel::Layout;
+use crate::numerics::Approx;
+use crate::plan::{Plan, Role, Step};
+use crate::tensor::Tensor;
+
+/// A plan that writes an input or a weight is wrong whatever comes of it.
+pub(super) fn plan_writes_no_input(plan: &Plan, found: &mut Found) {
+    for (i, step) in plan.steps.iter().enumerate() {
+        for binding in step.bindings.iter().filter(|b| b.write) {
+            if matches!(plan.buffers[binding.buffer].role, Role::Input(_) | Role::Weight(_)) {
+                found.fail(format!("step {i} ({}) writes {}", step.kernel_name, plan.buffer_name(binding.buffer)));
+            }
+        }
+    }
+}
+
+/// Judges every value that a step leaves in memory, then every output of the graph. `buffers` are
+/// those of a run in which no two values shared one.
+pub(super) fn steps(
+    graph: &Graph,
+    call: &Call,
+    plan: &Plan,
+    buffers: &[Vec<u8>],
+    prepared: &Prepared,
+    found: &mut Found,
+) -> Result<()> {
+    let run = Run { graph, call, plan, buffers, prepared };
+    // Values already judged against the graph's own inputs, which is what end to end means.
+    let mut settled = vec![false; graph.values().len()];
+    for (i, step) in plan.steps.iter().enumerate() {
+        let from_given = step.reads.iter().all(|v| !matches!(graph.values()[*v].source, Source::Node { .. }));
+        let own = if from_given { None } else { run.from_own_inputs(i, step, found)? };
+        for (value, buffer, layout) in &step.writes {
+            let want = match &own {
+                None if from_given => &prepared.values[*value],
+                None => continue,
+                Some(own) => &own[*value],
+            };
+            let what = format!("step {i} ({}): `{}`", step.kernel_name, graph.values()[*value].name);
+            run.judge(&what, *value, *buffer, layout, want.as_ref(), found);
+            settled[*value] |= from_given;
+        }
+    }
+    for (id, port) in graph.outputs().iter().zip(&plan.outputs) {
+        if !settled[id.index()] {
+            let what = format!("end to end: `{}`", port.name);
+            let want = prepared.values[id.index()].as_ref();
+            run.judge(&what, id.index(), port.buffer, &port.layout, want, found);
+        }
+    }
+    Ok(())
+}
+
+/// One run, with what it is held against.
+struct Run<'a> {
+    graph: &'a Graph,
+    call: &'a Call,
+    plan: &'a Plan,
+    buffers: &'a [Vec<u8>],
+    prepared: &'a Prepared,
+}
+
+impl Run<'_> {
+    /// What a step's nodes make of what the device had before that step.
+    fn from_own_inputs(&self, i: usize, step: &Step, found: &mut Found) -> Result<Option<Vec<Option<Approx>>>> {
+        let mut values = vec![None; self.graph.values().len()];
+        for &read in &step.reads {
+            let value = &self.graph.values()[read];
+            let given = !matches!(value.source, Source::Node { .. });
+            let place = self.plan.values[read].as_ref();
+            let of_weight = |b: &usize| matches!(self.plan.buffers[*b].role, Role::Weight(_));
+            values[read] = match place {
+                // Inputs and weights, and views of weights, are what they were given as.
+                _ if given => self.prepared.values[read].clone(),
+                Some((buffer, _)) if of_weight(buffer) => self.prepared.values[read].clone(),
+                Some((buffer, layout)) => match self.read(read, *buffer, layout) {
+                    Some(t) => Some(Approx::exact(t.shape(), t.to_f64()).loaded(value.dtype)),
+                    None => None,
+                },
+                None => None,
+            };
+            if values[read].is_none() {
+                found.fail(format!(
+                    "step {i} ({}) reads `{}`, which lies in no buffer, or behind the end of one",
+                    step.kernel_name, value.name
+                ));
+                return Ok(None);
+            }
+        }
+        cpu::evaluate_nodes(self.graph, &step.nodes, &mut values, self.call)?;
+        Ok(Some(values))
+    }
+
+    fn read(&self, value: usize, buffer: usize, layout: &Layout) -> Option<Tensor> {
+        let value = &self.graph.values()[value];
+        Place::new(value.dtype, &value.shape, layout, self.call).read(&self.buffers[buffer])
+    }
+
+    fn judge(
+        &self,
+        what: &str,
+        value: usize,
+        buffer: usize,
+        layout: &Layout,
+        want: Option<&Approx>,
+        found: &mut Found,
+    ) {
+        match (self.read(value, buffer, layout), want) {
+            (Some(got), Some(want)) => {
+                found.judged(what, judge(&got.to_f64(), want, self.graph.values()[value].dtype));
+            }
+            (None, _) => found.fail(format!("{what} lies behind the end of its buffer")),
+            (_, None) => found.fail(format!("{what} is none of what the step's nodes make")),
+        }
+    }
+}
+
+/// Whether two plans of one graph gave the same outputs, bit for bit.
+pub(super) fn same_outputs(
+    call: &Call,
+    apart: (&Plan, &[Vec<u8>]),
+    shared: (&Plan, &[Vec<u8>]),
+    found: &mut Found,
+) {
+    for (a, b) in apart.0.outputs.iter().zip(&shared.0.outputs) {
+        let bytes = |port: &crate::plan::Port, buffers: &[Vec<u8>]| {
+            let place = Place::new(port.dtype, &port.shape, &port.layout, call);
+            place.read(&buffers[port.buffer]).map(|t| t.to_bytes())
+        };
+        let (a_bytes, b_bytes) = (bytes(a, apart.1), bytes(b, shared.1));
+        let at = match (&a_bytes, &b_bytes) {
+            (Some(x), Some(y)) => x.iter().zip(y).position(|(x, y)| x != y),
+            _ => Some(0),
+        };
+        if let Some(at) = at {
+            found.fail(format!(
+                "`{}` differs when buffers are used again: element {}",
+                a.name,
+                at / a.dtype.block_bytes()
+            ));
+        }
+    }
+}
+
+/// The first byte in which two runs differ, with its buffer.
+pub(super) fn first_difference(a: &[Vec<u8>], b: &[Vec<u8>]) -> Option<(usize, usize)> {
+    a.iter().zip(b).enumerate().find_map(|(i, (a, b))| {
+        if a == b {
+            return None;
+        }
+        Some((i, a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))))
+    })
+}

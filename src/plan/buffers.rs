@@ -1,0 +1,128 @@
+//! From lives to buffers: inputs, outputs and weights have their own, everything else shares a few.
+//!
+//! A step never writes a buffer that it reads: WebGPU forbids one buffer read-only and read-write
+//! in the same dispatch.
+
+use crate::error::{Error, Result};
+use crate::graph::Source;
+use crate::plan::draft::{Origin, Program};
+use crate::plan::place::{Home, Placement};
+use crate::plan::{BufferSpec, Policy, Role, strides};
+use crate::profile::{Limits, Profile};
+
+/// The buffers of a plan, and who lies in which.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// All of them: inputs, outputs, weights, scratch.
+    pub specs: Vec<BufferSpec>,
+    of_value: Vec<Option<usize>>,
+    first_weight: usize,
+}
+
+impl Buffers {
+    /// The buffer of whoever lies in one.
+    pub fn of(&self, home: Home) -> usize {
+        match home {
+            Home::Weight(i) => self.first_weight + i,
+            Home::Value(v) => self.of_value[v].unwrap_or_else(|| panic!("plan: value {v} has no buffer")),
+        }
+    }
+
+    /// Bytes of all of them.
+    pub fn total_bytes(&self) -> u64 {
+        self.specs.iter().fold(0, |sum, b| sum.saturating_add(b.bytes))
+    }
+}
+
+/// Gives every value that reaches memory a buffer.
+///
+/// # Errors
+/// [`Error::Limit`] if a tensor is larger than the device binds or allocates; [`Error::Budget`] if
+/// all buffers together are larger than the budget.
+pub(super) fn assign(
+    program: &Program<'_>,
+    placement: &Placement,
+    profile: &Profile,
+    policy: &Policy,
+) -> Result<Buffers> {
+    let sizes: Vec<u64> =
+        program.vals.iter().map(|v| strides::bytes(v.dtype, &v.shape, program.graph.scalars())).collect();
+    let mut b = Buffers { specs: Vec::new(), of_value: vec![None; sizes.len()], first_weight: 0 };
+    for (v, value) in program.graph.values().iter().enumerate() {
+        if value.source == Source::Input {
+            check(&value.name, sizes[v], &profile.limits)?;
+            let Origin::Input(i) = program.vals[v].origin else { continue };
+            b.of_value[v] = Some(b.specs.len());
+            b.specs.push(BufferSpec { role: Role::Input(i), bytes: sizes[v] });
+        }
+    }
+    for (i, v) in placement.outputs.iter().copied().enumerate() {
+        check(&program.vals[v].name, sizes[v], &profile.limits)?;
+        b.of_value[v] = Some(b.specs.len());
+        b.specs.push(BufferSpec { role: Role::Output(i), bytes: sizes[v] });
+    }
+    b.first_weight = b.specs.len();
+    for (i, weight) in placement.weights.iter().enumerate() {
+        let names: Vec<_> = weight.sources.iter().map(|s| s.name.as_str()).collect();
+        check(&names.join("+"), weight.bytes, &profile.limits)?;
+        b.specs.push(BufferSpec { role: Role::Weight(i), bytes: weight.bytes });
+    }
+    for step in &placement.steps {
+        for made in &step.draft.outputs {
+            check(&program.vals[made.value].name, sizes[made.value], &profile.limits)?;
+        }
+    }
+    scratch(&mut b, placement, &sizes, policy.reuse);
+    let needed_bytes = b.total_bytes();
+    match policy.budget_bytes {
+        Some(budget_bytes) if needed_bytes > budget_bytes => Err(Error::Budget { needed_bytes, budget_bytes }),
+        _ => Ok(b),
+    }
+}
+
+fn check(name: &str, bytes: u64, limits: &Limits) -> Result<()> {
+    let (limit, what) = if limits.storage_binding_bytes <= limits.buffer_bytes {
+        (limits.storage_binding_bytes, "a kernel may bind")
+    } else {
+        (limits.buffer_bytes, "a buffer may have")
+    };
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit(format!("tensor `{name}` takes {bytes} bytes, but the device's limit on what {what} is {limit}")))
+}
+
+/// Walks the steps; a value takes the smallest free buffer that holds it, or makes the largest one
+/// grow, and frees it after the last step that reads it.
+fn scratch(b: &mut Buffers, placement: &Placement, sizes: &[u64], reuse: bool) {
+    let mut last_read = vec![0; sizes.len()];
+    for (i, step) in placement.steps.iter().enumerate() {
+        step.keeps.iter().for_each(|v| last_read[*v] = i);
+        step.draft.outputs.iter().for_each(|o| last_read[o.value] = i.max(last_read[o.value]));
+    }
+    let mut alive: Vec<usize> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    for (i, step) in placement.steps.iter().enumerate() {
+        // What was last read by an earlier step is free; what this step reads is not.
+        for v in alive.extract_if(.., |v| last_read[*v] < i) {
+            free.extend(b.of_value[v].filter(|_| reuse));
+        }
+        for made in &step.draft.outputs {
+            let v = made.value;
+            if b.of_value[v].is_some() {
+                continue;
+            }
+            let fits = |f: &&usize| b.specs[**f].bytes >= sizes[v];
+            let smallest = free.iter().filter(fits).min_by_key(|f| (b.specs[**f].bytes, **f));
+            let found = smallest.or_else(|| free.iter().max_by_key(|f| (b.specs[**f].bytes, **f))).copied();
+            let buffer = found.unwrap_or_else(|| {
+                b.specs.push(BufferSpec { role: Role::Scratch, bytes: 0 });
+                b.specs.len() - 1
+            });
+            free.retain(|f| *f != buffer);
+            b.specs[buffer].bytes = b.specs[buffer].bytes.max(sizes[v]);
+            b.of_value[v] = Some(buffer);
+            alive.push(v);
+        }
+    }
+}

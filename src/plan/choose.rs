@@ -1,0 +1,150 @@
+//! Choice: of the kernels that can do a step, the one with the least estimated time.
+//!
+//! Pure, and logged: every kernel that was not chosen has an estimate or a reason.
+
+use crate::dim::Dim;
+use crate::error::{Error, Result};
+use crate::kernel::compose::{compose, has_hook};
+use crate::kernel::{Composed, Kernel, Site, SiteArg};
+use crate::op::{Axes, Axis, Fold};
+use crate::plan::draft::kernels;
+use crate::plan::{Candidate, Determinism, Numerics};
+
+/// The number of rows that batch-invariant choices are made for, whatever the call's number is.
+const NOMINAL_ROWS: u64 = 256;
+/// Axes that count rows.
+const ROW_AXES: [Axis; 4] = [Axis::M, Axis::R, Axis::B, Axis::S];
+
+/// The kernel of a step.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// Which.
+    pub kernel: &'static Kernel,
+    /// Its text for this place.
+    pub composed: Composed,
+    /// All that were considered, best first.
+    pub candidates: Vec<Candidate>,
+    /// The estimated time at the bounds, in seconds.
+    pub seconds: f64,
+}
+
+/// Chooses a kernel for a site. `folds` says how each of its tensors reads as axes of the op.
+///
+/// # Errors
+/// [`Error::NoKernel`] with every reason, or [`Error::Limit`] if only the number of workgroups is in
+/// the way.
+pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
+    let invariant = site.policy.determinism == Determinism::BatchInvariant;
+    let nominal = Nominal::of(site, folds);
+    let judged = if invariant { nominal.site(site) } else { Site { ..*site } };
+    let (mut ranked, mut refused) = (Vec::new(), Vec::new());
+    for kernel in kernels(site.op, site.policy) {
+        match suits(kernel, &judged) {
+            Ok(()) => ranked.push((kernel, (kernel.cost)(&judged).seconds(site.profile))),
+            Err(why) => refused.push(Candidate { kernel: kernel.name, estimate: Err(why) }),
+        }
+    }
+    ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut too_many = None;
+    for at in 0..ranked.len() {
+        let (kernel, _) = ranked[at];
+        let composed = compose(kernel, site);
+        let why = match within_limits(&composed, site).and_then(|()| (kernel.fits)(site)) {
+            Err(why) => why,
+            Ok(()) => match too_many_workgroups(kernel, site) {
+                None => {
+                    let estimate = |(k, s): &(&Kernel, f64)| Candidate { kernel: k.name, estimate: Ok(*s) };
+                    let candidates = ranked[at..].iter().map(estimate).chain(refused).collect();
+                    let seconds = (kernel.cost)(site).seconds(site.profile);
+                    return Ok(Chosen { kernel, composed, candidates, seconds });
+                }
+                Some(why) => {
+                    too_many.get_or_insert(why).clone()
+                }
+            },
+        };
+        refused.push(Candidate { kernel: kernel.name, estimate: Err(why) });
+        if invariant {
+            break; // another kernel, taken for this number of rows, would be other bits
+        }
+    }
+    if let Some(why) = too_many {
+        return Err(Error::Limit(format!("{}: {why}", site.op.name)));
+    }
+    let reasons = refused.iter().map(|c| format!("{}: {}", c.kernel, c.estimate.as_ref().map_or_else(|e| e.as_str(), |_| "")));
+    Err(Error::NoKernel(format!(
+        "{}: no kernel can run this on `{}` under this policy ({})",
+        site.op.name,
+        site.profile.name,
+        reasons.collect::<Vec<_>>().join("; ")
+    )))
+}
+
+/// What can be asked of a kernel before it is composed.
+fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
+    for (hook, chain) in [("pre", site.pre), ("post", site.post)] {
+        if !chain.is_empty() && !has_hook(kernel, hook) {
+            return Err(format!("it has no `{hook}` hook, and elementwise work was fused into the step"));
+        }
+    }
+    if kernel.numerics != Numerics::F32 && kernel.numerics != site.policy.numerics {
+        return Err(format!("it computes as {:?}, but {:?} was asked for", kernel.numerics, site.policy.numerics));
+    }
+    if site.policy.determinism == Determinism::BatchInvariant && !kernel.batch_invariant {
+        return Err("a row's bits would depend on the other rows".into());
+    }
+    (kernel.fits)(site)
+}
+
+fn within_limits(composed: &Composed, site: &Site<'_>) -> Result<(), String> {
+    let limits = &site.profile.limits;
+    let asked = [
+        (composed.bindings.len() as u64, limits.storage_buffers_per_stage, "storage buffers"),
+        (composed.workgroup_size.into(), limits.workgroup_invocations, "invocations in a workgroup"),
+        (composed.workgroup_bytes.into(), limits.workgroup_bytes, "bytes of workgroup memory"),
+    ];
+    match asked.iter().find(|(n, limit, _)| *n > u64::from(*limit)) {
+        Some((n, limit, what)) => Err(format!("it needs {n} {what}, but the device grants {limit}")),
+        None => Ok(()),
+    }
+}
+
+fn too_many_workgroups(kernel: &Kernel, site: &Site<'_>) -> Option<String> {
+    let count = (kernel.workgroups)(site).max(site.scalars);
+    let per_axis = u64::from(site.profile.limits.workgroups_per_axis);
+    let limit = per_axis.saturating_mul(per_axis);
+    (count > limit).then(|| {
+        format!("{} would need {count} workgroups, but two axes of {per_axis} hold {limit}", kernel.name)
+    })
+}
+
+/// A site with every row-like axis at a fixed size, so that estimates do not see how many rows there are.
+struct Nominal {
+    axes: Axes,
+    args: Vec<SiteArg>,
+}
+
+impl Nominal {
+    fn of(site: &Site<'_>, folds: &[Fold]) -> Self {
+        let is_row = |axis: &Axis| ROW_AXES.contains(axis);
+        let fixed = |(axis, dim): (Axis, &Dim)| (axis, if is_row(&axis) { NOMINAL_ROWS.into() } else { dim.clone() });
+        let axes = Axes::new(&site.axes.iter().map(fixed).collect::<Vec<_>>());
+        let mut args = site.args.to_vec();
+        for (arg, fold) in args.iter_mut().zip(folds) {
+            let mut at = 0;
+            for (axis, count) in fold {
+                for i in at..at + count {
+                    if is_row(axis) {
+                        arg.shape[i] = if i == at { NOMINAL_ROWS.into() } else { Dim::ONE };
+                    }
+                }
+                at += count;
+            }
+        }
+        Self { axes, args }
+    }
+
+    fn site<'a>(&'a self, site: &Site<'a>) -> Site<'a> {
+        Site { axes: &self.axes, args: &self.args, sizes: self.axes.sizes(|d| d.max(site.scalars)), ..*site }
+    }
+}

@@ -1,0 +1,278 @@
+//! From placed steps to dispatches: kernels composed, bindings and parameters resolved by name,
+//! segments cut.
+
+use std::ops::Range;
+
+use crate::dim::{Dim, Expr, ScalarSpec};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::kernel::{Access, BindingDecl, Chain, Composed, Layout, Link, ParamDecl, Site, SiteArg};
+use crate::op::{Attr, Axis, Fold};
+use crate::plan::buffers::Buffers;
+use crate::plan::choose::choose;
+use crate::plan::draft::{Origin, Program, View, links};
+use crate::plan::place::{Home, Placed, PlacedArg, Placement};
+use crate::plan::strides::{Lay, merge};
+use crate::plan::{Binding, Param, Policy, Step, strides};
+use crate::profile::Profile;
+
+/// Dispatches with what they share.
+#[derive(Debug, Default)]
+pub(super) struct Emitted {
+    /// The kernels, each text once.
+    pub kernels: Vec<Composed>,
+    /// The dispatches.
+    pub steps: Vec<Step>,
+    /// Which steps go into one submit.
+    pub segments: Vec<Range<usize>>,
+}
+
+/// Makes the dispatches of all steps.
+///
+/// # Errors
+/// As [`choose`].
+pub(super) fn emit(
+    program: &Program<'_>,
+    placement: &Placement,
+    buffers: &Buffers,
+    profile: &Profile,
+    policy: &Policy,
+) -> Result<Emitted> {
+    let mut out = Emitted::default();
+    let (mut start, mut since) = (0, 0.0);
+    for (i, placed) in placement.steps.iter().enumerate() {
+        let chains = [links(&placed.draft.pre), links(&placed.draft.post)];
+        let args: Vec<SiteArg> = placed.args.iter().map(|a| a.site.clone()).collect();
+        let site = site(program, placed, &args, &chains, profile, policy);
+        let folds: Vec<Fold> = placed.args.iter().map(|a| a.fold.clone()).collect();
+        let chosen = choose(&site, &folds)?;
+        let known = out.kernels.iter().position(|k| *k == chosen.composed);
+        let kernel = known.unwrap_or(out.kernels.len());
+        let at = Place { placed, site: &site, kernel: chosen.kernel.name };
+        let composed = &chosen.composed;
+        out.steps.push(Step {
+            kernel_name: chosen.kernel.name,
+            kernel,
+            bindings: composed.bindings.iter().map(|b| at.binding(b, buffers)).collect(),
+            params: composed.params.iter().map(|p| at.param(p)).collect(),
+            workgroups: (chosen.kernel.workgroups)(&site),
+            nodes: placed.draft.nodes.clone(),
+            reads: reads(program, placed),
+            writes: writes(program, placed, buffers),
+            fused: placed.draft.fused.clone(),
+            candidates: chosen.candidates,
+            bytes: bytes(program, placed),
+        });
+        if known.is_none() {
+            out.kernels.push(chosen.composed);
+        }
+        if i > start && (since + chosen.seconds) * 1e3 > policy.segment_ms {
+            out.segments.push(start..i);
+            (start, since) = (i, 0.0);
+        }
+        since += chosen.seconds;
+    }
+    if start < out.steps.len() {
+        out.segments.push(start..out.steps.len());
+    }
+    Ok(out)
+}
+
+fn site<'a>(
+    program: &'a Program<'_>,
+    placed: &'a Placed,
+    args: &'a [SiteArg],
+    chains: &'a [Chain; 2],
+    profile: &'a Profile,
+    policy: &'a Policy,
+) -> Site<'a> {
+    let scalars = program.graph.scalars();
+    Site {
+        op: placed.draft.op,
+        axes: &placed.draft.axes,
+        sizes: placed.draft.axes.sizes(|d| d.max(scalars)),
+        args,
+        attrs: &placed.draft.attrs,
+        pre: &chains[0],
+        post: &chains[1],
+        scalars,
+        profile,
+        policy,
+    }
+}
+
+/// The graph's values that a step reads, by index.
+fn reads(program: &Program<'_>, placed: &Placed) -> Vec<usize> {
+    let count = program.graph.values().len();
+    let of_graph = |v: usize| if v < count { vec![v] } else { program.vals[v].holds.clone() };
+    let mut out: Vec<_> = placed.draft.reads().flat_map(of_graph).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// The graph's values that a step leaves: its results, or what is a slice of them.
+fn writes(program: &Program<'_>, placed: &Placed, buffers: &Buffers) -> Vec<(usize, usize, Layout)> {
+    let mut out = Vec::new();
+    for made in &placed.draft.outputs {
+        let val = &program.vals[made.value];
+        let normal = strides::normal(val.dtype, &val.shape, program.graph.scalars());
+        for v in &val.holds {
+            let lay = match program.vals[*v].origin {
+                Origin::View(parent, View::Slice { axis, start }) if parent == made.value => {
+                    strides::slice(&normal, axis, start)
+                }
+                _ => None,
+            };
+            out.push((*v, buffers.of(Home::Value(made.value)), layout(lay.as_ref().unwrap_or(&normal))));
+        }
+    }
+    out
+}
+
+/// A layout whose offset is known, as everybody may see it.
+pub(super) fn layout(lay: &Lay) -> Layout {
+    Layout { offset: lay.offset.constant().unwrap_or(0), strides: lay.strides.clone() }
+}
+
+/// Bytes of every tensor that a step binds, at the bounds. Of a table, only as many rows as are
+/// asked for.
+fn bytes(program: &Program<'_>, placed: &Placed) -> u64 {
+    let scalars: &[ScalarSpec] = program.graph.scalars();
+    let size = |dtype: DType, shape: &[Dim]| {
+        let n = shape.iter().fold(1u64, |p, d| p.saturating_mul(d.max(scalars)));
+        (n / dtype.block() as u64).saturating_mul(dtype.block_bytes() as u64)
+    };
+    let of = |a: &PlacedArg| size(a.site.dtype, &a.site.shape);
+    let made: u64 = placed.args.iter().filter(|a| a.write).map(of).fold(0, u64::saturating_add);
+    let is_table = |a: &PlacedArg| a.fold.iter().any(|(axis, _)| *axis == Axis::V);
+    let read = |a: &PlacedArg| if is_table(a) { of(a).min(made) } else { of(a) };
+    let args = placed.args.iter().filter(|a| !a.write).map(read);
+    let chains = placed.draft.pre.iter().chain(&placed.draft.post).filter_map(|j| j.other);
+    let others = chains.map(|v| size(program.vals[v].dtype, &program.vals[v].shape));
+    args.chain(others).fold(made, u64::saturating_add)
+}
+
+/// A step whose kernel is known: what the names in it stand for.
+struct Place<'a> {
+    placed: &'a Placed,
+    site: &'a Site<'a>,
+    kernel: &'static str,
+}
+
+impl Place<'_> {
+    fn fail(&self, what: &str, name: &str) -> ! {
+        panic!("{}: nobody knows what the {what} `{name}` is", self.kernel)
+    }
+
+    fn binding(&self, decl: &BindingDecl, buffers: &Buffers) -> Binding {
+        let name = decl.name.as_str();
+        let arg = self.placed.args.iter().find(|a| a.site.name == name).map(|a| a.home);
+        let scales = || self.placed.args.iter().find_map(|a| a.scales).filter(|_| name == "w_scale").map(Home::Weight);
+        let operand = || {
+            ["pre", "post"].iter().zip(&self.placed.operands).find_map(|(hook, operands)| {
+                let i: usize = name.strip_prefix(hook)?.parse().ok()?;
+                operands.get(i).map(|o| o.home)
+            })
+        };
+        let home = arg.or_else(scales).or_else(operand).unwrap_or_else(|| self.fail("binding", name));
+        Binding { name: name.to_owned(), buffer: buffers.of(home), write: decl.access == Access::Write }
+    }
+
+    fn param(&self, decl: &ParamDecl) -> Param {
+        let name = decl.name.as_str();
+        let found = self.copy_param(name).or_else(|| self.attr(name));
+        let found = found.or_else(|| self.chain_param(name)).or_else(|| self.size(name).map(whole));
+        found.or_else(|| self.arg_param(name)).unwrap_or_else(|| self.fail("param", name))
+    }
+
+    /// `n0` to `n3`, `s0` to `s3` and `x_offset` of a copy, in elements.
+    fn copy_param(&self, name: &str) -> Option<Param> {
+        let (shape, lay) = self.placed.draft.copies.as_ref()?;
+        if name == "x_offset" {
+            return Some(whole(lay.offset.clone()));
+        }
+        let axes = merge(shape, &lay.strides);
+        let (kind, number) = name.split_at_checked(1)?;
+        let i = number.parse::<usize>().ok().filter(|i| *i < 4)?;
+        let axis = (i + axes.len()).checked_sub(4).map(|i| axes[i].clone());
+        match kind {
+            "n" => Some(whole(axis.map_or(Dim::ONE, |(size, _)| size))),
+            "s" => Some(whole(axis.map_or(Dim::from(0), |(_, stride)| stride))),
+            _ => None,
+        }
+    }
+
+    fn attr(&self, name: &str) -> Option<Param> {
+        self.site.attrs.iter().find(|(n, _)| *n == name).map(|(_, a)| match *a {
+            Attr::U32(v) => whole(Dim::from(u64::from(v))),
+            Attr::F32(v) => Param::F32(v),
+            Attr::Scalar(id) => Param::Scalar(id),
+        })
+    }
+
+    /// `post0_offset`, `post0_R`, `post_scale2`, and the like of `pre`.
+    fn chain_param(&self, name: &str) -> Option<Param> {
+        let chains = ["pre", "post"].iter().zip([self.site.pre, self.site.post]).zip(&self.placed.operands);
+        for ((hook, chain), operands) in chains {
+            let Some(rest) = name.strip_prefix(hook) else { continue };
+            if let Some(i) = rest.strip_prefix("_scale") {
+                return match chain.get(i.parse::<usize>().ok()?)? {
+                    Link::Unary(_, Some(Attr::F32(v))) => Some(Param::F32(*v)),
+                    Link::Unary(_, Some(Attr::Scalar(id))) => Some(Param::Scalar(*id)),
+                    _ => None,
+                };
+            }
+            let (i, what) = rest.split_once('_')?;
+            let operand = operands.get(i.parse::<usize>().ok()?)?;
+            return match what {
+                "offset" => Some(whole(Dim::from(operand.offset / 4))),
+                "R" => Some(whole(operand.row.divided_by(4)?)),
+                _ => None,
+            };
+        }
+        None
+    }
+
+    /// `M`: the size of an axis; `V1`: that of the tensor whose name ends in 1, or 0 if it was left out.
+    fn size(&self, name: &str) -> Option<Dim> {
+        let (letter, number) = name.split_at_checked(1)?;
+        let axis = Axis::ALL.into_iter().find(|a| a.name() == letter)?;
+        if number.is_empty() {
+            return Some(self.site.axes.get(axis));
+        }
+        number.parse::<u32>().ok()?;
+        let declared = self.site.op.inputs.iter().find(|a| a.name.ends_with(number) && a.axes.contains(&axis))?;
+        let given = self.placed.args.iter().find(|a| a.site.name == declared.name);
+        Some(given.map_or(0.into(), |a| {
+            let covers = |at: usize| a.fold[..at].iter().map(|(_, count)| count).sum::<usize>();
+            let at = a.fold.iter().position(|(x, _)| *x == axis).unwrap_or(0);
+            Dim::product(&a.site.shape[covers(at)..covers(at + 1)])
+        }))
+    }
+
+    /// `x_offset` and `x_M`: in groups of four, or in elements for indices.
+    fn arg_param(&self, name: &str) -> Option<Param> {
+        let (arg, what) = name.rsplit_once('_')?;
+        let op = self.site.op;
+        let declared = op.inputs.iter().chain(op.outputs).find(|a| a.name == arg)?;
+        let axis = Axis::ALL.into_iter().find(|a| a.name() == what);
+        if what != "offset" && axis.is_none() {
+            return None;
+        }
+        let Some(given) = self.site.arg(declared.name) else { return Some(whole(0.into())) };
+        let groups = if given.dtype == DType::U32 { 1 } else { 4 };
+        let Some(axis) = axis else { return Some(whole(Dim::from(given.offset / groups))) };
+        let last = given.strides.len().saturating_sub(1);
+        Some(whole(match given.strides.iter().position(|(a, _)| *a == axis) {
+            None => 0.into(),
+            // four elements to a group, and four steps of one element to the next group
+            Some(i) if i == last => given.strides[i].1.clone(),
+            Some(i) => given.strides[i].1.divided_by(groups)?,
+        }))
+    }
+}
+
+fn whole(d: Dim) -> Param {
+    Param::U32(Expr::from(d))
+}

@@ -1,0 +1,361 @@
+//! Where steps find their tensors: views become layouts over their roots, and copies where a kernel
+//! cannot read what strides say.
+//!
+//! It knows values and weights, not buffers.
+
+use std::collections::BTreeMap;
+
+use crate::dim::Dim;
+use crate::error::{Error, Result};
+use crate::kernel::SiteArg;
+use crate::op::{Arg, Axis, Fold};
+use crate::ops::view::COPY;
+use crate::plan::draft::{Draft, Joined, Origin, Program, Use, Val, View, rows_fold};
+use crate::plan::prepare::{form_bytes, joined};
+use crate::plan::strides::{self, Lay};
+use crate::plan::{WeightForm, WeightSource, WeightSpec};
+
+/// Whose buffer a tensor lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// A value's own.
+    Value(usize),
+    /// A weight's, by its place in the plan.
+    Weight(usize),
+}
+
+/// A tensor of a step's signature.
+#[derive(Debug, Clone)]
+pub(super) struct PlacedArg {
+    /// As kernels see it.
+    pub site: SiteArg,
+    /// How its shape reads as axes of the op.
+    pub fold: Fold,
+    /// Whose buffer it lies in.
+    pub home: Home,
+    /// The weight that holds its blocks' scales.
+    pub scales: Option<usize>,
+    /// Whether the step writes it.
+    pub write: bool,
+}
+
+/// The other operand of a link.
+#[derive(Debug, Clone)]
+pub(super) struct PlacedOperand {
+    /// Whose buffer it lies in.
+    pub home: Home,
+    /// Where its first element lies, in elements.
+    pub offset: u64,
+    /// Elements from one row to the next; 0 for a row used throughout.
+    pub row: Dim,
+}
+
+/// A draft whose tensors have places.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// What it does.
+    pub draft: Draft,
+    /// Its tensors, inputs first, those left out missing.
+    pub args: Vec<PlacedArg>,
+    /// The operands of its chains, before and after.
+    pub operands: [Vec<PlacedOperand>; 2],
+    /// Values whose buffers it reads, or that must outlive it.
+    pub keeps: Vec<usize>,
+}
+
+/// Everything with a place.
+#[derive(Debug)]
+pub(super) struct Placement {
+    /// The steps, in order.
+    pub steps: Vec<Placed>,
+    /// The weights' buffers.
+    pub weights: Vec<WeightSpec>,
+    /// For each output of the graph, the value whose buffer is that output.
+    pub outputs: Vec<usize>,
+    /// Where each value of the graph lies, if it reaches memory.
+    pub values: Vec<Option<(Home, Lay)>>,
+}
+
+/// Gives every tensor of every draft its place; the program gets the copies that takes.
+///
+/// # Errors
+/// [`Error::Shape`] for a view that neither strides nor the copy kernel can express.
+pub(super) fn place(program: &mut Program<'_>) -> Result<Placement> {
+    let drafts = std::mem::take(&mut program.drafts);
+    let in_place = vec![false; program.vals.len()];
+    let mut p = Placer { program, steps: Vec::new(), weights: Vec::new(), copies: BTreeMap::new(), in_place };
+    for draft in drafts {
+        p.step(draft)?;
+    }
+    let outputs = p.outputs()?;
+    let values = (0..p.program.graph.values().len()).map(|v| p.resting_place(v)).collect();
+    Ok(Placement { steps: p.steps, weights: p.weights, outputs, values })
+}
+
+/// Where a kernel reads a value.
+struct Found {
+    /// The value in whose buffer it lies.
+    root: usize,
+    /// Where its first element lies, in elements.
+    offset: u64,
+    /// Elements between neighbours along each axis of the op.
+    strides: Vec<(Axis, Dim)>,
+    /// The values that must be alive.
+    keeps: Vec<usize>,
+}
+
+struct Placer<'p, 'g> {
+    program: &'p mut Program<'g>,
+    steps: Vec<Placed>,
+    weights: Vec<WeightSpec>,
+    /// The copy of a view that some kernel cannot read in place.
+    copies: BTreeMap<usize, usize>,
+    /// Whether some kernel reads a value where it lies.
+    in_place: Vec<bool>,
+}
+
+impl Placer<'_, '_> {
+    fn normal(&self, v: usize) -> Lay {
+        let Val { dtype, shape, .. } = &self.program.vals[v];
+        strides::normal(*dtype, shape, self.program.graph.scalars())
+    }
+
+    /// The root of a value and how it lies over it, if strides can say that.
+    fn find(&self, v: usize) -> Option<(usize, Lay)> {
+        let Origin::View(parent, view) = &self.program.vals[v].origin else {
+            return Some((v, self.normal(v)));
+        };
+        let copy = self.copies.get(parent).map(|c| (*c, self.normal(*c)));
+        let shapes = (&self.program.vals[*parent].shape, &self.program.vals[v].shape);
+        self.find(*parent).into_iter().chain(copy).find_map(|(root, lay)| {
+            let lay = match *view {
+                View::Slice { axis, start } => strides::slice(&lay, axis, start),
+                View::Reshape => strides::reshape(shapes.0, &lay, shapes.1),
+            };
+            lay.map(|lay| (root, lay))
+        })
+    }
+
+    /// As [`find`](Self::find), after the copies that it takes.
+    fn at(&mut self, v: usize) -> Result<(usize, Lay)> {
+        if let Some(found) = self.find(v) {
+            return Ok(found);
+        }
+        if let Some(copy) = self.copies.get(&v) {
+            return Ok((*copy, self.normal(*copy)));
+        }
+        let Origin::View(parent, view) = self.program.vals[v].origin else {
+            unreachable!("only views have no place of their own")
+        };
+        let from = self.at(parent)?;
+        let shape = self.program.vals[parent].shape.clone();
+        // A reshape takes the elements as they come; a slice can be said over a copy of its parent.
+        let target = if view == View::Reshape { v } else { parent };
+        let copy = self.copy(target, &shape, from)?;
+        if target == v { Ok((copy, self.normal(copy))) } else { self.at(v) }
+    }
+
+    /// Adds a step that copies a value, given where it lies over some shape of as many elements.
+    fn copy(&mut self, v: usize, shape: &[Dim], (root, lay): (usize, Lay)) -> Result<usize> {
+        let axes = strides::merge(shape, &lay.strides).len();
+        let Val { name, dtype, shape: to, .. } = self.program.vals[v].clone();
+        if axes > 4 || !COPY.inputs[0].dtypes.contains(&dtype) {
+            return Err(Error::Shape(format!(
+                "view: `{name}` ({dtype}, {axes} axes that do not lie tight) must be copied, but copies take floats \
+                 of at most 4 such axes"
+            )));
+        }
+        let (base, nodes) = self.path(v, root);
+        let holds = vec![v];
+        let copy = self.program.push(Val { name, dtype, shape: to.clone(), origin: Origin::Step, holds });
+        self.in_place.push(false);
+        let mut draft = Draft::of_rows(&COPY, nodes, base, copy, &to);
+        let x = SiteArg { offset: 0, strides: Vec::new(), ..self.site_arg(&COPY.inputs[0], v) };
+        draft.copies = Some((shape.to_vec(), lay));
+        let fold = rows_fold(&to);
+        let x = PlacedArg { site: x, fold, home: self.home(root)?, scales: None, write: false };
+        let y = self.made(&COPY.outputs[0], &draft.outputs[0]);
+        let keeps = vec![root];
+        self.steps.push(Placed { draft, args: vec![x, y], operands: [Vec::new(), Vec::new()], keeps });
+        self.copies.insert(v, copy);
+        Ok(copy)
+    }
+
+    /// The graph's value that a root holds and that `v` is a view of, and the views in between.
+    fn path(&self, v: usize, root: usize) -> (usize, Vec<usize>) {
+        let mut nodes = Vec::new();
+        let mut at = v;
+        while !self.program.vals[root].holds.contains(&at) {
+            let Origin::View(parent, _) = self.program.vals[at].origin else { break };
+            if let crate::graph::Source::Node { node, .. } = self.program.graph.values()[at].source {
+                nodes.push(node);
+            }
+            at = parent;
+        }
+        nodes.reverse();
+        (at, nodes)
+    }
+
+    /// Where a kernel finds a tensor that it reads along these axes; `whole` if it must start its buffer.
+    fn read(&mut self, v: usize, fold: &Fold, whole: bool) -> Result<Found> {
+        let (root, lay) = self.at(v)?;
+        let Val { name, dtype, shape, .. } = self.program.vals[v].clone();
+        let start = lay.offset.constant().unwrap_or(u64::MAX);
+        if let Some(along) = strides::along(dtype, &shape, &lay, fold)
+            && (!whole || start == 0)
+        {
+            self.in_place[v] = true;
+            return Ok(Found { root, offset: start, strides: along, keeps: vec![root] });
+        }
+        let copy = match self.copies.get(&v) {
+            Some(copy) => *copy,
+            None => self.copy(v, &shape, (root, lay))?,
+        };
+        let along = strides::along(dtype, &shape, &self.normal(copy), fold);
+        let strides = along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel read it as {fold:?}"));
+        // Who looks at `v` finds it in place if somebody reads it there, so its root stays too.
+        let keeps = if self.in_place[v] { vec![copy, root] } else { vec![copy] };
+        Ok(Found { root: copy, offset: 0, strides, keeps })
+    }
+
+    fn home(&mut self, root: usize) -> Result<Home> {
+        match self.program.vals[root].origin.clone() {
+            Origin::Weight(sources) => Ok(Home::Weight(self.weight(&sources, WeightForm::Rows)?)),
+            _ => Ok(Home::Value(root)),
+        }
+    }
+
+    fn weight(&mut self, sources: &[WeightSource], form: WeightForm) -> Result<usize> {
+        if let Some(i) = self.weights.iter().position(|w| w.sources == sources && w.form == form) {
+            return Ok(i);
+        }
+        let (dtype, shape) = joined(sources)?;
+        let bytes = form_bytes(form, dtype, &shape).map_err(|_| {
+            Error::Shape(format!(
+                "weight `{}`: {dtype} {shape:?} can only be the `w` [N, K] of a matmul, as a whole",
+                sources[0].name
+            ))
+        })?;
+        self.weights.push(WeightSpec { sources: sources.to_vec(), form, bytes });
+        Ok(self.weights.len() - 1)
+    }
+
+    fn site_arg(&self, arg: &Arg, v: usize) -> SiteArg {
+        let Val { dtype, shape, .. } = &self.program.vals[v];
+        SiteArg { name: arg.name, dtype: *dtype, shape: shape.clone(), offset: 0, strides: Vec::new() }
+    }
+
+    fn step(&mut self, draft: Draft) -> Result<()> {
+        let mut args = Vec::new();
+        let mut keeps = Vec::new();
+        for (arg, used) in draft.op.inputs.iter().zip(&draft.inputs) {
+            let Some(used) = used else { continue };
+            args.push(match self.interleaved(arg, used)? {
+                Some(placed) => placed,
+                None => {
+                    // A plane beside `w` has no offset in shaders.
+                    let whole = arg.name == "w_scale";
+                    let found = self.read(used.value, &used.fold, whole)?;
+                    keeps.extend(found.keeps);
+                    let home = self.home(found.root)?;
+                    let (offset, strides) = (found.offset, found.strides);
+                    let site = SiteArg { offset, strides, ..self.site_arg(arg, used.value) };
+                    PlacedArg { site, fold: used.fold.clone(), home, scales: None, write: false }
+                }
+            });
+        }
+        let operands = [self.chain(&draft.pre, &mut keeps)?, self.chain(&draft.post, &mut keeps)?];
+        for (arg, made) in draft.op.outputs.iter().zip(&draft.outputs) {
+            args.push(self.made(arg, made));
+        }
+        self.steps.push(Placed { draft, args, operands, keeps });
+        Ok(())
+    }
+
+    /// The `w[N, K]` of a matmul, if it is a weight: in groups along K, group-major. In elements the
+    /// groups of neighbouring rows are 4 apart and those along K are N rows apart.
+    fn interleaved(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
+        let Origin::Weight(sources) = self.program.vals[used.value].origin.clone() else { return Ok(None) };
+        let [(Axis::N, 1), (Axis::K, 1)] = used.fold.as_slice() else { return Ok(None) };
+        let Val { dtype, shape, .. } = &self.program.vals[used.value];
+        let (is_block, n) = (dtype.block() > 1, shape[0].clone());
+        let strides = vec![(Axis::N, 4.into()), (Axis::K, n)];
+        let site = SiteArg { strides, ..self.site_arg(arg, used.value) };
+        let home = Home::Weight(self.weight(&sources, WeightForm::Interleaved)?);
+        let scales = if is_block { Some(self.weight(&sources, WeightForm::BlockScales)?) } else { None };
+        Ok(Some(PlacedArg { site, fold: used.fold.clone(), home, scales, write: false }))
+    }
+
+    fn chain(&mut self, chain: &[Joined], keeps: &mut Vec<usize>) -> Result<Vec<PlacedOperand>> {
+        let mut out = Vec::new();
+        for other in chain.iter().filter_map(|j| j.other) {
+            let fold = rows_fold(&self.program.vals[other].shape);
+            let found = self.read(other, &fold, false)?;
+            keeps.extend(found.keeps);
+            let row = found.strides[0].1.clone();
+            out.push(PlacedOperand { home: self.home(found.root)?, offset: found.offset, row });
+        }
+        Ok(out)
+    }
+
+    fn made(&self, arg: &Arg, made: &Use) -> PlacedArg {
+        let Val { dtype, shape, name, .. } = &self.program.vals[made.value];
+        let along = strides::along(*dtype, shape, &self.normal(made.value), &made.fold);
+        let strides = along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel write it as {:?}", made.fold));
+        let site = SiteArg { strides, ..self.site_arg(arg, made.value) };
+        PlacedArg { site, fold: made.fold.clone(), home: Home::Value(made.value), scales: None, write: true }
+    }
+
+    /// The values whose buffers are the outputs: results, roots that a view renames as a whole, and
+    /// copies of everything else.
+    fn outputs(&mut self) -> Result<Vec<usize>> {
+        let wanted: Vec<_> = self.program.graph.outputs().iter().map(|o| o.index()).collect();
+        let is_step = |p: &Program<'_>, v: usize| p.vals[v].origin == Origin::Step;
+        let mut owned: Vec<_> = wanted.iter().map(|v| is_step(self.program, *v).then_some(*v)).collect();
+        for (i, v) in wanted.iter().copied().enumerate() {
+            if owned[i].is_some() {
+                continue;
+            }
+            let (root, lay) = self.at(v)?;
+            let scalars = self.program.graph.scalars();
+            let size = |v: usize| {
+                let Val { dtype, shape, .. } = &self.program.vals[v];
+                strides::bytes(*dtype, shape, scalars)
+            };
+            let renames = strides::same(&self.program.vals[v].shape, &lay, &self.normal(v)) && size(root) == size(v);
+            let free = |root: &usize| is_step(self.program, *root) && !owned.contains(&Some(*root));
+            let copied = self.copies.get(&v).copied();
+            owned[i] = match Some(root).filter(|r| renames && free(r)).or(copied.filter(free)) {
+                Some(root) => Some(root),
+                None => {
+                    let shape = self.program.vals[v].shape.clone();
+                    Some(self.copy(v, &shape, (root, lay))?)
+                }
+            };
+        }
+        Ok(owned.into_iter().flatten().collect())
+    }
+
+    /// Where a value of the graph can be looked at while it lives.
+    fn resting_place(&self, v: usize) -> Option<(Home, Lay)> {
+        let is_view = match self.program.vals[v].origin {
+            Origin::Nowhere => return None,
+            Origin::View(..) => true,
+            _ => false,
+        };
+        let copied = self.copies.get(&v).filter(|_| is_view && !self.in_place[v]);
+        if let Some(copy) = copied {
+            return Some((Home::Value(*copy), self.normal(*copy)));
+        }
+        let (root, lay) = self.find(v)?;
+        lay.offset.constant()?;
+        match &self.program.vals[root].origin {
+            Origin::Weight(sources) => {
+                let rows = |w: &WeightSpec| w.sources == *sources && w.form == WeightForm::Rows;
+                self.weights.iter().position(rows).map(|i| (Home::Weight(i), lay))
+            }
+            Origin::Nowhere => None,
+            _ => Some((Home::Value(root), lay)),
+        }
+    }
+}

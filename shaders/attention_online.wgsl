@@ -137,7 +137,8 @@ fn main(
             factor[row] = shrink;
         }
         workgroupBarrier(); // exponentials, their sums and the factors are there
-        sum = sum * shrink + (parts[row * 4u] + parts[row * 4u + 1u]) + (parts[row * 4u + 2u] + parts[row * 4u + 3u]);
+        mass = (parts[row * 4u] + parts[row * 4u + 1u]) + (parts[row * 4u + 2u] + parts[row * 4u + 3u]);
+        sum = sum * shrink + mass;
         largest = top;
 
         let keys = min(KEYS, end - t0);

@@ -32,5 +32,5 @@ fn main(
     }
     let r = i / groups;
     let c4 = i % groups;
-    store4_y(p.y_offset + r * p.y_R + c4, post4(load4_x(p.x_offset + r * p.x_R + c4), r, c4));
+    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(load4_x(p.x_offset + r * p.x_R + c4), r, c4));
 }

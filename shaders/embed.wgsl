@@ -33,5 +33,5 @@ fn main(
     }
     let r = i / groups;
     let c4 = i % groups;
-    store4_y(p.y_offset + r * p.y_R + c4, post4(rows4(r, c4), r, c4));
+    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(rows4(r, c4), r, c4));
 }

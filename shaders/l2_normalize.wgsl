@@ -21,7 +21,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 fn value4(r: u32, c4: u32) -> vec4<f32> {
-    return pre4(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
+    return apply4_pre(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
 }
 
 @compute @workgroup_size(BLOCK)
@@ -46,6 +46,6 @@ fn main(
     let norm = max(sqrt(max(workgroup_sum(squares, lane), 1e-36)), p.eps);
 
     for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        store4_y(p.y_offset + r * p.y_R + c4, post4(value4(r, c4) / norm, r, c4));
+        store4_y(p.y_offset + r * p.y_R + c4, apply4_post(value4(r, c4) / norm, r, c4));
     }
 }

@@ -29,7 +29,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 fn value4(r: u32, c4: u32) -> vec4<f32> {
-    return pre4(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
+    return apply4_pre(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
 }
 
 // v with 0 for what lies past the end of the row.
@@ -64,6 +64,6 @@ fn main(
 
     for (var c4 = lane; c4 < groups; c4 += BLOCK) {
         let v = (value4(r, c4) - mean) * scale * load4_w(p.w_offset + c4) + load4_b(p.b_offset + c4);
-        store4_y(p.y_offset + r * p.y_R + c4, post4(v, r, c4));
+        store4_y(p.y_offset + r * p.y_R + c4, apply4_post(v, r, c4));
     }
 }

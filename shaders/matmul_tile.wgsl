@@ -104,7 +104,7 @@ fn main(
             for (var j = 0u; j < TN4; j++) {
                 let c4 = n4 + j * LANES;
                 if c4 * 4u < p.N {
-                    let v = post4(acc[i * TN4 + j] * column_scale4(c4), b * p.M + m0 + i, c4);
+                    let v = apply4_post(acc[i * TN4 + j] * column_scale4(c4), b * p.M + m0 + i, c4);
                     store4_y(p.y_offset + b * p.y_B + (m0 + i) * p.y_M + c4, v);
                 }
             }

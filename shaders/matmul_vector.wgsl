@@ -78,7 +78,7 @@ fn main(
         for (var part = 0u; part < PARTS; part++) {
             total += sums[(part * ROWS + i) * LANES + lane.x];
         }
-        let v = post4(total * column_scale4(c4), b * p.M + m0 + i, c4);
+        let v = apply4_post(total * column_scale4(c4), b * p.M + m0 + i, c4);
         store4_y(p.y_offset + b * p.y_B + (m0 + i) * p.y_M + c4, v);
     }
 }

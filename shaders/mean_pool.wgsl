@@ -43,5 +43,5 @@ fn main(
         sum += load4_x(p.x_offset + b * p.x_B + s * p.x_S + c4);
     }
     let mean = sum / f32(max(length, 1u));
-    store4_y(p.y_offset + b * p.y_B + c4, post4(mean, b, c4));
+    store4_y(p.y_offset + b * p.y_B + c4, apply4_post(mean, b, c4));
 }

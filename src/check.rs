@@ -115,7 +115,9 @@ impl Case {
     /// Types of activations and weights: `f16.q8_0`, or `f16` alone for ops without weights.
     pub fn dtype(&self) -> String {
         match self.subject {
-            Subject::Kernel { op, shape, .. } if op.cases.weights.len() > 1 => format!("{}.{}", shape.x, shape.w),
+            Subject::Kernel { op, shape, .. } if op.cases.weights.len() > 1 => {
+                format!("{}.{}", shape.x, shape.w)
+            }
             Subject::Kernel { shape, .. } => shape.x.to_string(),
             Subject::Graph { dtype, .. } => dtype.to_string(),
         }
@@ -126,7 +128,8 @@ impl Case {
         let (kernel, dtype) = (self.kernel(), self.dtype());
         match self.subject {
             Subject::Kernel { op, shape, .. } => {
-                let sizes = op.cases.axes.iter().map(|(a, _)| format!("{}={}", a.name(), shape.sizes.get(*a)));
+                let sizes =
+                    op.cases.axes.iter().map(|(a, _)| format!("{}={}", a.name(), shape.sizes.get(*a)));
                 let sizes = sizes.collect::<Vec<_>>().join(",");
                 let variant = rule::variants(op)[shape.variant];
                 // Kernels that serve several ops do not name theirs.

@@ -76,7 +76,12 @@ pub fn load(graph: &Graph, inputs: &BTreeMap<String, Tensor>, call: &Call) -> Re
 ///
 /// # Panics
 /// If a reference returns another number of elements than its op infers, which is our own bug.
-pub fn evaluate_nodes(graph: &Graph, nodes: &[usize], values: &mut [Option<Approx>], call: &Call) -> Result<()> {
+pub fn evaluate_nodes(
+    graph: &Graph,
+    nodes: &[usize],
+    values: &mut [Option<Approx>],
+    call: &Call,
+) -> Result<()> {
     for &node in nodes {
         let node = &graph.nodes()[node];
         let input = |id| match &values[crate::graph::ValueId::index(id)] {
@@ -90,7 +95,8 @@ pub fn evaluate_nodes(graph: &Graph, nodes: &[usize], values: &mut [Option<Appro
             Attr::Scalar(id) => call.get(*id),
         };
         let attrs = node.attrs.iter().map(|(name, a)| (*name, attr(a))).collect();
-        let results = (node.op.reference)(&RefCall { sizes: node.axes.sizes(|d| d.eval(call)), attrs, inputs });
+        let results =
+            (node.op.reference)(&RefCall { sizes: node.axes.sizes(|d| d.eval(call)), attrs, inputs });
         assert_eq!(results.len(), node.outputs.len(), "{}: outputs of the reference", node.op.name);
         for (id, mut result) in node.outputs.iter().zip(results) {
             let value = graph.value(*id);

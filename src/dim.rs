@@ -42,7 +42,9 @@ impl Call {
             call.set(specs, name, *value)?;
         }
         match specs.iter().zip(&call.0).find(|(_, v)| v.is_nan()) {
-            Some((spec, _)) => Err(crate::Error::Argument(format!("call: scalar `{}` was not given", spec.name))),
+            Some((spec, _)) => {
+                Err(crate::Error::Argument(format!("call: scalar `{}` was not given", spec.name)))
+            }
             None => Ok(call),
         }
     }

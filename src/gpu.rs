@@ -67,11 +67,17 @@ impl Gpu {
                 trace: wgpu::Trace::Off,
             })
             .await
-            .map_err(|e| Error::Adapter(format!("{} ({}) does not open: {e}", profile.name, profile.backend)))?;
+            .map_err(|e| {
+                Error::Adapter(format!("{} ({}) does not open: {e}", profile.name, profile.backend))
+            })?;
         let lost = Arc::new(OnceLock::new());
         let told = lost.clone();
         device.set_device_lost_callback(move |reason, message| {
-            let _ = told.set(if message.is_empty() { format!("{reason:?}") } else { format!("{reason:?}: {message}") });
+            let _ = told.set(if message.is_empty() {
+                format!("{reason:?}")
+            } else {
+                format!("{reason:?}: {message}")
+            });
         });
         let profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
         Ok(Self::new(device, queue, profile, Some(lost)))
@@ -86,7 +92,8 @@ impl Gpu {
         let profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
         if profile.limits.storage_buffers_per_stage == 0 || profile.limits.workgroup_invocations == 0 {
             return Err(Error::Adapter(format!(
-                "{} was handed over with limits of {} storage buffers and {} invocations, which is too little to compute",
+                "{} was handed over with limits of {} storage buffers and {} invocations, \
+                 which is too little to compute",
                 profile.name, profile.limits.storage_buffers_per_stage, profile.limits.workgroup_invocations
             )));
         }

@@ -72,6 +72,7 @@ pub struct Graph {
     values: Vec<Value>,
     nodes: Vec<Node>,
     outputs: Vec<ValueId>,
+    output_names: Vec<String>,
 }
 
 impl Graph {
@@ -98,6 +99,11 @@ impl Graph {
     /// The values that a call returns.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// The names of [`outputs`](Self::outputs), in the same order.
+    pub fn output_names(&self) -> &[String] {
+        &self.output_names
     }
 
     /// A value.
@@ -152,14 +158,15 @@ impl Graph {
     /// [`Error::Argument`] if the name is taken; [`Error::Shape`] if a dim of the call is in its
     /// shape or its last axis cuts a block.
     pub fn weight(&mut self, name: &str, dtype: DType, shape: &[usize]) -> Result<ValueId> {
-        crate::tensor::byte_len(dtype, shape)
-            .map_err(|e| Error::Shape(format!("weight `{name}`: {e}")))?;
+        crate::tensor::byte_len(dtype, shape).map_err(|e| Error::Shape(format!("weight `{name}`: {e}")))?;
         let dims: Vec<_> = shape.iter().map(|n| Dim::from(*n)).collect();
         self.named(name, dtype, &dims, Source::Weight)
     }
 
     fn named(&mut self, name: &str, dtype: DType, shape: &[Dim], source: Source) -> Result<ValueId> {
-        if self.values.iter().any(|v| v.name == name && !matches!(v.source, Source::Node { .. })) {
+        let is_output = self.outputs.iter().any(|o| self.value(*o).name == name);
+        let is_given = |v: &Value| v.name == name && !matches!(v.source, Source::Node { .. });
+        if is_output || self.values.iter().any(is_given) {
             return Err(Error::Argument(format!("graph: there is already a tensor `{name}`")));
         }
         Ok(self.push_value(Value { name: name.to_owned(), dtype, shape: shape.to_vec(), source }))
@@ -173,20 +180,27 @@ impl Graph {
     /// Names a value and returns it from every call. Any value but a weight can be an output.
     ///
     /// # Errors
-    /// [`Error::Argument`] if another output has that name, the value is an output already, or it
-    /// is a weight.
+    /// [`Error::Argument`] if an input or another output has that name, the value is an output
+    /// already, or it is a weight.
     pub fn output(&mut self, name: &str, id: ValueId) -> Result<()> {
-        if self.outputs.contains(&id) || self.outputs.iter().any(|o| self.value(*o).name == name) {
+        let is_input = |v: &Value| v.source == Source::Input && v.name == name;
+        if self.outputs.contains(&id) || self.output_names.iter().any(|n| n == name) {
             return Err(Error::Argument(format!("graph: output `{name}` is there already")));
+        }
+        if self.values.iter().any(is_input) {
+            return Err(Error::Argument(format!("graph: output `{name}` has the name of an input")));
         }
         match self.value(id).source {
             Source::Weight => {
-                return Err(Error::Argument(format!("graph: output `{name}` is a weight, which needs no plan")));
+                return Err(Error::Argument(format!(
+                    "graph: output `{name}` is a weight, which needs no plan"
+                )));
             }
             Source::Input => {}
             Source::Node { .. } => self.values[id.index()].name = name.to_owned(),
         }
         self.outputs.push(id);
+        self.output_names.push(name.to_owned());
         Ok(())
     }
 
@@ -208,34 +222,7 @@ impl Graph {
                 inputs.len()
             )));
         }
-        let mut operands = Vec::with_capacity(op.inputs.len());
-        for (i, arg) in op.inputs.iter().enumerate() {
-            let Some(id) = inputs.get(i).copied().flatten() else {
-                if !arg.optional {
-                    return Err(Error::Argument(format!("{}: `{}` was not given", op.name, arg.name)));
-                }
-                operands.push(None);
-                continue;
-            };
-            let Some(value) = self.values.get(id.index()) else {
-                return Err(Error::Argument(format!("{}: `{}` is a value of another graph", op.name, arg.name)));
-            };
-            if !arg.dtypes.contains(&value.dtype) {
-                let allowed: Vec<_> = arg.dtypes.iter().map(|d| d.name()).collect();
-                return Err(Error::Argument(format!(
-                    "{}: `{}` is {}, but it must be {}",
-                    op.name,
-                    arg.name,
-                    value.dtype,
-                    allowed.join(" or ")
-                )));
-            }
-            operands.push(Some(Operand {
-                shape: value.shape.clone(),
-                dtype: value.dtype,
-                name: value.name.clone(),
-            }));
-        }
+        let operands = self.operands(op, inputs)?;
         if let Some((name, _)) = attrs.iter().find(|(name, _)| !op.attrs.contains(name)) {
             return Err(Error::Argument(format!("{}: there is no attribute `{name}`", op.name)));
         }
@@ -253,8 +240,51 @@ impl Graph {
         let mut inputs = inputs.to_vec();
         inputs.resize(op.inputs.len(), None);
         let attrs = attrs.to_vec();
-        self.nodes.push(Node { op, inputs, outputs: outputs.clone(), attrs, axes: inferred.axes, folds: inferred.folds });
+        self.nodes.push(Node {
+            op,
+            inputs,
+            outputs: outputs.clone(),
+            attrs,
+            axes: inferred.axes,
+            folds: inferred.folds,
+        });
         Ok(outputs)
+    }
+
+    /// What an op's inference sees of its inputs, each checked against the signature.
+    fn operands(&self, op: &'static Op, inputs: &[Option<ValueId>]) -> Result<Vec<Option<Operand>>> {
+        let mut operands = Vec::with_capacity(op.inputs.len());
+        for (i, arg) in op.inputs.iter().enumerate() {
+            let Some(id) = inputs.get(i).copied().flatten() else {
+                if !arg.optional {
+                    return Err(Error::Argument(format!("{}: `{}` was not given", op.name, arg.name)));
+                }
+                operands.push(None);
+                continue;
+            };
+            let Some(value) = self.values.get(id.index()) else {
+                return Err(Error::Argument(format!(
+                    "{}: `{}` is a value of another graph",
+                    op.name, arg.name
+                )));
+            };
+            if !arg.dtypes.contains(&value.dtype) {
+                let allowed: Vec<_> = arg.dtypes.iter().map(|d| d.name()).collect();
+                return Err(Error::Argument(format!(
+                    "{}: `{}` is {}, but it must be {}",
+                    op.name,
+                    arg.name,
+                    value.dtype,
+                    allowed.join(" or ")
+                )));
+            }
+            operands.push(Some(Operand {
+                shape: value.shape.clone(),
+                dtype: value.dtype,
+                name: value.name.clone(),
+            }));
+        }
+        Ok(operands)
     }
 
     /// A view with a shape that its op cannot infer; the caller checked that it fits.

@@ -79,7 +79,14 @@ pub fn judge(got: &[f64], want: &Approx, dtype: DType) -> Verdict {
         Bad { index, got: got[index], want, allowed }
     });
     let nmse = if noise == 0.0 { 0.0 } else { noise / power };
-    Verdict { elements, bad: bad.len(), worst, first_bad, pattern: pattern::describe(&want.shape, &bad), nmse }
+    Verdict {
+        elements,
+        bad: bad.len(),
+        worst,
+        first_bad,
+        pattern: pattern::describe(&want.shape, &bad),
+        nmse,
+    }
 }
 
 /// The distance between a device's element and the reference's as a fraction of the allowance.

@@ -14,7 +14,7 @@ pub mod compose;
 mod unroll;
 
 pub use chain::{Chain, Link, Side};
-pub use compose::{compose, has_hook, Access, BindingDecl, Composed, ParamDecl, ParamKind};
+pub use compose::{Access, BindingDecl, Composed, ParamDecl, ParamKind, compose, has_hook};
 
 /// One way to do an op.
 pub struct Kernel {

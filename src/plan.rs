@@ -264,6 +264,7 @@ impl Plan {
 pub fn plan(graph: &Graph, profile: &Profile, policy: &Policy) -> Result<Plan> {
     let mut program = Program::new(graph)?;
     fuse::fuse(&mut program, profile, policy);
+    buffers::check_sizes(&program, profile)?;
     let placement = place::place(&mut program)?;
     let buffers = buffers::assign(&program, &placement, profile, policy)?;
     let emitted = emit::emit(&program, &placement, &buffers, profile, policy)?;
@@ -290,8 +291,10 @@ fn inputs(program: &Program<'_>, buffers: &Buffers) -> Vec<Port> {
 }
 
 fn outputs(program: &Program<'_>, placement: &Placement, buffers: &Buffers) -> Vec<Port> {
-    let outputs = program.graph.outputs().iter().zip(&placement.outputs);
-    outputs.map(|(v, owner)| port(program, buffers, v.index(), *owner)).collect()
+    let outputs = program.graph.outputs().iter().zip(&placement.outputs).zip(program.graph.output_names());
+    outputs
+        .map(|((v, owner), name)| Port { name: name.clone(), ..port(program, buffers, v.index(), *owner) })
+        .collect()
 }
 
 /// A value of the graph in the buffer of `owner`, which it fills.

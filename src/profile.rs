@@ -89,7 +89,9 @@ impl Speeds {
     /// Guesses for a kind of device.
     pub const fn guess(kind: DeviceKind) -> Self {
         match kind {
-            DeviceKind::Cpu => Self { flops_per_s: 2e10, bytes_per_s: 5e9, busy_invocations: 16.0, dispatch_s: 1e-5 },
+            DeviceKind::Cpu => {
+                Self { flops_per_s: 2e10, bytes_per_s: 5e9, busy_invocations: 16.0, dispatch_s: 1e-5 }
+            }
             DeviceKind::Discrete => {
                 Self { flops_per_s: 1e13, bytes_per_s: 5e11, busy_invocations: 1e5, dispatch_s: 2e-6 }
             }

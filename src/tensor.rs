@@ -144,9 +144,15 @@ impl Tensor {
     pub fn to_f64(&self) -> Vec<f64> {
         let bytes = self.to_bytes();
         match self.dtype {
-            DType::F32 => bytes.chunks_exact(4).map(|c| f64::from(f32::from_le_bytes([c[0], c[1], c[2], c[3]]))).collect(),
+            DType::F32 => bytes
+                .chunks_exact(4)
+                .map(|c| f64::from(f32::from_le_bytes([c[0], c[1], c[2], c[3]])))
+                .collect(),
             DType::F16 => bytes.chunks_exact(2).map(|c| f16::from_le_bytes([c[0], c[1]]).to_f64()).collect(),
-            DType::U32 => bytes.chunks_exact(4).map(|c| f64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]]))).collect(),
+            DType::U32 => bytes
+                .chunks_exact(4)
+                .map(|c| f64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]])))
+                .collect(),
             DType::I8 => bytes.iter().map(|b| f64::from(*b as i8)).collect(),
             DType::Q8_0 => crate::formats::q8_0::dequantize(&bytes),
         }

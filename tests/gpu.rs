@@ -15,7 +15,10 @@ fn on_each_gpu(test: &str, run: impl Fn(Gpu)) {
     let adapters = Gpu::adapters_blocking();
     let required = std::env::var("TACHYLITE_REQUIRE").unwrap_or_default();
     let mesa22 = adapters.iter().any(|a| a.backend == "vulkan" && a.driver.contains("Mesa 22"));
-    assert!(mesa22 || !required.contains("mesa22"), "{test}: TACHYLITE_REQUIRE asks for mesa22, but there are {adapters:?}");
+    assert!(
+        mesa22 || !required.contains("mesa22"),
+        "{test}: TACHYLITE_REQUIRE asks for mesa22, but there are {adapters:?}"
+    );
     // Past the harness's capture, which would hide it from whoever reads only the summary.
     let mut out = std::io::stdout();
     if adapters.is_empty() {
@@ -218,7 +221,10 @@ fn what_the_limits_forbid_is_refused_with_both_numbers() {
             say(&|p| p.buffers[2].bytes = 1 << 40),
             format!("scratch 2 needs 1099511627776 bytes in one buffer, but the device grants {granted}")
         );
-        assert!(say(&|p| p.kernels[0].workgroup_bytes = 1 << 24).contains("hand.scale: a workgroup needs 16777216"));
+        assert!(
+            say(&|p| p.kernels[0].workgroup_bytes = 1 << 24)
+                .contains("hand.scale: a workgroup needs 16777216")
+        );
         assert!(say(&|p| p.kernels[0].workgroup_size = 1 << 20).contains("1048576 invocations"));
         let many = |p: &mut tachylite::Plan| p.steps[0].workgroups = tachylite::Dim::from(u64::MAX).into();
         assert!(say(&many).contains("workgroups in one dispatch"));

@@ -1,67 +1,217 @@
-//! Every kernel, as every case composes it: valid WGSL whose bindings and parameters are what the
-//! host believes, and which every back end of naga can translate. No GPU.
+//! Every kernel, as every case composes it: valid WGSL that binds what its op's signature says, in
+//! that order, with parameters as the host believes, and that naga's back ends translate to SPIR-V,
+//! MSL and HLSL; `spirv-val` and Tint where they are installed. No GPU.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
-use tachylite::dim::Dim;
-use tachylite::dtype::DType;
-use tachylite::kernel::{Composed, Site, SiteArg, compose, has_hook, Link, Side};
-use tachylite::op::{Axes, Axis, Binary, Sizes, Unary};
-use tachylite::plan::Policy;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner, back};
+use tachylite::check::{Subject, cases};
+use tachylite::kernel::{Access, Composed, ParamKind};
+use tachylite::plan::plan;
 use tachylite::profile::Profile;
 
-/// Every composed text, by the kernel and what it was made for.
-fn texts() -> BTreeMap<String, Composed> {
-    let mut out = BTreeMap::new();
-    let (profile, policy) = (Profile::portable(), Policy::default());
-    for op in tachylite::ops::ALL {
-        for kernel in op.kernels {
-            let source_op = if kernel.name.starts_with(op.name) { op } else { continue };
-            for x in [DType::F32, DType::F16] {
-                for w in [DType::F32, DType::F16, DType::I8, DType::Q8_0] {
-                    for width in [16, 256] {
-                        for full in [false, true] {
-                            let args: Vec<_> = source_op.inputs.iter().chain(source_op.outputs).filter_map(|a| {
-                                if a.optional && (!full && a.name != "w_scale" || a.name == "w_scale" && w != DType::I8) { return None; }
-                                let dtype = if a.name == "w" || a.name.starts_with("table") { w } else { x };
-                                
-                                let dtype = if a.dtypes == [DType::U32] { DType::U32 } else if a.name == "w_scale" { DType::F32 } else { dtype };
-                                Some(SiteArg { name: a.name, dtype, shape: vec![Dim::from(4u64)], offset: 0, strides: vec![] })
-                            }).collect();
-                            if args.iter().any(|g| g.dtype != DType::U32 && !source_op.inputs.iter().chain(source_op.outputs).any(|a| a.name == g.name && a.dtypes.contains(&g.dtype))) { continue; }
-                            if args.len() < source_op.inputs.iter().chain(source_op.outputs).filter(|a| !a.optional).count() { continue; }
-                            let mut sizes = Sizes::default();
-                            sizes.set(Axis::D, width);
-                            let chain = vec![
-                                Link::Binary { op: Binary::Sub, side: Side::Row, dtype: x, swapped: true },
-                                Link::Unary(Unary::Scale, None),
-                                Link::Unary(Unary::Gelu, None),
-                            ];
-                            let none = Vec::new();
-                            let hook = |h| if full && has_hook(kernel, h) { &chain } else { &none };
-                            let site = Site {
-                                op: source_op, axes: &Axes::default(), sizes, args: &args, attrs: &[],
-                                pre: hook("pre"), post: hook("post"), scalars: &[], profile: &profile, policy: &policy,
-                            };
-                            out.insert(format!("{} {x} {w} {width} {full}", kernel.name), compose(kernel, &site));
-                        }
-                    }
-                }
-            }
+/// Every text that any case runs, with a case that runs it.
+fn texts() -> BTreeMap<String, (String, Composed)> {
+    let (mut out, mut seen) = (BTreeMap::new(), HashSet::new());
+    let profile = Profile::portable();
+    for case in cases() {
+        if !seen.insert(case.plan_name()) {
+            continue;
+        }
+        let (graph, _) = case.build().unwrap_or_else(|e| panic!("{case}: {e}"));
+        let plan = plan(&graph, &profile, &case.policy()).unwrap_or_else(|e| panic!("{case}: {e}"));
+        for kernel in plan.kernels {
+            out.entry(kernel.wgsl.clone()).or_insert((case.to_string(), kernel));
         }
     }
     out
 }
 
+fn parse(name: &str, text: &Composed) -> (Module, ModuleInfo) {
+    let place = |e: String| format!("{name}: {}: {e}", text.name);
+    let module = naga::front::wgsl::parse_str(&text.wgsl)
+        .unwrap_or_else(|e| panic!("{}", place(e.emit_to_string(&text.wgsl))));
+    // No capability but the one that every backend has: f16 packed in u32.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}", place(e.emit_to_string(&text.wgsl))));
+    (module, info)
+}
+
 #[test]
-fn every_text_is_valid_and_says_what_the_host_believes() {
-    for (name, composed) in texts() {
-        let module = naga::front::wgsl::parse_str(&composed.wgsl)
-            .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&composed.wgsl)));
-        let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
-            .validate(&module)
-            .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&composed.wgsl)));
-        let _ = info;
+fn texts_bind_and_take_what_the_host_believes() {
+    for (name, text) in texts().values() {
+        let (module, _) = parse(name, text);
+        let mut bindings = BTreeMap::new();
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            if binding.group == 1 || !matches!(module.types[variable.ty].inner, TypeInner::Array { .. }) {
+                continue;
+            }
+            assert_eq!(binding.group, 0, "{name}");
+            let AddressSpace::Storage { access } = variable.space else { panic!("{name}") };
+            let write = access.contains(StorageAccess::STORE);
+            bindings.insert(binding.binding, (variable.name.clone().unwrap_or_default(), write));
+        }
+        let found: Vec<_> = bindings.values().cloned().collect();
+        let believed: Vec<_> =
+            text.bindings.iter().map(|b| (b.name.clone(), b.access == Access::Write)).collect();
+        assert_eq!(found, believed, "{name}");
+        assert!(bindings.keys().copied().eq(0..found.len() as u32), "{name}");
+        assert!(found.len() <= 8, "{name}: more bindings than the web grants");
+
+        let (_, params) = module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Params")).unwrap();
+        let TypeInner::Struct { members, .. } = &params.inner else { panic!("{name}: Params is no struct") };
+        assert_eq!(members.len(), text.params.len(), "{name}");
+        for (i, (member, param)) in members.iter().zip(&text.params).enumerate() {
+            let TypeInner::Scalar(scalar) = module.types[member.ty].inner else { panic!("{name}") };
+            let kind = if scalar.kind == ScalarKind::Float { ParamKind::F32 } else { ParamKind::U32 };
+            assert_eq!((member.name.as_deref(), kind), (Some(&*param.name), param.kind), "{name}");
+            assert_eq!(member.offset, 4 * i as u32, "{name}");
+        }
+        let entry = &module.entry_points[0];
+        assert_eq!(entry.workgroup_size.iter().product::<u32>(), text.workgroup_size, "{name}");
+        assert!(text.workgroup_size <= 256 && text.workgroup_bytes <= 16384, "{name}");
+    }
+}
+
+#[test]
+fn signatures_are_bound_in_order() {
+    for (name, text) in texts().values() {
+        let op = tachylite::ops::ALL.iter().find(|op| op.kernels.iter().any(|k| k.name == text.name));
+        let Some(op) = op else { continue };
+        let order: Vec<_> = op.inputs.iter().chain(op.outputs).map(|a| a.name).collect();
+        // A weight's scale stands with the piece that reads it; lengths and tables likewise.
+        let linked =
+            |b: &str| b == "w_scale" || b == "lengths" || b.starts_with("table") || b.starts_with("idx");
+        let own: Vec<_> = text
+            .bindings
+            .iter()
+            .map(|b| b.name.as_str())
+            .filter(|b| order.contains(b) && !linked(b))
+            .collect();
+        let expected: Vec<_> = order.iter().copied().filter(|a| own.contains(a)).collect();
+        assert_eq!(own, expected, "{name}");
+    }
+}
+
+#[test]
+fn lines_point_into_the_files() {
+    for (name, text) in texts().values() {
+        let lines: Vec<_> = text.wgsl.lines().collect();
+        assert_eq!(lines.len(), text.lines.len(), "{name}");
+        let at = lines.iter().position(|l| l.contains("@workgroup_size(")).unwrap();
+        let (file, number) = text.lines[at];
+        let path = format!("{}/shaders/{file}", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(path).unwrap();
+        assert_eq!(source.lines().nth(number as usize - 1), Some(lines[at]), "{name}");
+    }
+}
+
+#[test]
+fn back_ends_translate_every_text() {
+    let folder = std::env::temp_dir().join(format!("tachylite-spirv-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut files = Vec::new();
+    let texts = texts();
+    for (i, (name, text)) in texts.values().enumerate() {
+        let (module, info) = parse(name, text);
+        let entry = || "main".to_owned();
+        let stage = naga::ShaderStage::Compute;
+        let spv = back::spv::Options { lang_version: (1, 3), ..Default::default() };
+        let pipeline = back::spv::PipelineOptions { shader_stage: stage, entry_point: entry() };
+        let words = back::spv::write_vec(&module, &info, &spv, Some(&pipeline))
+            .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+        let path = folder.join(format!("{i}.spv"));
+        std::fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+        files.push((name, path));
+
+        let msl = back::msl::Options { lang_version: (2, 4), ..Default::default() };
+        let pipeline =
+            back::msl::PipelineOptions { entry_point: Some((stage, entry())), ..Default::default() };
+        back::msl::write_string(&module, &info, &msl, &pipeline)
+            .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
+
+        for model in [back::hlsl::ShaderModel::V5_1, back::hlsl::ShaderModel::V6_0] {
+            let hlsl = back::hlsl::Options {
+                shader_model: model,
+                fake_missing_bindings: true,
+                ..Default::default()
+            };
+            let pipeline = back::hlsl::PipelineOptions { entry_point: Some((stage, entry())) };
+            let mut out = String::new();
+            back::hlsl::Writer::new(&mut out, &hlsl, &pipeline)
+                .write(&module, &info, None)
+                .unwrap_or_else(|e| panic!("{name}: HLSL: {e}"));
+        }
+    }
+    let mut judged = 0;
+    for (name, path) in &files {
+        match Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(path).output() {
+            Ok(out) => {
+                assert!(out.status.success(), "{name}: spirv-val: {}", String::from_utf8_lossy(&out.stderr));
+                judged += 1;
+            }
+            Err(_) => break,
+        }
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    report("spirv-val", judged, files.len(), "spirv-val");
+}
+
+#[test]
+fn tint_compiles_every_text() {
+    let texts = texts();
+    let script = format!("{}/tests/tint/compile.mjs", env!("CARGO_MANIFEST_DIR"));
+    let child = Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = child else { return report("Tint", 0, texts.len(), "tint") };
+    let mut lines = String::new();
+    for (i, (_, text)) in texts.values().enumerate() {
+        lines += &format!("{{\"name\": \"{i}\", \"wgsl\": \"{}\"}}\n", escape(&text.wgsl));
+    }
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));
+    let out = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let answers = String::from_utf8_lossy(&out.stdout);
+    if out.status.code() == Some(2) {
+        return report("Tint", 0, texts.len(), "tint");
+    }
+    let wrong: Vec<_> = answers.lines().filter(|l| !l.contains("\"ok\":true")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    report("Tint", answers.lines().count(), texts.len(), "tint");
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// All or nothing: a tool that is missing is said, and a failure where it is required.
+fn report(tool: &str, judged: usize, all: usize, requirement: &str) {
+    let required = std::env::var("TACHYLITE_REQUIRE").unwrap_or_default();
+    let out = &mut std::io::stdout();
+    if judged == 0 {
+        assert!(!required.contains(requirement), "{tool} is required, but not installed");
+        writeln!(out, "SKIPPED {all} texts ({tool} is not installed)").unwrap();
+    } else {
+        assert_eq!(judged, all, "{tool}");
+        writeln!(out, "{tool} accepts {judged} texts").unwrap();
+    }
+}
+
+#[test]
+fn the_first_kernel_of_every_list_fits_everything() {
+    let mut made = HashSet::new();
+    for case in cases() {
+        if let Subject::Kernel { op, kernel, .. } = case.subject
+            && op.kernels.first().is_some_and(|first| first.name == kernel.name)
+            && made.insert(case.plan_name())
+        {
+            let (graph, _) = case.build().unwrap();
+            plan(&graph, &Profile::portable(), &case.policy()).unwrap_or_else(|e| panic!("{case}: {e}"));
+        }
     }
 }

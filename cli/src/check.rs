@@ -50,6 +50,9 @@ pub(crate) struct Arguments {
     /// How long a case may take before it counts as hung, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
+    /// How many processes share the cases of an adapter [default: one for each core, at most 4]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -66,10 +69,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Err(why) => return cannot_run(&why),
     };
     say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = arguments.jobs.unwrap_or(cores.min(4));
     let timeout = Duration::from_secs(arguments.timeout);
     let (mut records, mut missing) = (Vec::new(), false);
     for adapter in &adapters {
-        match child::check(adapter, &cases, arguments.seed, timeout) {
+        let work = child::Work { adapter, cases: &cases, seed: arguments.seed, timeout, jobs, program: reexec::this_program };
+        match child::check(&work) {
             Ran::On(record) => {
                 report::failures(&record);
                 records.push(record);
@@ -106,7 +112,8 @@ fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
     if !listed.status.success() {
         return Err(format!("listing the adapters ended with {}: name one with --adapter", listed.status));
     }
-    let list: Value = serde_json::from_slice(&listed.stdout).map_err(|e| format!("listing the adapters: {e}"))?;
+    let list: Value =
+        serde_json::from_slice(&listed.stdout).map_err(|e| format!("listing the adapters: {e}"))?;
     let mut seen = HashSet::new();
     let names = list.as_array().into_iter().flatten();
     let names = names.map(|a| format!("{}:{}", text(a, "backend"), text(a, "name")));

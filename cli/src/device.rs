@@ -56,10 +56,7 @@ pub(crate) fn to_text(p: &Profile) -> String {
         ("kind", format!("{}, vendor {:#06x}, device {:#06x}", p.kind.name(), p.vendor, p.device)),
         ("features", features),
         ("subgroup size", subgroups),
-        (
-            "buffers",
-            format!("{}, bound {}", mebibytes(l.buffer_bytes), mebibytes(l.storage_binding_bytes)),
-        ),
+        ("buffers", format!("{}, bound {}", mebibytes(l.buffer_bytes), mebibytes(l.storage_binding_bytes))),
         ("bindings", format!("{} storage buffers a kernel", l.storage_buffers_per_stage)),
         (
             "workgroups",

@@ -14,7 +14,12 @@ pub(super) const BEYOND: [u8; 4] = 0xffff_ffff_u32.to_le_bytes();
 
 /// `len` bytes of a pattern.
 pub(super) fn filled(pattern: [u8; 4], len: usize) -> Vec<u8> {
-    pattern.iter().copied().cycle().take(len).collect()
+    let mut out = Vec::with_capacity(len);
+    out.extend_from_slice(&pattern[..len.min(4)]);
+    while out.len() < len {
+        out.extend_from_within(..out.len().min(len - out.len()));
+    }
+    out
 }
 
 /// Where a tensor lies in a buffer during one call.
@@ -103,7 +108,10 @@ impl Place {
 /// The first byte outside the owned words that no longer holds the pattern.
 pub(super) fn first_touched(buffer: &[u8], pattern: [u8; 4], owned: &[bool]) -> Option<usize> {
     let words = buffer.chunks(4).zip(owned);
-    words.enumerate().find(|(_, (word, owned))| !**owned && **word != pattern[..word.len()]).map(|(i, _)| i * 4)
+    words
+        .enumerate()
+        .find(|(_, (word, owned))| !**owned && **word != pattern[..word.len()])
+        .map(|(i, _)| i * 4)
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub fn run_altered(
     alter: &dyn Fn(&mut Plan),
     tell: &mut dyn FnMut(Event<'_>),
 ) {
-    let mut bench = Bench { gpu, alter, kept: Vec::new() };
+    let mut bench = Bench { gpu, alter, kept: Vec::new(), poison: Vec::new() };
     for case in cases {
         tell(Event::Begin(case));
         let outcome = bench.outcome(case, seed.unwrap_or_else(|| case.seed()));
@@ -133,6 +133,8 @@ struct Bench<'a> {
     gpu: &'a Gpu,
     alter: &'a dyn Fn(&mut Plan),
     kept: Vec<Loaded>,
+    /// As much poison as was needed so far.
+    poison: Vec<u8>,
 }
 
 impl Bench<'_> {
@@ -144,9 +146,9 @@ impl Bench<'_> {
         let status = match result {
             Ok(()) if found.failures.is_empty() => Status::Pass,
             Ok(()) => Status::Fail,
-            Err(e @ (Error::NoKernel(_) | Error::Limit(_) | Error::Budget { .. } | Error::OutOfMemory(_))) => {
-                Status::Unsupported(e.to_string())
-            }
+            Err(
+                e @ (Error::NoKernel(_) | Error::Limit(_) | Error::Budget { .. } | Error::OutOfMemory(_)),
+            ) => Status::Unsupported(e.to_string()),
             Err(e) => {
                 found.fail(e.to_string());
                 Status::Fail
@@ -163,18 +165,17 @@ impl Bench<'_> {
         verdicts::plan_writes_no_input(apart.plan(), found);
 
         let mut buffers = send(apart, call, &prepared)?;
-        execute(apart, call, &mut buffers)?;
+        keep(execute(apart, call, &mut self.poison)?, &mut buffers);
         verdicts::steps(graph, call, apart.plan(), &buffers, &prepared, found)?;
         fence(apart.plan(), call, graph, &buffers, found);
 
-        let mut again = buffers.clone();
-        execute(apart, call, &mut again)?;
+        let again = execute(apart, call, &mut self.poison)?;
         if let Some((buffer, at)) = verdicts::first_difference(&buffers, &again) {
             found.fail(format!("two runs differ: byte {at} of {}", apart.plan().buffer_name(buffer)));
         }
         let Some(shared) = shared else { return Ok(()) };
         let mut reused = send(shared, call, &prepared)?;
-        execute(shared, call, &mut reused)?;
+        keep(execute(shared, call, &mut self.poison)?, &mut reused);
         verdicts::same_outputs(call, (apart.plan(), &buffers), (shared.plan(), &reused), found);
         Ok(())
     }
@@ -221,7 +222,10 @@ fn send(exe: &mut Executable, call: &Call, prepared: &Prepared) -> Result<Buffer
                 let mut bytes = filled(BEYOND, len);
                 let port = &plan.inputs[port];
                 let tensor = prepared.tensors.get(&port.name).ok_or_else(|| {
-                    Error::Argument(format!("check: the plan has an input `{}`, but the graph has none", port.name))
+                    Error::Argument(format!(
+                        "check: the plan has an input `{}`, but the graph has none",
+                        port.name
+                    ))
                 })?;
                 Place::new(port.dtype, &port.shape, &port.layout, call).write(tensor, &mut bytes);
                 bytes
@@ -239,21 +243,28 @@ fn send(exe: &mut Executable, call: &Call, prepared: &Prepared) -> Result<Buffer
 }
 
 /// Poisons every buffer that the plan may write, runs the call once, and reads them back.
-fn execute(exe: &mut Executable, call: &Call, buffers: &mut Buffers) -> Result<()> {
-    let written = |exe: &Executable, i: usize| matches!(exe.plan().buffers[i].role, Role::Output(_) | Role::Scratch);
-    for i in 0..buffers.len() {
-        if written(exe, i) {
-            let poison = filled(POISON, exe.buffer_bytes(i)? as usize);
-            block_on(exe.write_buffer(i, &poison))?;
+fn execute(exe: &mut Executable, call: &Call, poison: &mut Vec<u8>) -> Result<Vec<Option<Vec<u8>>>> {
+    let roles = exe.plan().buffers.iter().map(|b| matches!(b.role, Role::Output(_) | Role::Scratch));
+    let written: Vec<bool> = roles.collect();
+    for i in (0..written.len()).filter(|i| written[*i]) {
+        let len = exe.buffer_bytes(i)? as usize;
+        if poison.len() < len {
+            *poison = filled(POISON, len);
         }
+        block_on(exe.write_buffer(i, &poison[..len]))?;
     }
     block_on(exe.dispatch(call))?;
-    for (i, bytes) in buffers.iter_mut().enumerate() {
-        if written(exe, i) {
-            *bytes = block_on(exe.read_buffer(i))?;
+    let mut read = |i: usize| written[i].then(|| block_on(exe.read_buffer(i))).transpose();
+    (0..written.len()).map(&mut read).collect()
+}
+
+/// Puts what was read back among the rest.
+fn keep(read: Vec<Option<Vec<u8>>>, buffers: &mut Buffers) {
+    for (buffer, read) in buffers.iter_mut().zip(read) {
+        if let Some(bytes) = read {
+            *buffer = bytes;
         }
     }
-    Ok(())
 }
 
 /// Whether what no step has any business with is as it was, in every buffer that steps write.

@@ -22,7 +22,8 @@ fn uncovered(cases: &[Case]) -> Vec<String> {
             for (w, inputs) in op.cases.weights.iter().flat_map(|w| Inputs::ALL.map(|i| (*w, i))) {
                 let key = key(op, kernel, x, w, inputs);
                 let sizes = seen.get(&key).map_or(&[][..], Vec::as_slice);
-                lacking.extend(lacking_sizes(op, kernel, w, sizes).into_iter().map(|s| format!("{key}: {s}")));
+                lacking
+                    .extend(lacking_sizes(op, kernel, w, sizes).into_iter().map(|s| format!("{key}: {s}")));
             }
         }
     }
@@ -37,7 +38,8 @@ fn lacking_sizes(op: &Op, kernel: &Kernel, w: DType, sizes: &[Sizes]) -> Vec<Str
     let mut lacking = Vec::new();
     let is_prime = |n: usize| n > 1 && (2..n).take_while(|d| d * d <= n).all(|d| n % d != 0);
     for (axis, _) in op.cases.axes {
-        let blocks: Vec<_> = kernel.blocks.iter().filter(|(a, _)| a == axis).map(|(_, n)| *n as usize).collect();
+        let blocks: Vec<_> =
+            kernel.blocks.iter().filter(|(a, _)| a == axis).map(|(_, n)| *n as usize).collect();
         let mut wanted = vec![0, 1];
         wanted.extend(blocks.iter().flat_map(|b| [b - 1, *b, b + 1]));
         let largest = blocks.iter().max().copied().unwrap_or(4);
@@ -70,7 +72,7 @@ fn every_kernel_meets_the_rule() {
 fn the_rule_notices_what_is_missing() {
     let all = cases();
     for (name, lacking) in [
-        ("matmul.tile/f16.i8/plain/M=63,N=8,K=36/exact", "matmul matmul.tile f16 i8 exact: M = 63"),
+        ("matmul.tile/f16.i8/plain/M=15,N=8,K=36/exact", "matmul matmul.tile f16 i8 exact: M = 15"),
         ("matmul.vector/f32.q8_0/plain/M=5,N=8,K=0/large", "matmul matmul.vector f32 q8_0 large: K = 0"),
         ("relu/elementwise.rows/f32/plain/R=3,C=63/random", "relu elementwise.rows f32 f32 random: C = 63"),
         (
@@ -115,7 +117,7 @@ fn names_are_unique_and_stable() {
     let names: HashSet<_> = all.iter().map(ToString::to_string).collect();
     assert_eq!(names.len(), all.len());
     for name in [
-        "matmul.tile/f32.q8_0/plain/M=65,N=8,K=64/random",
+        "matmul.tile/f32.q8_0/plain/M=17,N=8,K=64/random",
         "layer_norm.row/f16.f32/plain/R=3,C=257/cancelling",
         "relu/elementwise.rows/f16/plain/R=3,C=64/large",
         "graph.encoder_layer/f32/B=3,S=7/random",
@@ -145,7 +147,10 @@ fn every_case_builds_and_its_answer_is_finite() {
 
 #[test]
 fn sums_of_exact_inputs_allow_no_error() {
-    let plain = |c: &Case| matches!(c.subject, Subject::Kernel { op, shape, .. } if op.name == "matmul" && shape.variant == 0);
+    let plain = |c: &Case| match c.subject {
+        Subject::Kernel { op, shape, .. } => op.name == "matmul" && shape.variant == 0,
+        Subject::Graph { .. } => false,
+    };
     let exact = cases().into_iter().filter(|c| c.quick && c.inputs == Inputs::Exact && plain(c));
     let mut judged = 0;
     for case in exact {

@@ -19,7 +19,11 @@ pub(super) fn plan_writes_no_input(plan: &Plan, found: &mut Found) {
     for (i, step) in plan.steps.iter().enumerate() {
         for binding in step.bindings.iter().filter(|b| b.write) {
             if matches!(plan.buffers[binding.buffer].role, Role::Input(_) | Role::Weight(_)) {
-                found.fail(format!("step {i} ({}) writes {}", step.kernel_name, plan.buffer_name(binding.buffer)));
+                found.fail(format!(
+                    "step {i} ({}) writes {}",
+                    step.kernel_name,
+                    plan.buffer_name(binding.buffer)
+                ));
             }
         }
     }
@@ -73,7 +77,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// What a step's nodes make of what the device had before that step.
-    fn from_own_inputs(&self, i: usize, step: &Step, found: &mut Found) -> Result<Option<Vec<Option<Approx>>>> {
+    fn from_own_inputs(
+        &self,
+        i: usize,
+        step: &Step,
+        found: &mut Found,
+    ) -> Result<Option<Vec<Option<Approx>>>> {
         let mut values = vec![None; self.graph.values().len()];
         for &read in &step.reads {
             let value = &self.graph.values()[read];
@@ -154,11 +163,9 @@ pub(super) fn same_outputs(
 }
 
 /// The first byte in which two runs differ, with its buffer.
-pub(super) fn first_difference(a: &[Vec<u8>], b: &[Vec<u8>]) -> Option<(usize, usize)> {
+pub(super) fn first_difference(a: &[Vec<u8>], b: &[Option<Vec<u8>>]) -> Option<(usize, usize)> {
     a.iter().zip(b).enumerate().find_map(|(i, (a, b))| {
-        if a == b {
-            return None;
-        }
+        let b = b.as_ref().filter(|b| *b != a)?;
         Some((i, a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))))
     })
 }

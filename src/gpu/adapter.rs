@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn hardware_ranks_before_software_and_gl_last_within_a_kind() {
-        let of = |kind, backend: &str| rank(&Profile { kind, backend: backend.into(), ..Profile::portable() });
+        let of =
+            |kind, backend: &str| rank(&Profile { kind, backend: backend.into(), ..Profile::portable() });
         assert!(of(DeviceKind::Discrete, "gl") < of(DeviceKind::Integrated, "vulkan"));
         assert!(of(DeviceKind::Virtual, "vulkan") < of(DeviceKind::Cpu, "vulkan"));
         assert!(of(DeviceKind::Cpu, "vulkan") < of(DeviceKind::Cpu, "gl"));

@@ -68,7 +68,8 @@ impl Executable {
         let ring = stride.saturating_mul(steps.max(1) as u64).saturating_mul(u64::from(loaded.options.slots));
         if ring > limits.buffer_bytes.min(u64::from(u32::MAX)) {
             return Err(Error::Limit(format!(
-                "the parameters of {steps} steps in {} slots need {ring} bytes, but the device grants {} in one buffer",
+                "the parameters of {steps} steps in {} slots need {ring} bytes, \
+                 but the device grants {} in one buffer",
                 loaded.options.slots,
                 limits.buffer_bytes.min(u64::from(u32::MAX))
             )));
@@ -82,11 +83,15 @@ impl Executable {
                 usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             });
-            let one_step = wgpu::BufferBinding { buffer: &params, offset: 0, size: wgpu::BufferSize::new(stride) };
+            let one_step =
+                wgpu::BufferBinding { buffer: &params, offset: 0, size: wgpu::BufferSize::new(stride) };
             let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("params"),
                 layout: &params_layout(device),
-                entries: &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(one_step) }],
+                entries: &[wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: wgpu::BindingResource::Buffer(one_step),
+                }],
             });
             let whole = |i: usize| buffers[i].as_ref().map(wgpu::Buffer::as_entire_buffer_binding);
             let groups: Vec<_> = loaded.plan.steps.iter().map(|s| loaded.group(s, whole)).collect();
@@ -178,7 +183,12 @@ impl Executable {
             };
             let bytes = self.loaded.bytes(port.buffer);
             let mut slice = slice.clone();
-            check_slice(name, &slice, bytes, self.loaded.gpu.device().limits().min_storage_buffer_offset_alignment)?;
+            check_slice(
+                name,
+                &slice,
+                bytes,
+                self.loaded.gpu.device().limits().min_storage_buffer_offset_alignment,
+            )?;
             slice.size = wgpu::BufferSize::new(bytes);
             match given.insert(port.buffer, slice.clone()) {
                 Some(other) if (other.buffer, other.offset) != (slice.buffer, slice.offset) => {
@@ -241,7 +251,9 @@ impl Executable {
     ) -> Result<()> {
         self.loaded.gpu.alive()?;
         if io.owner != self.id {
-            return Err(Error::Argument("record: these inputs and outputs were bound by another executable".into()));
+            return Err(Error::Argument(
+                "record: these inputs and outputs were bound by another executable".into(),
+            ));
         }
         if self.pending >= self.loaded.options.slots {
             return Err(Error::SlotsExhausted { slots: self.loaded.options.slots });
@@ -261,7 +273,10 @@ impl Executable {
         let plan = &self.loaded.plan;
         plan.check_call(call)?;
         if steps.start > steps.end || steps.end > plan.steps.len() {
-            return Err(Error::Argument(format!("record: {steps:?} leaves the plan's {} steps", plan.steps.len())));
+            return Err(Error::Argument(format!(
+                "record: {steps:?} leaves the plan's {} steps",
+                plan.steps.len()
+            )));
         }
         let limit = self.loaded.gpu.profile().limits.workgroups_per_axis;
         for i in steps {
@@ -346,7 +361,9 @@ fn check_slice(name: &str, slice: &wgpu::BufferBinding<'_>, bytes: u64, alignmen
         )));
     }
     if given < bytes {
-        return Err(Error::Argument(format!("bind: `{name}` needs {bytes} bytes, but its buffer gives {given}")));
+        return Err(Error::Argument(format!(
+            "bind: `{name}` needs {bytes} bytes, but its buffer gives {given}"
+        )));
     }
     Ok(())
 }

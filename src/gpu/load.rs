@@ -55,7 +55,14 @@ impl Gpu {
         plan.check_limits(&self.profile().limits, options.guard_bytes)?;
         let pipelines = self.pipelines(&plan.kernels).await?;
         let weights = self.weights(plan, weights, options.guard_bytes).await?;
-        Executable::new(Arc::new(Loaded { gpu: self.clone(), plan: plan.clone(), pipelines, weights, options })).await
+        Executable::new(Arc::new(Loaded {
+            gpu: self.clone(),
+            plan: plan.clone(),
+            pipelines,
+            weights,
+            options,
+        }))
+        .await
     }
 
     /// [`Gpu::load`], blocking.
@@ -68,7 +75,12 @@ impl Gpu {
     }
 
     /// The buffers of a plan's weights, filled; those that exist already are shared.
-    async fn weights(&self, plan: &Plan, given: &Weights, guard_bytes: u64) -> Result<Vec<Arc<wgpu::Buffer>>> {
+    async fn weights(
+        &self,
+        plan: &Plan,
+        given: &Weights,
+        guard_bytes: u64,
+    ) -> Result<Vec<Arc<wgpu::Buffer>>> {
         let keys: Vec<_> = plan.weights.iter().map(|spec| self.fingerprint(spec, given)).collect();
         let mut out: Vec<Option<Arc<wgpu::Buffer>>> = {
             let known = lock(&self.0.weights);

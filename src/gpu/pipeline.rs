@@ -104,7 +104,8 @@ fn make_one(device: &wgpu::Device, kernel: &Composed) -> (wgpu::ShaderModule, Pi
         .zip(&kernel.bindings)
         .map(|(i, b)| entry(i, wgpu::BufferBindingType::Storage { read_only: b.access == Access::Read }))
         .collect();
-    let tensors = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+    let tensors =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let params = params_layout(device);
     let groups = [Some(&tensors), Some(&params)];
     let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -152,7 +153,8 @@ mod tests {
             workgroup_bytes: 0,
             lines: vec![("lib/load.wgsl", 3), ("copy.wgsl", 17)],
         };
-        let location = Some(wgpu::SourceLocation { line_number: 2, line_position: 11, offset: 20, length: 1 });
+        let location =
+            Some(wgpu::SourceLocation { line_number: 2, line_position: 11, offset: 20, length: 1 });
         let message = wgpu::CompilationMessage {
             message: "expected expression\n found ;".into(),
             message_type: wgpu::CompilationMessageType::Error,

@@ -87,7 +87,8 @@ impl Executable {
         let mut n = 0;
         loop {
             let steps = loaded.plan.segments.get(n).cloned().unwrap_or(0..0);
-            let mut encoder = loaded.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let mut encoder =
+                loaded.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             self.record_segment(&mut pass, io, call, steps)?;
             drop(pass);
@@ -182,7 +183,8 @@ impl Executable {
         let room = self.buffer_bytes(buffer)?;
         if bytes.len() as u64 > room || !bytes.len().is_multiple_of(4) {
             return Err(Error::Argument(format!(
-                "write: buffer {buffer} has {room} bytes, and {} were given, which must be no more and a multiple of 4",
+                "write: buffer {buffer} has {room} bytes, and {} were given, \
+                 which must be no more and a multiple of 4",
                 bytes.len()
             )));
         }

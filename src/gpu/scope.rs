@@ -24,7 +24,9 @@ impl Gpu {
             match said.await {
                 None => Ok(()),
                 Some(_) if gpu.is_lost() => Err(gpu.lost("it takes no more calls")),
-                Some(wgpu::Error::OutOfMemory { source }) => Err(Error::OutOfMemory(one_line(&source.to_string()))),
+                Some(wgpu::Error::OutOfMemory { source }) => {
+                    Err(Error::OutOfMemory(one_line(&source.to_string())))
+                }
                 Some(e) => Err(Error::Validation(one_line(&e.to_string()))),
             }
         })
@@ -47,7 +49,9 @@ impl Gpu {
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             });
-            probe.map_async(wgpu::MapMode::Read, .., move |answer| told.store(answer.is_err(), Ordering::Relaxed));
+            probe.map_async(wgpu::MapMode::Read, .., move |answer| {
+                told.store(answer.is_err(), Ordering::Relaxed)
+            });
             probe
         });
         let lost = failed.load(Ordering::Relaxed);

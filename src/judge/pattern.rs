@@ -99,7 +99,10 @@ mod tests {
         );
         assert_eq!(describe(&[16], &[1, 5, 9]), "3 of 16 in [16]: columns 1..10 in steps of 4 of 16");
         assert_eq!(describe(&[64], &[1, 9, 33]), "3 of 64 in [64]: columns 1 mod 8 of 64");
-        assert_eq!(describe(&[4, 4], &[0, 5]), "2 of 16 in [4, 4]: rows 0..2 of 4, columns 0..2 of 4, not all of these");
+        assert_eq!(
+            describe(&[4, 4], &[0, 5]),
+            "2 of 16 in [4, 4]: rows 0..2 of 4, columns 0..2 of 4, not all of these"
+        );
         assert_eq!(describe(&[2, 2], &[0, 1, 2, 3]), "every element of [2, 2]");
         assert_eq!(describe(&[2, 2], &[]), "");
     }

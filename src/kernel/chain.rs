@@ -33,22 +33,28 @@ pub enum Link {
 /// Elementwise work, in order.
 pub type Chain = Vec<Link>;
 
-/// The WGSL of a chain as `fn <hook>4(v, r, c4)`: `v` holds elements `4·c4 … 4·c4+3` of row `r`.
+/// The WGSL of a chain as `fn apply4_<hook>(v, r, c4)`: `v` holds elements `4·c4 … 4·c4+3` of row `r`.
 ///
 /// Its operands are bound as `<hook>0`, `<hook>1`, …; their row strides (in groups of four; 0 for a
 /// row used throughout) and offsets are the params `<hook>0_R` and `<hook>0_offset`; the factor of
 /// link `i`, if it is a scale, is the param `<hook>_scale<i>`.
 pub(crate) fn wgsl(hook: &str, chain: &[Link]) -> String {
-    let mut text = format!("fn {hook}4(value: vec4<f32>, r: u32, c4: u32) -> vec4<f32> {{\n    var v = value;\n");
+    let mut text =
+        format!("fn apply4_{hook}(value: vec4<f32>, r: u32, c4: u32) -> vec4<f32> {{\n    var v = value;\n");
     let mut operand = 0;
     for (i, link) in chain.iter().enumerate() {
         match *link {
             Link::Unary(Unary::Scale, _) => text += &format!("    v *= p.{hook}_scale{i};\n"),
             Link::Unary(f, _) => text += &format!("    v = {}(v);\n", function(f)),
             Link::Binary { op, swapped, .. } => {
-                let other = format!("load4_{hook}{operand}(p.{hook}{operand}_offset + r * p.{hook}{operand}_R + c4)");
+                let other =
+                    format!("load4_{hook}{operand}(p.{hook}{operand}_offset + r * p.{hook}{operand}_R + c4)");
                 let sign = ["+", "-", "*", "/"][op as usize];
-                text += &if swapped { format!("    v = {other} {sign} v;\n") } else { format!("    v = v {sign} {other};\n") };
+                text += &if swapped {
+                    format!("    v = {other} {sign} v;\n")
+                } else {
+                    format!("    v = v {sign} {other};\n")
+                };
                 operand += 1;
             }
         }

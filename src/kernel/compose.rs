@@ -129,7 +129,7 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
 
 /// Whether a kernel's file calls a hook (`pre` or `post`), so that chains can ride along.
 pub fn has_hook(kernel: &Kernel, hook: &str) -> bool {
-    kernel.source.contains(&format!("{hook}4("))
+    kernel.source.contains(&format!("apply4_{hook}("))
 }
 
 fn lines(file: &'static str, source: &str) -> Vec<Line> {
@@ -172,7 +172,8 @@ impl Text {
             self.append(if given { LENGTH_GIVEN } else { LENGTH_FULL });
         }
         if self.calls("rows4(") {
-            let tables = (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
+            let tables =
+                (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
             self.append(TABLES[tables]);
         }
         if self.calls("workgroup_sum(") {
@@ -187,7 +188,8 @@ impl Text {
     fn set_knob(&mut self, name: &str, value: &str) {
         let declares = |l: &Line| {
             let rest = l.text.strip_prefix("const ").or_else(|| l.text.strip_prefix("alias "));
-            rest.is_some_and(|r| r.strip_prefix(name).is_some_and(|r| r.starts_with([':', ' ']))) && l.text.contains("// knob")
+            rest.is_some_and(|r| r.strip_prefix(name).is_some_and(|r| r.starts_with([':', ' '])))
+                && l.text.contains("// knob")
         };
         let found: Vec<_> = (0..self.lines.len()).filter(|i| declares(&self.lines[*i])).collect();
         let &[at] = found.as_slice() else {
@@ -202,7 +204,7 @@ impl Text {
 
     /// Appends a chain's function, operands and params, if the file calls it.
     fn add_chain(&mut self, hook: &str, links: &[chain::Link]) {
-        if !self.calls(&format!("{hook}4(")) {
+        if !self.calls(&format!("apply4_{hook}(")) {
             if !links.is_empty() {
                 self.fail(&format!("has no hook `{hook}`"));
             }
@@ -234,7 +236,9 @@ impl Text {
             self.set_knob(&alias, group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
-                Access::Write => self.append_renamed(if arg.dtype == DType::F16 { STORE_F16 } else { STORE_F32 }, &name),
+                Access::Write => {
+                    self.append_renamed(if arg.dtype == DType::F16 { STORE_F16 } else { STORE_F32 }, &name)
+                }
             }
         }
     }
@@ -287,7 +291,8 @@ impl Text {
 
     fn params(&self) -> Vec<ParamDecl> {
         let (start, end) = self.params_range();
-        let text: String = self.lines[start..end].iter().map(|l| l.text.split("//").next().unwrap_or("")).collect();
+        let text: String =
+            self.lines[start..end].iter().map(|l| l.text.split("//").next().unwrap_or("")).collect();
         let fields = text.split(',').map(str::trim).filter(|f| !f.is_empty());
         fields
             .map(|field| match field.split_once(": ") {

@@ -9,8 +9,8 @@ use super::compose::{Line, number};
 /// Expands every directive, the outermost first.
 pub(crate) fn unroll(kernel: &str, mut lines: Vec<Line>) -> Vec<Line> {
     while let Some(at) = lines.iter().position(|l| l.text.trim_start().starts_with("//@unroll ")) {
-        let (variable, count) = parse(&lines, at)
-            .unwrap_or_else(|| panic!("{kernel}: cannot read `{}`", lines[at].text.trim()));
+        let (variable, count) =
+            parse(&lines, at).unwrap_or_else(|| panic!("{kernel}: cannot read `{}`", lines[at].text.trim()));
         let head = at + 1;
         let is_loop = lines.get(head).is_some_and(|l| {
             l.text.trim_start().starts_with(&format!("for (var {variable} = 0u;")) && l.text.ends_with('{')
@@ -58,7 +58,8 @@ fn substitute(text: &str, variable: &str, value: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(variable) {
         let after = &rest[at + variable.len()..];
-        let whole = !rest[..at].ends_with(is_word) && !after.starts_with(is_word) && !rest[..at].ends_with('.');
+        let whole =
+            !rest[..at].ends_with(is_word) && !after.starts_with(is_word) && !rest[..at].ends_with('.');
         out.push_str(&rest[..at]);
         out.push_str(if whole { value } else { variable });
         rest = after;
@@ -78,7 +79,8 @@ mod tests {
 
     #[test]
     fn loops_are_written_out_with_literals() {
-        let source = "const N: u32 = 2u;\n//@unroll i 0..N\nfor (var i = 0u; i < N; i++) {\nacc[i] += p.i * xi;\n}";
+        let source =
+            "const N: u32 = 2u;\n//@unroll i 0..N\nfor (var i = 0u; i < N; i++) {\nacc[i] += p.i * xi;\n}";
         let expected =
             ["const N: u32 = 2u;", "{", "acc[0u] += p.i * xi;", "}", "{", "acc[1u] += p.i * xi;", "}"];
         assert_eq!(text(source), expected);

@@ -64,8 +64,10 @@ static ONLINE: Kernel = Kernel {
         let tiles = (s.size(S) as f64 / 16.0).ceil();
         Work {
             flops: 4.0 * tiles * 16.0 * s.sizes.product(&[B, T, H, D]),
-            bytes: s.bytes("q") + s.bytes("o") + (s.bytes("k") + s.bytes("v")) * tiles * s.sizes.product(&[H])
-                / s.sizes.product(&[G]).max(1.0),
+            bytes: s.bytes("q")
+                + s.bytes("o")
+                + (s.bytes("k") + s.bytes("v")) * tiles * s.sizes.product(&[H])
+                    / s.sizes.product(&[G]).max(1.0),
             invocations: s.sizes.product(&[B, H]) * tiles * 64.0,
         }
     },
@@ -87,7 +89,9 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
         return Err(Error::Shape("attention: H, G and D must be fixed, not dims of the call".into()));
     };
     if g == 0 || !h.is_multiple_of(g) {
-        return Err(Error::Shape(format!("attention: `q` has H = {h}, which is no multiple of G = {g} of `k`")));
+        return Err(Error::Shape(format!(
+            "attention: `q` has H = {h}, which is no multiple of G = {g} of `k`"
+        )));
     }
     let sizes = [(B, &q[0]), (S, &q[1]), (T, &k[1]), (H, &q[2]), (G, &k[2]), (D, &q[3])];
     let outputs = vec![(q.clone(), i.operand(0)?.dtype)];

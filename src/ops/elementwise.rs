@@ -72,7 +72,8 @@ macro_rules! unary {
                 build: |g, shape| {
                     let dims = [shape.sizes.get(R).into(), shape.sizes.get(C).into()];
                     let x = g.input("x", shape.x, &dims)?;
-                    let attrs: &[_] = if matches!($f, Unary::Scale) { &[("scale", Attr::F32(-0.75))] } else { &[] };
+                    let attrs: &[_] =
+                        if matches!($f, Unary::Scale) { &[("scale", Attr::F32(-0.75))] } else { &[] };
                     let y = g.apply_one(&$id, &[Some(x)], attrs)?;
                     g.output("y", y)
                 },
@@ -236,7 +237,8 @@ fn zip(c: &RefCall<'_>, f: Binary) -> Approx {
     let (a, b) = (c.input(0), c.input(1));
     let (full, width) = if a.shape.len() >= b.shape.len() { (a, b.value.len()) } else { (b, a.value.len()) };
     let mut out = full.clone();
-    let pick = |t: &Approx, i: usize| if t.shape.len() == full.shape.len() { t.at(i) } else { t.at(i % width) };
+    let pick =
+        |t: &Approx, i: usize| if t.shape.len() == full.shape.len() { t.at(i) } else { t.at(i % width) };
     for i in 0..full.value.len() {
         let ((x, ex), (y, ey)) = (pick(a, i), pick(b, i));
         (out.value[i], out.error[i]) = match f {
@@ -303,4 +305,3 @@ impl Graph {
         self.apply_one(&SCALE, &[Some(x)], &[("scale", scale)])
     }
 }
-

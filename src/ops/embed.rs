@@ -76,7 +76,9 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
                 i.same(R, (0, &rows), (pair, &crate::Dim::product(&i.operand(pair)?.shape)))?;
                 i.same(C, (1, &table[1]), (pair + 1, &i.rank(pair + 1, 2)?[1]))?;
             }
-            _ => return Err(Error::Argument(format!("embed: `idx{0}` and `table{0}` go together", pair / 2))),
+            _ => {
+                return Err(Error::Argument(format!("embed: `idx{0}` and `table{0}` go together", pair / 2)));
+            }
         }
     }
     let shape = [idx.as_slice(), &table[1..]].concat();
@@ -95,7 +97,11 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
             let row = idx.value[r] as usize;
             for i in 0..width {
                 let at = r * width + i;
-                let (v, e) = if (row + 1) * width <= table.value.len() { table.at(row * width + i) } else { (0.0, 0.0) };
+                let (v, e) = if (row + 1) * width <= table.value.len() {
+                    table.at(row * width + i)
+                } else {
+                    (0.0, 0.0)
+                };
                 out.value[at] += v;
                 let sum = out.error[at] + e;
                 out.error[at] = if number == 0 { sum } else { round_error(out.value[at], sum) };
@@ -127,7 +133,10 @@ impl Graph {
     /// [`Error::Argument`] for no pair, or more than three.
     pub fn embed(&mut self, pairs: &[(ValueId, ValueId)]) -> Result<ValueId> {
         if pairs.is_empty() || pairs.len() > 3 {
-            return Err(Error::Argument(format!("embed: takes 1 to 3 tables, but {} were given", pairs.len())));
+            return Err(Error::Argument(format!(
+                "embed: takes 1 to 3 tables, but {} were given",
+                pairs.len()
+            )));
         }
         let inputs: Vec<_> = pairs.iter().flat_map(|(i, t)| [Some(*i), Some(*t)]).collect();
         self.apply_one(&EMBED, &inputs, &[])

@@ -13,7 +13,7 @@ use crate::ops::elementwise::DIVISION;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
-/// y = (x - mean) / sqrt(variance + eps) · w + b over the last axis.
+/// y = (x - mean) / sqrt(variance + eps) · w + b over the last axis, whose squares must not leave f32.
 pub static LAYER_NORM: Op = Op {
     name: "layer_norm",
     formula: "y[r, c] = (x[r, c] - mean_c x) / sqrt(var_c x + eps) · w[c] + b[c]",
@@ -85,9 +85,14 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
             squares += d * d;
             inherited += 2.0 * d.abs() * e + e * e;
         }
+        // Squares that leave f32 leave nothing of the row.
+        if squares > DType::F32.max_finite() {
+            return error.fill(f64::INFINITY);
+        }
         let spread = squares / width as f64 + eps;
         let relative = DIVISION + 2.0 * round;
-        let spread_error = (sum_error(width as u64, squares, 0.0) + inherited) / width as f64 + relative * spread;
+        let spread_error =
+            (sum_error(width as u64, squares, 0.0) + inherited) / width as f64 + relative * spread;
         let scale = 1.0 / spread.sqrt();
         let most = 1.0 / (spread - spread_error).max(eps * (1.0 - 4.0 * relative)).sqrt();
         let least = 1.0 / (spread + spread_error).sqrt();

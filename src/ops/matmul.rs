@@ -200,7 +200,8 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
         let x_grain = row_grain(xs);
         for col in 0..n {
             let w_grain = w_grains.get((row / m * n + col) % w_grains.len().max(1)).copied().unwrap_or(1.0);
-            let exact_grain = if x_grain.is_finite() && w_grain.is_finite() { x_grain * w_grain } else { 1.0 };
+            let exact_grain =
+                if x_grain.is_finite() && w_grain.is_finite() { x_grain * w_grain } else { 1.0 };
             error[col] += sum_error(k as u64, magnitude[col], exact_grain);
             if let Some(scale) = scale {
                 let (s, e) = scale.at(col);
@@ -258,7 +259,6 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     }
     g.output("y", y)
 }
-
 
 impl Graph {
     /// y = x · wᵀ: `x [.., K]` with `w [N, K]` gives `[.., N]`; `x [B, M, K]` with `w [B, N, K]` gives

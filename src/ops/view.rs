@@ -54,7 +54,7 @@ pub static SLICE: Op = Op {
         build: |g, shape| {
             let (rows, channels) = (shape.sizes.get(R), shape.sizes.get(C));
             let (axis, start) = [(1, 3), (1, 8), (0, 2)][shape.variant];
-            let (r, c) = if axis == 0 { (rows + 5, channels) } else { (rows, channels + 12) };
+            let (r, c) = [(rows, channels + 3), (rows, channels + 12), (rows + 5, channels)][shape.variant];
             let x = g.input("x", shape.x, &[r.into(), c.into()])?;
             let y = g.slice(x, axis, start, if axis == 0 { rows } else { channels })?;
             g.output("y", y)

@@ -34,11 +34,24 @@ impl Buffers {
     }
 }
 
+/// Checks every value that reaches memory, before anybody asks where its elements lie.
+///
+/// # Errors
+/// [`Error::Limit`] if one is larger than the device binds or allocates.
+pub(super) fn check_sizes(program: &Program<'_>, profile: &Profile) -> Result<()> {
+    let in_memory = program.vals.iter().filter(|v| matches!(v.origin, Origin::Input(_) | Origin::Step));
+    for val in in_memory {
+        let bytes = strides::reach_bytes(val.dtype, &val.shape, program.graph.scalars());
+        check(&val.name, bytes, &profile.limits)?;
+    }
+    Ok(())
+}
+
 /// Gives every value that reaches memory a buffer.
 ///
 /// # Errors
-/// [`Error::Limit`] if a tensor is larger than the device binds or allocates; [`Error::Budget`] if
-/// all buffers together are larger than the budget.
+/// [`Error::Limit`] if a weight or a copy is larger than the device binds or allocates;
+/// [`Error::Budget`] if all buffers together are larger than the budget.
 pub(super) fn assign(
     program: &Program<'_>,
     placement: &Placement,
@@ -50,14 +63,12 @@ pub(super) fn assign(
     let mut b = Buffers { specs: Vec::new(), of_value: vec![None; sizes.len()], first_weight: 0 };
     for (v, value) in program.graph.values().iter().enumerate() {
         if value.source == Source::Input {
-            check(&value.name, sizes[v], &profile.limits)?;
             let Origin::Input(i) = program.vals[v].origin else { continue };
             b.of_value[v] = Some(b.specs.len());
             b.specs.push(BufferSpec { role: Role::Input(i), bytes: sizes[v] });
         }
     }
     for (i, v) in placement.outputs.iter().copied().enumerate() {
-        check(&program.vals[v].name, sizes[v], &profile.limits)?;
         b.of_value[v] = Some(b.specs.len());
         b.specs.push(BufferSpec { role: Role::Output(i), bytes: sizes[v] });
     }
@@ -67,15 +78,13 @@ pub(super) fn assign(
         check(&names.join("+"), weight.bytes, &profile.limits)?;
         b.specs.push(BufferSpec { role: Role::Weight(i), bytes: weight.bytes });
     }
-    for step in &placement.steps {
-        for made in &step.draft.outputs {
-            check(&program.vals[made.value].name, sizes[made.value], &profile.limits)?;
-        }
-    }
+    check_sizes(program, profile)?;
     scratch(&mut b, placement, &sizes, policy.reuse);
     let needed_bytes = b.total_bytes();
     match policy.budget_bytes {
-        Some(budget_bytes) if needed_bytes > budget_bytes => Err(Error::Budget { needed_bytes, budget_bytes }),
+        Some(budget_bytes) if needed_bytes > budget_bytes => {
+            Err(Error::Budget { needed_bytes, budget_bytes })
+        }
         _ => Ok(b),
     }
 }
@@ -89,7 +98,9 @@ fn check(name: &str, bytes: u64, limits: &Limits) -> Result<()> {
     if bytes <= limit {
         return Ok(());
     }
-    Err(Error::Limit(format!("tensor `{name}` takes {bytes} bytes, but the device's limit on what {what} is {limit}")))
+    Err(Error::Limit(format!(
+        "tensor `{name}` takes {bytes} bytes, but the device's limit on what {what} is {limit}"
+    )))
 }
 
 /// Walks the steps; a value takes the smallest free buffer that holds it, or makes the largest one

@@ -58,9 +58,7 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
                     let seconds = (kernel.cost)(site).seconds(site.profile);
                     return Ok(Chosen { kernel, composed, candidates, seconds });
                 }
-                Some(why) => {
-                    too_many.get_or_insert(why).clone()
-                }
+                Some(why) => too_many.get_or_insert(why).clone(),
             },
         };
         refused.push(Candidate { kernel: kernel.name, estimate: Err(why) });
@@ -71,7 +69,9 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     if let Some(why) = too_many {
         return Err(Error::Limit(format!("{}: {why}", site.op.name)));
     }
-    let reasons = refused.iter().map(|c| format!("{}: {}", c.kernel, c.estimate.as_ref().map_or_else(|e| e.as_str(), |_| "")));
+    let reasons = refused
+        .iter()
+        .map(|c| format!("{}: {}", c.kernel, c.estimate.as_ref().map_or_else(|e| e.as_str(), |_| "")));
     Err(Error::NoKernel(format!(
         "{}: no kernel can run this on `{}` under this policy ({})",
         site.op.name,
@@ -88,7 +88,10 @@ fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
         }
     }
     if kernel.numerics != Numerics::F32 && kernel.numerics != site.policy.numerics {
-        return Err(format!("it computes as {:?}, but {:?} was asked for", kernel.numerics, site.policy.numerics));
+        return Err(format!(
+            "it computes as {:?}, but {:?} was asked for",
+            kernel.numerics, site.policy.numerics
+        ));
     }
     if site.policy.determinism == Determinism::BatchInvariant && !kernel.batch_invariant {
         return Err("a row's bits would depend on the other rows".into());
@@ -127,7 +130,8 @@ struct Nominal {
 impl Nominal {
     fn of(site: &Site<'_>, folds: &[Fold]) -> Self {
         let is_row = |axis: &Axis| ROW_AXES.contains(axis);
-        let fixed = |(axis, dim): (Axis, &Dim)| (axis, if is_row(&axis) { NOMINAL_ROWS.into() } else { dim.clone() });
+        let fixed =
+            |(axis, dim): (Axis, &Dim)| (axis, if is_row(&axis) { NOMINAL_ROWS.into() } else { dim.clone() });
         let axes = Axes::new(&site.axes.iter().map(fixed).collect::<Vec<_>>());
         let mut args = site.args.to_vec();
         for (arg, fold) in args.iter_mut().zip(folds) {

@@ -163,7 +163,10 @@ pub(super) fn rows_fold(shape: &[Dim]) -> Fold {
 }
 
 /// The kernels of an op that the policy lets be chosen: all, or the only one it names.
-pub(super) fn kernels<'a>(op: &'static Op, policy: &'a Policy) -> impl Iterator<Item = &'static Kernel> + use<'a> {
+pub(super) fn kernels<'a>(
+    op: &'static Op,
+    policy: &'a Policy,
+) -> impl Iterator<Item = &'static Kernel> + use<'a> {
     let named = policy.kernel.as_deref();
     let named = named.filter(|name| op.kernels.iter().any(|k| k.name == *name));
     op.kernels.iter().copied().filter(move |k| named.is_none_or(|name| k.name == name))

@@ -168,7 +168,8 @@ impl Place<'_> {
     fn binding(&self, decl: &BindingDecl, buffers: &Buffers) -> Binding {
         let name = decl.name.as_str();
         let arg = self.placed.args.iter().find(|a| a.site.name == name).map(|a| a.home);
-        let scales = || self.placed.args.iter().find_map(|a| a.scales).filter(|_| name == "w_scale").map(Home::Weight);
+        let scales =
+            || self.placed.args.iter().find_map(|a| a.scales).filter(|_| name == "w_scale").map(Home::Weight);
         let operand = || {
             ["pre", "post"].iter().zip(&self.placed.operands).find_map(|(hook, operands)| {
                 let i: usize = name.strip_prefix(hook)?.parse().ok()?;
@@ -242,7 +243,8 @@ impl Place<'_> {
             return Some(self.site.axes.get(axis));
         }
         number.parse::<u32>().ok()?;
-        let declared = self.site.op.inputs.iter().find(|a| a.name.ends_with(number) && a.axes.contains(&axis))?;
+        let declared =
+            self.site.op.inputs.iter().find(|a| a.name.ends_with(number) && a.axes.contains(&axis))?;
         let given = self.placed.args.iter().find(|a| a.site.name == declared.name);
         Some(given.map_or(0.into(), |a| {
             let covers = |at: usize| a.fold[..at].iter().map(|(_, count)| count).sum::<usize>();

@@ -28,21 +28,27 @@ impl Plan {
 
     fn write_ports(&self, text: &mut String) {
         let Self { policy, .. } = self;
-        line(text, &format!(
-            "policy    {:?}, {:?}, fuse {}, reuse {}{}",
-            policy.numerics,
-            policy.determinism,
-            policy.fuse,
-            policy.reuse,
-            policy.kernel.as_ref().map_or(String::new(), |k| format!(", only {k}"))
-        ));
+        line(
+            text,
+            &format!(
+                "policy    {:?}, {:?}, fuse {}, reuse {}{}",
+                policy.numerics,
+                policy.determinism,
+                policy.fuse,
+                policy.reuse,
+                policy.kernel.as_ref().map_or(String::new(), |k| format!(", only {k}"))
+            ),
+        );
         let scalars: Vec<_> = self.scalars.iter().map(ToString::to_string).collect();
         line(text, &format!("scalars   {}", or_none(&scalars.join(", "))));
         for (what, ports) in [("input ", &self.inputs), ("output", &self.outputs)] {
             for port in ports {
                 let below = port.below.map_or(String::new(), |n| format!(", each below {n}"));
                 let shape = self.shape(&port.shape);
-                line(text, &format!("{what}    {} {} {shape} in #{}{below}", port.name, port.dtype, port.buffer));
+                line(
+                    text,
+                    &format!("{what}    {} {} {shape} in #{}{below}", port.name, port.dtype, port.buffer),
+                );
             }
         }
     }
@@ -58,7 +64,8 @@ impl Plan {
         };
         let reads: Vec<_> = step.reads.iter().map(|v| value(*v)).collect();
         line(text, &format!("     reads    {}", or_none(&reads.join("; "))));
-        let writes: Vec<_> = step.writes.iter().map(|(v, buffer, _)| format!("{} in #{buffer}", value(*v))).collect();
+        let writes: Vec<_> =
+            step.writes.iter().map(|(v, buffer, _)| format!("{} in #{buffer}", value(*v))).collect();
         line(text, &format!("     writes   {}", or_none(&writes.join("; "))));
         let binds: Vec<_> = step
             .bindings
@@ -66,15 +73,21 @@ impl Plan {
             .map(|b| format!("{} {}#{}", b.name, if b.write { "to " } else { "" }, b.buffer))
             .collect();
         line(text, &format!("     binds    {}", binds.join(", ")));
-        line(text, &format!(
-            "     runs     {} workgroups of {}, at most {}",
-            step.workgroups.show(&self.scalars),
-            kernel.workgroup_size,
-            step.workgroups.max(&self.scalars)
-        ));
+        line(
+            text,
+            &format!(
+                "     runs     {} workgroups of {}, at most {}",
+                step.workgroups.show(&self.scalars),
+                kernel.workgroup_size,
+                step.workgroups.max(&self.scalars)
+            ),
+        );
         step.fused.iter().for_each(|why| line(text, &format!("     fused    {why}")));
         for (rank, candidate) in step.candidates.iter().enumerate() {
-            line(text, &format!("     {}   {}", if rank == 0 { "chosen" } else { "before" }, show(candidate)));
+            line(
+                text,
+                &format!("     {:<6}   {}", if rank == 0 { "chosen" } else { "over" }, show(candidate)),
+            );
         }
         line(text, &format!("     moves    at least {}", bytes(step.bytes)));
     }
@@ -83,7 +96,9 @@ impl Plan {
     fn sizes(&self, kernel: &Composed, step: &Step) -> String {
         let is_axis = |name: &str| Axis::ALL.iter().any(|a| a.name() == name);
         let sizes = kernel.params.iter().zip(&step.params).filter_map(|(decl, param)| match param {
-            Param::U32(e) if is_axis(&decl.name) => Some(format!("{} = {}", decl.name, e.show(&self.scalars))),
+            Param::U32(e) if is_axis(&decl.name) => {
+                Some(format!("{} = {}", decl.name, e.show(&self.scalars)))
+            }
             _ => None,
         });
         sizes.collect::<Vec<_>>().join(", ")
@@ -118,14 +133,18 @@ impl Plan {
 
     fn write_totals(&self, text: &mut String) {
         let moved = self.steps.iter().fold(0u64, |sum, s| sum.saturating_add(s.bytes));
-        line(text, &format!(
-            "\n{} dispatches of {} kernels in {} submits; at the bounds they move at least {}; {} held at the peak",
-            self.steps.len(),
-            self.kernels.len(),
-            self.segments.len(),
-            bytes(moved),
-            bytes(self.peak_bytes)
-        ));
+        line(
+            text,
+            &format!(
+                "\n{} dispatches of {} kernels in {} submits; at the bounds they move at least {}; \
+                 {} held at the peak",
+                self.steps.len(),
+                self.kernels.len(),
+                self.segments.len(),
+                bytes(moved),
+                bytes(self.peak_bytes)
+            ),
+        );
     }
 
     fn shape(&self, shape: &[crate::Dim]) -> String {

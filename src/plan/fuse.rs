@@ -137,7 +137,9 @@ fn join_loads(program: &mut Program<'_>, profile: &Profile, policy: &Policy) {
             continue;
         }
         let reads = |d: &Draft| matches!(d.inputs.first(), Some(Some(x)) if x.value == made);
-        let Some(at) = program.drafts.iter().position(|d| reads(d) && d.has_hook("pre", policy)) else { continue };
+        let Some(at) = program.drafts.iter().position(|d| reads(d) && d.has_hook("pre", policy)) else {
+            continue;
+        };
         let consumer = &program.drafts[at];
         let extra = chain.post.iter().filter(|j| j.other.is_some()).count();
         let buffers = consumer.buffers(&program.vals) + extra;

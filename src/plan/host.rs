@@ -294,9 +294,14 @@ impl Plan {
                 return wrong(format!("buffer {i} is {:?}, which is not there or not as long", buffer.role));
             }
         }
-        let covered = self.segments.iter().try_fold(0, |at, s| (s.start == at && s.end >= at).then_some(s.end));
+        let covered =
+            self.segments.iter().try_fold(0, |at, s| (s.start == at && s.end >= at).then_some(s.end));
         if covered != Some(self.steps.len()) {
-            return wrong(format!("segments {:?} are not the {} steps in order", self.segments, self.steps.len()));
+            return wrong(format!(
+                "segments {:?} are not the {} steps in order",
+                self.segments,
+                self.steps.len()
+            ));
         }
         Ok(())
     }

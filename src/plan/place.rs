@@ -161,8 +161,8 @@ impl Placer<'_, '_> {
         let Val { name, dtype, shape: to, .. } = self.program.vals[v].clone();
         if axes > 4 || !COPY.inputs[0].dtypes.contains(&dtype) {
             return Err(Error::Shape(format!(
-                "view: `{name}` ({dtype}, {axes} axes that do not lie tight) must be copied, but copies take floats \
-                 of at most 4 such axes"
+                "view: `{name}` ({dtype}, {axes} axes that do not lie tight) must be copied, but copies \
+                 take floats of at most 4 such axes"
             )));
         }
         let (base, nodes) = self.path(v, root);
@@ -212,7 +212,8 @@ impl Placer<'_, '_> {
             None => self.copy(v, &shape, (root, lay))?,
         };
         let along = strides::along(dtype, &shape, &self.normal(copy), fold);
-        let strides = along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel read it as {fold:?}"));
+        let strides =
+            along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel read it as {fold:?}"));
         // Who looks at `v` finds it in place if somebody reads it there, so its root stays too.
         let keeps = if self.in_place[v] { vec![copy, root] } else { vec![copy] };
         Ok(Found { root: copy, offset: 0, strides, keeps })
@@ -301,7 +302,8 @@ impl Placer<'_, '_> {
     fn made(&self, arg: &Arg, made: &Use) -> PlacedArg {
         let Val { dtype, shape, name, .. } = &self.program.vals[made.value];
         let along = strides::along(*dtype, shape, &self.normal(made.value), &made.fold);
-        let strides = along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel write it as {:?}", made.fold));
+        let strides =
+            along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel write it as {:?}", made.fold));
         let site = SiteArg { strides, ..self.site_arg(arg, made.value) };
         PlacedArg { site, fold: made.fold.clone(), home: Home::Value(made.value), scales: None, write: true }
     }
@@ -322,7 +324,8 @@ impl Placer<'_, '_> {
                 let Val { dtype, shape, .. } = &self.program.vals[v];
                 strides::bytes(*dtype, shape, scalars)
             };
-            let renames = strides::same(&self.program.vals[v].shape, &lay, &self.normal(v)) && size(root) == size(v);
+            let renames =
+                strides::same(&self.program.vals[v].shape, &lay, &self.normal(v)) && size(root) == size(v);
             let free = |root: &usize| is_step(self.program, *root) && !owned.contains(&Some(*root));
             let copied = self.copies.get(&v).copied();
             owned[i] = match Some(root).filter(|r| renames && free(r)).or(copied.filter(free)) {

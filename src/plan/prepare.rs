@@ -59,9 +59,7 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
         }
         (WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => count(&[*n, k / dtype.block(), 2]),
         _ => {
-            return Err(Error::Shape(format!(
-                "weight: {dtype} {shape:?} cannot be laid out as {form:?}"
-            )));
+            return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
         }
     };
     Ok(bytes.max(1).next_multiple_of(16))
@@ -80,7 +78,8 @@ pub(super) fn joined(sources: &[WeightSource]) -> Result<(DType, Vec<usize>)> {
     };
     let mut shape = first.shape.clone();
     for source in &sources[1..] {
-        if source.dtype != first.dtype || source.shape.len() != shape.len() || source.shape[1..] != shape[1..] {
+        if source.dtype != first.dtype || source.shape.len() != shape.len() || source.shape[1..] != shape[1..]
+        {
             return Err(Error::Shape(format!(
                 "weight: `{}` is {} {:?}, but `{}`, which it is joined to, is {} {:?}",
                 source.name, source.dtype, source.shape, first.name, first.dtype, first.shape
@@ -94,7 +93,9 @@ pub(super) fn joined(sources: &[WeightSource]) -> Result<(DType, Vec<usize>)> {
 fn given<'a>(source: &WeightSource, weights: &'a Weights) -> Result<&'a Tensor> {
     let WeightSource { name, dtype, shape } = source;
     let Some(tensor) = weights.get(name) else {
-        return Err(Error::Argument(format!("weight `{name}` was not given; the graph has it as {dtype} {shape:?}")));
+        return Err(Error::Argument(format!(
+            "weight `{name}` was not given; the graph has it as {dtype} {shape:?}"
+        )));
     };
     if tensor.dtype() != *dtype {
         return Err(Error::Argument(format!(
@@ -158,7 +159,11 @@ mod tests {
     fn spec(form: WeightForm, tensors: &[(&str, &Tensor)]) -> WeightSpec {
         let sources: Vec<_> = tensors
             .iter()
-            .map(|(name, t)| WeightSource { name: (*name).into(), dtype: t.dtype(), shape: t.shape().to_vec() })
+            .map(|(name, t)| WeightSource {
+                name: (*name).into(),
+                dtype: t.dtype(),
+                shape: t.shape().to_vec(),
+            })
             .collect();
         let (dtype, shape) = joined(&sources).unwrap();
         WeightSpec { bytes: form_bytes(form, dtype, &shape).unwrap(), sources, form }
@@ -198,7 +203,11 @@ mod tests {
             for r in 0..8 {
                 for c in 0..padded {
                     let expected = if c < 5 { values[r * 5 + c] } else { 0.0 };
-                    assert_eq!(decode(dtype, &bytes, r * padded + c), expected, "{dtype} row {r}, element {c}");
+                    assert_eq!(
+                        decode(dtype, &bytes, r * padded + c),
+                        expected,
+                        "{dtype} row {r}, element {c}"
+                    );
                 }
             }
         }

@@ -30,13 +30,14 @@ pub(super) fn join(program: &mut Program<'_>, profile: &Profile) {
             continue;
         }
         let family: Vec<_> = (i..kin.len()).filter(|j| kin[*j] == kin[i]).collect();
-        let (whole, cut): (Vec<_>, Vec<_>) = family.into_iter().partition(|j| columns(&program.drafts[*j]) % 4 == 0);
+        let (whole, cut): (Vec<_>, Vec<_>) =
+            family.into_iter().partition(|j| columns(&program.drafts[*j]).is_multiple_of(4));
         if whole.len() + cut.len() > 1 {
             for j in cut {
                 let n = columns(&program.drafts[j]);
                 program.drafts[j].fused.push(format!(
-                    "not joined with the other matmuls of its input: N = {n} is no multiple of 4, and slices of \
-                     the joined result must start at one"
+                    "not joined with the other matmuls of its input: N = {n} is no multiple of 4, and \
+                     slices of the joined result must start at one"
                 ));
             }
         }
@@ -125,13 +126,19 @@ fn merge(program: &mut Program<'_>, profile: &Profile, family: &[usize]) -> bool
         one.post[i].other = join_weights(program, &members, |d| d.post[i].other);
     }
     one.outputs[0].value = y;
-    one.axes = Axes::new(&first.axes.iter().map(|(a, d)| (a, if a == Axis::N { n.into() } else { d.clone() })).collect::<Vec<_>>());
+    one.axes = Axes::new(
+        &first
+            .axes
+            .iter()
+            .map(|(a, d)| (a, if a == Axis::N { n.into() } else { d.clone() }))
+            .collect::<Vec<_>>(),
+    );
     one.nodes = members.iter().flat_map(|d| d.nodes.iter().copied()).collect();
     one.nodes.sort_unstable();
     one.fused = members.iter().flat_map(|d| d.fused.iter().cloned()).collect();
     one.fused.push(format!(
-        "{} are one matmul by {} weights joined along N: they read the same `{}`, and more columns at once fill the \
-         device better; each is a slice of the result",
+        "{} are one matmul by {} weights joined along N: they read the same `{}`, and more columns at once \
+         fill the device better; each is a slice of the result",
         names.join(", "),
         members.len(),
         first.inputs[0].as_ref().map_or("", |u| program.vals[u.value].name.as_str()),

@@ -19,10 +19,10 @@ const fn element_bytes(dtype: DType) -> u64 {
     dtype.block_bytes() as u64
 }
 
-/// Elements to which rows are padded: 16 bytes of floats or int8; indices are tight.
+/// Elements to which rows are padded: 16 bytes of floats or int8; indices and blocks are tight.
 const fn row_align(dtype: DType) -> u64 {
     match dtype {
-        DType::U32 => 1,
+        DType::U32 | DType::Q8_0 => 1,
         _ => 16 / element_bytes(dtype),
     }
 }
@@ -37,7 +37,12 @@ fn row(dtype: DType, shape: &[Dim], scalars: &[ScalarSpec]) -> Dim {
     let last = shape.last().cloned().unwrap_or(Dim::ONE);
     match row_align(dtype) {
         1 => last,
-        align => last.max(scalars).max(1).checked_next_multiple_of(align).unwrap_or(u64::MAX).into(),
+        align => last
+            .max(scalars)
+            .max(1)
+            .checked_next_multiple_of(align)
+            .unwrap_or(u64::MAX / align * align)
+            .into(),
     }
 }
 
@@ -59,6 +64,13 @@ pub(super) fn bytes(dtype: DType, shape: &[Dim], scalars: &[ScalarSpec]) -> u64 
     let elements = row(dtype, shape, scalars).max(scalars).saturating_mul(rows);
     let bytes = elements.saturating_mul(element_bytes(dtype)).max(1);
     bytes.checked_next_multiple_of(16).unwrap_or(u64::MAX - 15)
+}
+
+/// The bytes between the first element that any layout of a shape can reach and the last, were none
+/// of its sizes 0: while that fits, no stride of it, and of no view of it, overflows.
+pub(super) fn reach_bytes(dtype: DType, shape: &[Dim], scalars: &[ScalarSpec]) -> u64 {
+    let sizes: Vec<Dim> = shape.iter().map(|d| d.max(scalars).max(1).into()).collect();
+    bytes(dtype, &sizes, scalars)
 }
 
 /// Whether two layouts of a shape put every element at the same place.
@@ -91,19 +103,22 @@ pub(super) fn reshape(shape: &[Dim], lay: &Lay, new: &[Dim]) -> Option<Lay> {
     while end > 0 {
         let mut size = Dim::ONE;
         // the shortest piece of old axes, from the last, that some new axes take up exactly
-        let (start, from) = (0..end).rev().find_map(|start| {
-            size = size.times(old[start].0);
-            let tight = start + 1 == end || *old[start].1 == old[start + 1].1.times(old[start + 1].0);
-            if !tight {
-                return Some(Err(()));
-            }
-            let mut taken = Dim::ONE;
-            let from = (0..next).rev().find(|i| {
-                taken = taken.times(&new[*i]);
-                taken == size
-            })?;
-            Some(Ok((start, from)))
-        })?.ok()?;
+        let (start, from) = (0..end)
+            .rev()
+            .find_map(|start| {
+                size = size.times(old[start].0);
+                let tight = start + 1 == end || *old[start].1 == old[start + 1].1.times(old[start + 1].0);
+                if !tight {
+                    return Some(Err(()));
+                }
+                let mut taken = Dim::ONE;
+                let from = (0..next).rev().find(|i| {
+                    taken = taken.times(&new[*i]);
+                    taken == size
+                })?;
+                Some(Ok((start, from)))
+            })?
+            .ok()?;
         let mut stride = old[end - 1].1.clone();
         for i in (from..next).rev() {
             strides[i] = stride.clone();
@@ -251,7 +266,9 @@ mod tests {
         let lay = normal(DType::F32, &[b(), s(), 8.into()], &specs());
         let by_batch = slice(&lay, 0, 1).unwrap();
         assert_eq!(by_batch.offset, s().times(&8.into()));
-        assert!(along(DType::F32, &[b(), s(), 8.into()], &by_batch, &vec![(Axis::R, 2), (Axis::C, 1)]).is_none());
+        assert!(
+            along(DType::F32, &[b(), s(), 8.into()], &by_batch, &vec![(Axis::R, 2), (Axis::C, 1)]).is_none()
+        );
         assert!(slice(&by_batch, 1, 1).is_none());
         assert_eq!(slice(&by_batch, 1, 0).as_ref(), Some(&by_batch));
     }

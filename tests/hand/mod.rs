@@ -39,7 +39,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-fn composed(name: &'static str, wgsl: &str, bindings: &[(&str, Access)], params: &[(&str, ParamKind)]) -> Composed {
+fn composed(
+    name: &'static str,
+    wgsl: &str,
+    bindings: &[(&str, Access)],
+    params: &[(&str, ParamKind)],
+) -> Composed {
     let lines = (0..wgsl.lines().count() as u32).map(|i| ("hand.wgsl", i + 100)).collect();
     Composed {
         name,
@@ -63,7 +68,13 @@ fn port(name: &str, rows: &Dim, buffer: usize) -> Port {
     }
 }
 
-fn step(kernel_name: &'static str, kernel: usize, bindings: &[(&str, usize, bool)], params: Vec<Param>, n: Expr) -> Step {
+fn step(
+    kernel_name: &'static str,
+    kernel: usize,
+    bindings: &[(&str, usize, bool)],
+    params: Vec<Param>,
+    n: Expr,
+) -> Step {
     let bind = |(name, buffer, write): &(&str, usize, bool)| Binding {
         name: (*name).into(),
         buffer: *buffer,
@@ -116,7 +127,13 @@ pub fn plan() -> Plan {
         inputs: vec![port("x", &rows, 0)],
         outputs: vec![port("y", &rows, 3)],
         steps: vec![
-            step("hand.scale", 0, &[("x", 0, false), ("y", 2, true)], vec![r.clone(), Param::Scalar(s)], n.clone()),
+            step(
+                "hand.scale",
+                0,
+                &[("x", 0, false), ("y", 2, true)],
+                vec![r.clone(), Param::Scalar(s)],
+                n.clone(),
+            ),
             step("hand.add", 1, &[("x", 2, false), ("w", 1, false), ("y", 3, true)], vec![r], n),
         ],
         segments: vec![0..1, 1..2],

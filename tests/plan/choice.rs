@@ -1,1 +1,119 @@
+//! Which kernel is chosen, pinned by name, and why the others were not.
 
+use tachylite::plan::{Determinism, Plan, Policy, plan};
+use tachylite::profile::{DeviceKind, Speeds};
+use tachylite::{DType, Error, Graph, Profile};
+
+use crate::fixed;
+
+fn profile(kind: DeviceKind) -> Profile {
+    Profile { name: kind.name().into(), kind, speeds: Speeds::guess(kind), ..Profile::portable() }
+}
+
+/// x [M ≤ m, k] by w [n, k].
+fn matmul(m: u64, n: usize, k: usize, w: DType) -> Graph {
+    let mut g = Graph::new();
+    let rows = g.dim("M", m).unwrap();
+    let x = g.input("x", DType::F32, &[rows, k.into()]).unwrap();
+    let w = g.weight("w", w, &[n, k]).unwrap();
+    let y = g.matmul(x, w).unwrap();
+    g.output("y", y).unwrap();
+    g
+}
+
+fn chosen(g: &Graph, profile: &Profile, policy: &Policy) -> &'static str {
+    plan(g, profile, policy).unwrap().steps[0].kernel_name
+}
+
+#[test]
+fn few_rows_take_the_vector_kernel_and_many_a_tile() {
+    use DType::{F32, Q8_0};
+    let cases = [
+        (DeviceKind::Discrete, 1, F32, "matmul.vector"),
+        (DeviceKind::Discrete, 1, Q8_0, "matmul.vector"),
+        (DeviceKind::Discrete, 4096, F32, "matmul.tile"),
+        (DeviceKind::Integrated, 1, F32, "matmul.vector"),
+        (DeviceKind::Integrated, 4096, F32, "matmul.tile"),
+        (DeviceKind::Integrated, 4096, Q8_0, "matmul.tile"),
+        (DeviceKind::Cpu, 1, F32, "matmul.vector"),
+        (DeviceKind::Cpu, 4096, F32, "matmul.tile"),
+    ];
+    for (kind, m, dtype, expected) in cases {
+        let g = matmul(m, 1024, 1024, dtype);
+        assert_eq!(chosen(&g, &profile(kind), &Policy::default()), expected, "{} {m} {dtype}", kind.name());
+    }
+}
+
+#[test]
+fn every_candidate_is_logged_best_first() {
+    let g = matmul(4096, 1024, 1024, DType::F32);
+    let p = plan(&g, &profile(DeviceKind::Discrete), &Policy::default()).unwrap();
+    let estimates: Vec<_> = p.steps[0].candidates.iter().map(|c| c.estimate.clone().unwrap()).collect();
+    assert_eq!(estimates.len(), 3);
+    assert!(estimates.is_sorted());
+    assert_eq!(p.steps[0].candidates[0].kernel, p.steps[0].kernel_name);
+}
+
+#[test]
+fn a_kernel_asked_for_by_name_is_the_only_one() {
+    let g = matmul(4096, 64, 64, DType::F32);
+    let policy = Policy { kernel: Some("matmul.vector".into()), ..Policy::default() };
+    let p = plan(&g, &Profile::portable(), &policy).unwrap();
+    assert_eq!(p.steps[0].kernel_name, "matmul.vector");
+    assert_eq!(p.steps[0].candidates.len(), 1);
+    let other = Policy { kernel: Some("layer_norm.row".into()), ..Policy::default() };
+    assert_eq!(plan(&g, &Profile::portable(), &other).unwrap().steps[0].candidates.len(), 3);
+}
+
+#[test]
+fn batch_invariant_choices_do_not_see_the_number_of_rows() {
+    let policy = Policy { determinism: Determinism::BatchInvariant, ..Policy::default() };
+    for kind in [DeviceKind::Discrete, DeviceKind::Integrated, DeviceKind::Cpu] {
+        let choices = [1, 7, 64, 4096].map(|m| {
+            let p = plan(&matmul(m, 1024, 1024, DType::F32), &profile(kind), &policy).unwrap();
+            p.steps[0].candidates.clone()
+        });
+        assert!(choices.iter().all(|c| *c == choices[0]), "{}: {choices:?}", kind.name());
+    }
+    // three axes of x folded into M, and none
+    let folded = |shape: &[usize]| {
+        let mut g = Graph::new();
+        let x = g.input("x", DType::F32, &fixed(shape)).unwrap();
+        let w = g.weight("w", DType::F32, &[512, 64]).unwrap();
+        let y = g.matmul(x, w).unwrap();
+        g.output("y", y).unwrap();
+        plan(&g, &Profile::portable(), &policy).unwrap().steps[0].candidates.clone()
+    };
+    assert_eq!(folded(&[64]), folded(&[9, 5, 7, 64]));
+}
+
+#[test]
+fn kernels_past_a_limit_are_refused_with_both_numbers() {
+    let g = matmul(1, 1024, 1024, DType::F32);
+    let mut small = Profile::portable();
+    small.limits.workgroup_bytes = 512;
+    let p: Plan = plan(&g, &small, &Policy::default()).unwrap();
+    assert_ne!(p.steps[0].kernel_name, "matmul.vector");
+    let refused = p.steps[0].candidates.iter().find(|c| c.kernel == "matmul.vector").unwrap();
+    let why = refused.estimate.as_ref().unwrap_err();
+    assert!(why.ends_with("bytes of workgroup memory, but the device grants 512"), "{why}");
+
+    small.limits.storage_buffers_per_stage = 2;
+    let error = plan(&g, &small, &Policy::default()).unwrap_err();
+    assert!(matches!(error, Error::NoKernel(_)));
+    let text = error.to_string();
+    for part in ["matmul: no kernel can run this on `portable`", "matmul.tile: it needs 3 storage buffers"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_weight_of_blocks_can_only_be_a_whole_matmul_weight() {
+    let mut g = Graph::new();
+    let x = g.input("x", DType::F32, &fixed(&[2, 3, 32])).unwrap();
+    let w = g.weight("w", DType::Q8_0, &[2, 8, 32]).unwrap();
+    let Ok(y) = g.matmul(x, w) else { return };
+    g.output("y", y).unwrap();
+    let error = plan(&g, &Profile::portable(), &Policy::default()).unwrap_err();
+    assert!(error.to_string().contains("weight `w`: q8_0 [2, 8, 32]"), "{error}");
+}

@@ -11,7 +11,7 @@ use tachylite::rng::Rng;
 use tachylite::{Call, DType, Dim, Graph, Profile, Tensor, ValueId};
 
 use crate::simulate::run;
-use crate::{encoder, kernels};
+use crate::{encoder, kernels, linear};
 
 /// A graph of some fifteen nodes over `[B, 3, 32]`.
 pub fn graph(seed: u64) -> Graph {
@@ -28,8 +28,12 @@ pub fn graph(seed: u64) -> Graph {
         // mostly the newest, so that there is something to join
         let back = if rng.below(3) > 0 { 0 } else { rng.below(pool.len() as u64) as usize };
         let x = pool[pool.len() - 1 - back];
-        let made = match rng.below(9) {
+        let made = match rng.below(10) {
             0 | 1 => Some(matmul(&mut g, &mut rng, x, i)),
+            9 => {
+                pool.extend(siblings(&mut g, x, i));
+                None
+            }
             2 | 3 => Some(binary(&mut g, &mut rng, &pool, x, i)),
             4 => match rng.below(4) {
                 0 => g.relu(x).ok(),
@@ -70,6 +74,14 @@ fn matmul(g: &mut Graph, rng: &mut Rng, x: ValueId, i: usize) -> ValueId {
     }
     let b = g.weight(&format!("w{i}.b"), DType::F32, &[n]).unwrap();
     g.add(y, b).unwrap()
+}
+
+/// Three matmuls of the same rows, of different widths, one with a function on its own.
+fn siblings(g: &mut Graph, x: ValueId, i: usize) -> [ValueId; 3] {
+    [8, 4, 12].map(|n| {
+        let y = linear(g, x, &format!("sibling{i}.{n}"), n);
+        if n == 8 { g.silu(y).unwrap() } else { y }
+    })
 }
 
 fn binary(g: &mut Graph, rng: &mut Rng, pool: &[ValueId], x: ValueId, i: usize) -> ValueId {
@@ -117,7 +129,7 @@ fn slice(g: &mut Graph, rng: &mut Rng, x: ValueId) -> Option<ValueId> {
 }
 
 /// Numbers for every input and weight.
-fn tensors(g: &Graph, call: &Call) -> Weights {
+pub fn tensors(g: &Graph, call: &Call) -> Weights {
     let mut rng = Rng::new(5);
     let given = g.values().iter().filter(|v| !matches!(v.source, Source::Node { .. }));
     let mut out = Weights::new();
@@ -131,7 +143,9 @@ fn tensors(g: &Graph, call: &Call) -> Weights {
         };
         let tensor = match dtype {
             DType::Q8_0 => q8_0::quantize(&Tensor::from_f64(DType::F32, &shape, &values).unwrap()),
-            DType::I8 => int8::quantize(&Tensor::from_f64(DType::F32, &shape, &values).unwrap()).map(|(q, _)| q),
+            DType::I8 => {
+                int8::quantize(&Tensor::from_f64(DType::F32, &shape, &values).unwrap()).map(|(q, _)| q)
+            }
             _ => Tensor::from_f64(dtype, &shape, &values),
         };
         out.insert(name, tensor.unwrap());
@@ -144,7 +158,8 @@ fn policies() -> Vec<Policy> {
     all.iter().map(|(fuse, reuse)| Policy { fuse: *fuse, reuse: *reuse, ..Policy::default() }).collect()
 }
 
-fn agrees(g: &Graph, p: &Plan, call: &Call, tensors: &Weights, what: &str) {
+/// Panics unless a plan gives what the references give.
+pub fn agrees(g: &Graph, p: &Plan, call: &Call, tensors: &Weights, what: &str) {
     let expected = cpu::evaluate(g, tensors, call).unwrap();
     for ((port, got), expected) in p.outputs.iter().zip(run(p, call, tensors)).zip(expected) {
         let got = Tensor::from_f64(port.dtype, expected.shape(), &got).unwrap().to_f64();
@@ -170,12 +185,20 @@ fn plans_of_random_graphs_give_what_the_references_give() {
                 agrees(&g, &p, &call, &tensors(&g, &call), &format!("seed {seed}, B = {b}, {policy:?}"));
             }
             seen.extend(kernels(&p));
-            seen.extend(p.steps.iter().flat_map(|s| &s.fused).map(|f| f.rsplit(':').next_back().map_or("", |_| {
-                if f.contains("joined the load") { "load" } else if f.contains("joined along N") { "siblings" } else { "store" }
-            })));
+            let told: Vec<_> = p.steps.iter().flat_map(|s| &s.fused).collect();
+            for part in ["joined the store", "joined the load", "joined along N"] {
+                seen.extend(told.iter().any(|f| f.contains(part)).then_some(part));
+            }
         }
     }
-    for needed in ["copy.gather", "elementwise.rows", "layer_norm.row", "load", "siblings", "store"] {
+    for needed in [
+        "copy.gather",
+        "elementwise.rows",
+        "layer_norm.row",
+        "joined the load",
+        "joined the store",
+        "joined along N",
+    ] {
         assert!(seen.contains(needed), "no graph shows `{needed}`: {seen:?}");
     }
 }
@@ -197,8 +220,8 @@ fn an_encoder_gives_what_the_references_give() {
 fn no_two_live_values_share_a_buffer() {
     for seed in 0..300 {
         let g = graph(seed);
-        let [shared, apart] =
-            [true, false].map(|reuse| plan(&g, &Profile::portable(), &Policy { reuse, ..Policy::default() }).unwrap());
+        let [shared, apart] = [true, false]
+            .map(|reuse| plan(&g, &Profile::portable(), &Policy { reuse, ..Policy::default() }).unwrap());
         assert!(shared.peak_bytes <= apart.peak_bytes);
         let count = |p: &Plan| p.buffers.iter().filter(|b| b.role == Role::Scratch).count();
         assert!(count(&shared) <= count(&apart));
@@ -206,7 +229,9 @@ fn no_two_live_values_share_a_buffer() {
             let mut writer = vec![None; p.buffers.len()];
             let mut read = Vec::new();
             for (i, step) in p.steps.iter().enumerate() {
-                read.push(step.bindings.iter().filter(|b| !b.write).map(|b| writer[b.buffer]).collect::<Vec<_>>());
+                read.push(
+                    step.bindings.iter().filter(|b| !b.write).map(|b| writer[b.buffer]).collect::<Vec<_>>(),
+                );
                 step.bindings.iter().filter(|b| b.write).for_each(|b| writer[b.buffer] = Some(i));
                 // values that a check looks at are where the plan says they are
                 let looked = step.reads.iter().filter_map(|v| p.values[*v].as_ref());
@@ -232,7 +257,8 @@ fn values_are_where_the_plan_says_after_the_step_that_writes_them() {
             }
             for node in &step.nodes {
                 let op = g.nodes()[*node].op;
-                let fused = matches!(op.kind, Kind::Unary(_) | Kind::Binary(Binary::Add | Binary::Sub | Binary::Mul));
+                let fused =
+                    matches!(op.kind, Kind::Unary(_) | Kind::Binary(Binary::Add | Binary::Sub | Binary::Mul));
                 assert!(fused || op.kind != Kind::Compute || step.kernel_name.starts_with(op.name));
             }
         }
@@ -241,5 +267,30 @@ fn values_are_where_the_plan_says_after_the_step_that_writes_them() {
             let node = matches!(source, Source::Node { node, .. } if g.nodes()[node].op.kind != Kind::View);
             assert!(!node || made[o.index()]);
         }
+    }
+}
+
+/// Chains before and after, in every combination that comes up, are still WGSL that any device takes.
+#[test]
+fn what_is_composed_for_random_graphs_is_valid() {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    let mut texts = std::collections::BTreeMap::new();
+    for seed in 0..300 {
+        let p = plan(&graph(seed), &Profile::portable(), &Policy::default()).unwrap();
+        texts.extend(p.kernels.into_iter().map(|k| (k.wgsl, (k.name, k.bindings.len()))));
+    }
+    assert!(texts.len() > 100, "{} texts are few", texts.len());
+    for (text, (name, bindings)) in texts {
+        let module = naga::front::wgsl::parse_str(&text);
+        let module = module.unwrap_or_else(|e| panic!("{name}: {}\n{text}", e.emit_to_string(&text)));
+        let storage = |v: &&naga::GlobalVariable| matches!(v.space, naga::AddressSpace::Storage { .. });
+        assert_eq!(
+            module.global_variables.iter().map(|(_, v)| v).filter(storage).count(),
+            bindings,
+            "{name}"
+        );
+        let valid =
+            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32).validate(&module);
+        valid.unwrap_or_else(|e| panic!("{name}: {}\n{text}", e.emit_to_string(&text)));
     }
 }

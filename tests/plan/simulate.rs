@@ -14,9 +14,15 @@ type Memory = Vec<Vec<f64>>;
 
 fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
     match dtype {
-        DType::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
-        DType::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes(b.try_into().unwrap()).into()).collect(),
-        DType::U32 => bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
+        DType::F32 => {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect()
+        }
+        DType::F16 => {
+            bytes.chunks_exact(2).map(|b| f16::from_le_bytes(b.try_into().unwrap()).into()).collect()
+        }
+        DType::U32 => {
+            bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap()).into()).collect()
+        }
         _ => bytes.iter().map(|b| f64::from(*b as i8)).collect(),
     }
 }
@@ -34,7 +40,10 @@ pub fn run(plan: &Plan, call: &Call, tensors: &Weights) -> Vec<Vec<f64>> {
                 let weight = &plan.weights[i];
                 let bytes = prepare(weight, tensors).unwrap();
                 assert_eq!(bytes.len() as u64, spec.bytes);
-                decode(if weight.form == WeightForm::BlockScales { DType::F16 } else { weight.sources[0].dtype }, &bytes)
+                decode(
+                    if weight.form == WeightForm::BlockScales { DType::F16 } else { weight.sources[0].dtype },
+                    &bytes,
+                )
             }
             _ => continue,
         };
@@ -42,7 +51,10 @@ pub fn run(plan: &Plan, call: &Call, tensors: &Weights) -> Vec<Vec<f64>> {
     }
     for step in &plan.steps {
         let reads: Vec<_> = step.bindings.iter().filter(|b| !b.write).map(|b| b.buffer).collect();
-        assert!(step.bindings.iter().all(|b| !b.write || !reads.contains(&b.buffer)), "{step:?} writes what it reads");
+        assert!(
+            step.bindings.iter().all(|b| !b.write || !reads.contains(&b.buffer)),
+            "{step:?} writes what it reads"
+        );
         Run::of(plan, step, call, &mut memory).dispatch();
     }
     let outputs = plan.outputs.iter().map(|port| {
@@ -104,7 +116,7 @@ impl<'a> Run<'a> {
             (b.name.as_str(), (b.buffer, bytes / group_bytes(&kernel.wgsl, &b.name)))
         });
         let chains = ["pre", "post"].into_iter().filter_map(|hook| {
-            let body = kernel.wgsl.split(&format!("fn {hook}4(")).nth(1)?.split("return").next()?;
+            let body = kernel.wgsl.split(&format!("fn apply4_{hook}(")).nth(1)?.split("return").next()?;
             Some((hook, body.lines().map(str::trim).filter(|l| l.starts_with("v ")).collect()))
         });
         let (params, bindings, chains) = (params.collect(), bindings.collect(), chains.collect());
@@ -175,7 +187,11 @@ impl<'a> Run<'a> {
                     let row = s.index(&format!("idx{i}"), s.n(&format!("idx{i}_offset")) + r);
                     assert!(row < s.n(&format!("V{i}")));
                     let table = format!("table{i}");
-                    s.at(&table, s.n(&format!("{table}_offset")) + row * s.n(&format!("{table}_V")) + c / 4, c % 4)
+                    s.at(
+                        &table,
+                        s.n(&format!("{table}_offset")) + row * s.n(&format!("{table}_V")) + c / 4,
+                        c % 4,
+                    )
                 };
                 tables.map(one).sum()
             }),
@@ -221,7 +237,8 @@ impl<'a> Run<'a> {
         let [b, m, n, k] = ["B", "M", "N", "K"].map(|a| self.n(a));
         let [xo, xb, xm, wo, wb, wn, wk] =
             ["x_offset", "x_B", "x_M", "w_offset", "w_B", "w_N", "w_K"].map(|a| self.n(a));
-        let scales = self.kernel.wgsl.lines().find(|l| l.contains("> w_scale: ")).map(|l| l.contains("array<u32>"));
+        let scales =
+            self.kernel.wgsl.lines().find(|l| l.contains("> w_scale: ")).map(|l| l.contains("array<u32>"));
         for i in 0..b * m * n {
             let [b, row, c] = [i / n / m, i / n % m, i % n];
             let (x, w) = (xo + b * xb + row * xm, wo + b * wb + c * wn);
@@ -263,11 +280,14 @@ impl<'a> Run<'a> {
                 self.n(&format!("{name}_offset")) + strides.sum::<usize>()
             };
             let g = h / (heads / groups);
-            let end = if given { self.index("lengths", self.n("lengths_offset") + b).min(keys) } else { keys };
+            let end =
+                if given { self.index("lengths", self.n("lengths_offset") + b).min(keys) } else { keys };
             let (q, o) = (row("q", ["B", "S", "H"], [b, s, h]), row("o", ["B", "S", "H"], [b, s, h]));
             let score = |t: usize| {
                 let k = row("k", ["B", "T", "G"], [b, t, g]);
-                (0..width).map(|d| self.at("q", q + d / 4, d % 4) * self.at("k", k + d / 4, d % 4)).sum::<f64>()
+                (0..width)
+                    .map(|d| self.at("q", q + d / 4, d % 4) * self.at("k", k + d / 4, d % 4))
+                    .sum::<f64>()
             };
             let e: Vec<_> = (0..end).map(|t| (score(t) * self.p("scale")).exp()).collect();
             let mass = e.iter().sum::<f64>();

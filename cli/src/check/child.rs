@@ -1,19 +1,20 @@
-//! The parent's side: starts a child for an adapter, watches it, and starts another where one ended
-//! before its work was done.
+//! The parent's side: children for an adapter, each with a share of the cases; watches them, and
+//! starts another where one ended before its work was done.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::ops::Range;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tachylite::check::Case;
 
+use super::names;
 use super::progress::Progress;
 use super::record::{Record, Row, Status};
-use super::{names, text};
-use crate::reexec;
 
 /// After so many children in a row that ended without finishing a single case, the adapter is given up.
 const GIVE_UP: usize = 5;
@@ -28,44 +29,95 @@ pub(super) enum Ran {
     Not(String),
 }
 
-/// Runs cases on an adapter.
-pub(super) fn check(adapter: &str, cases: &[Case], seed: Option<u64>, timeout: Duration) -> Ran {
-    let mut record = Record::new(adapter, cases.len());
-    let mut progress = Progress::new(adapter, cases.len());
-    let mut fruitless = 0;
-    while record.rows.len() < cases.len() {
-        let rest = &cases[record.rows.len()..];
-        let done = record.rows.len();
-        let end = one_child(adapter, rest, seed, timeout, &mut record, &mut progress);
-        let (status, reason) = match end {
-            End::Finished if record.rows.len() == cases.len() => break,
-            // A device that is lost ends the child after a result of its own.
-            End::Finished if record.rows.len() > done => continue,
-            End::Refused(why) if record.rows.is_empty() => return Ran::Not(why),
-            End::Refused(why) => (Status::Crash, format!("the adapter did not open again: {why}")),
-            End::Finished => (Status::Crash, "the child ended without a result".to_owned()),
-            End::Crashed(why) => (Status::Crash, why),
-            End::Hung(after) => (Status::Hang, format!("no result after {} s", after.as_secs())),
-        };
-        if record.device.is_null() && record.rows.is_empty() {
-            return Ran::Not(format!("the driver failed while it was opened: {reason}"));
-        }
-        fruitless = if record.rows.len() > done { 0 } else { fruitless + 1 };
-        let case = &cases[record.rows.len()];
-        record.rows.push(Row::lost(case, seed.unwrap_or_else(|| case.seed()), status, reason));
-        progress.done(record.rows.last());
-        if fruitless >= GIVE_UP {
-            let rest = &cases[record.rows.len()..];
-            let why = format!("not run: {GIVE_UP} children in a row did not finish a case");
-            let lost = |c: &Case| Row::lost(c, seed.unwrap_or_else(|| c.seed()), Status::Crash, why.clone());
-            record.rows.extend(rest.iter().map(lost));
-        }
-    }
-    progress.clear();
-    Ran::On(record)
+/// What is run, and how.
+pub(super) struct Work<'a> {
+    /// The adapter's name.
+    pub adapter: &'a str,
+    /// The cases.
+    pub cases: &'a [Case],
+    /// The seed of every case.
+    pub seed: Option<u64>,
+    /// How long a case may take.
+    pub timeout: Duration,
+    /// How many children at once.
+    pub jobs: usize,
+    /// What starts a child, but for its arguments.
+    pub program: fn() -> std::io::Result<Command>,
 }
 
-/// How a child ended.
+/// Runs cases on an adapter.
+pub(super) fn check(work: &Work<'_>) -> Ran {
+    let total = work.cases.len();
+    let state = Mutex::new(State {
+        queue: shares(work.cases),
+        rows: (0..total).map(|_| None).collect(),
+        device: Value::Null,
+        stopped: None,
+        progress: Progress::new(work.adapter, total),
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..work.jobs.max(1) {
+            scope.spawn(|| Job { work, state: &state, running: None, fruitless: 0 }.run());
+        }
+    });
+    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    state.progress.clear();
+    let why = state.stopped.unwrap_or_else(|| "not run".to_owned());
+    if state.device.is_null() {
+        return Ran::Not(why);
+    }
+    let lost = |case: &Case| Row::lost(case, work.seed(case), Status::Crash, why.clone());
+    let rows = state.rows.into_iter().zip(work.cases).map(|(row, case)| row.unwrap_or_else(|| lost(case)));
+    Ran::On(Record { asked: work.adapter.to_owned(), device: state.device, rows: rows.collect() })
+}
+
+impl Work<'_> {
+    fn seed(&self, case: &Case) -> u64 {
+        self.seed.unwrap_or_else(|| case.seed())
+    }
+}
+
+/// Cases that share pipelines stay together: those of one kernel, types and variant.
+fn shares(cases: &[Case]) -> Vec<Range<usize>> {
+    let mut shares: Vec<Range<usize>> = Vec::new();
+    let family = |case: &Case| {
+        let name = case.plan_name();
+        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
+    };
+    let mut last = String::new();
+    for (i, case) in cases.iter().enumerate() {
+        let family = family(case);
+        match shares.last_mut() {
+            Some(share) if family == last => share.end = i + 1,
+            _ => shares.push(i..i + 1),
+        }
+        last = family;
+    }
+    // Taken from the back.
+    shares.reverse();
+    shares
+}
+
+/// What the jobs of one adapter share.
+struct State {
+    queue: Vec<Range<usize>>,
+    rows: Vec<Option<Row>>,
+    device: Value,
+    /// Why nothing more is run.
+    stopped: Option<String>,
+    progress: Progress,
+}
+
+/// Keeps one child busy.
+struct Job<'a> {
+    work: &'a Work<'a>,
+    state: &'a Mutex<State>,
+    running: Option<Running>,
+    /// Children in a row that did not finish a case.
+    fruitless: usize,
+}
+
+/// How a child's work on a share ended.
 enum End {
     Finished,
     Refused(String),
@@ -73,69 +125,129 @@ enum End {
     Hung(Duration),
 }
 
-fn one_child(
-    adapter: &str,
-    cases: &[Case],
-    seed: Option<u64>,
-    timeout: Duration,
-    record: &mut Record,
-    progress: &mut Progress,
-) -> End {
-    let mut running = match Running::start(adapter, cases, seed) {
-        Ok(running) => running,
-        Err(e) => return End::Refused(format!("cannot start itself: {e}")),
-    };
-    let mut deadline = Instant::now() + OPEN.max(timeout);
-    let mut left = cases.iter();
-    loop {
-        let line = match running.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => {
-                running.kill();
-                return End::Hung(timeout);
+impl Job<'_> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(mut self) {
+        loop {
+            let mut state = self.state();
+            let share = if state.stopped.is_some() { None } else { state.queue.pop() };
+            drop(state);
+            match share {
+                Some(share) => self.share(share),
+                None => return,
             }
-            Err(RecvTimeoutError::Disconnected) => return running.ended(),
+        }
+    }
+
+    /// Runs a share to its end, with as many children as it takes.
+    fn share(&mut self, mut rest: Range<usize>) {
+        while !rest.is_empty() && self.state().stopped.is_none() {
+            let begun = rest.start;
+            let end = self.one_child(&mut rest);
+            let (status, reason) = match end {
+                End::Finished => continue,
+                End::Refused(why) => (Status::Crash, why),
+                End::Crashed(why) => (Status::Crash, why),
+                End::Hung(after) => (Status::Hang, format!("no result after {} s", after.as_secs())),
+            };
+            self.fruitless = if rest.start > begun { 0 } else { self.fruitless + 1 };
+            let mut state = self.state();
+            if state.device.is_null() {
+                state.stopped.get_or_insert(reason);
+                return;
+            }
+            if self.fruitless >= GIVE_UP {
+                state.stopped = Some(format!("not run: {GIVE_UP} children in a row did not finish a case"));
+            }
+            drop(state);
+            if let Some(case) = rest.next().map(|i| (i, &self.work.cases[i])) {
+                self.finish(case.0, Row::lost(case.1, self.work.seed(case.1), status, reason));
+            }
+        }
+    }
+
+    fn finish(&self, case: usize, row: Row) {
+        let mut state = self.state();
+        state.progress.done(&row);
+        state.rows[case] = Some(row);
+    }
+
+    /// Gives a child the rest of a share, and takes from it what gets a result.
+    fn one_child(&mut self, rest: &mut Range<usize>) -> End {
+        let mut running = match self.running.take().map_or_else(|| Running::start(self.work), Ok) {
+            Ok(running) => running,
+            Err(e) => return End::Refused(format!("cannot start itself: {e}")),
         };
-        // Drivers write to stdout too; what is no JSON is theirs.
-        let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-        if let Some(why) = value.get("refused").and_then(Value::as_str) {
-            running.kill();
-            return End::Refused(why.to_owned());
+        running.tell(&self.work.cases[rest.clone()]);
+        let timeout = self.work.timeout;
+        let mut deadline = Instant::now() + OPEN.max(timeout);
+        loop {
+            let line = match running.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => return End::Hung(timeout),
+                Err(RecvTimeoutError::Disconnected) => return running.ended(),
+            };
+            // Drivers write to stdout too; what is no JSON is theirs.
+            let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+            if let Some(why) = value.get("refused").and_then(Value::as_str) {
+                return End::Refused(why.to_owned());
+            }
+            if let Some(device) = value.get("opened") {
+                self.state().opened(device);
+            }
+            if let Some(name) = value.get("begin").and_then(Value::as_str) {
+                self.state().progress.begin(name);
+            }
+            if let Some(end) = value.get("end")
+                && let Some(case) = rest.next()
+            {
+                self.finish(case, Row::from_json(&self.work.cases[case], end));
+                if end.get("device_lost") == Some(&Value::Bool(true)) {
+                    return End::Finished;
+                }
+            }
+            if value.get("idle").is_some() {
+                if rest.start < rest.end {
+                    return End::Crashed("the process left out a case".into());
+                }
+                self.running = Some(running);
+                return End::Finished;
+            }
+            deadline = Instant::now() + timeout;
         }
-        if let Some(device) = value.get("opened") {
-            progress.opened(device);
-            record.device = device.clone();
+    }
+}
+
+impl State {
+    fn opened(&mut self, device: &Value) {
+        if self.device.is_null() {
+            self.progress.opened(device);
+            self.device = device.clone();
         }
-        if let Some(name) = value.get("begin").and_then(Value::as_str) {
-            progress.begin(name);
-        }
-        if let Some(end) = value.get("end")
-            && let Some(case) = left.next().filter(|c| c.to_string() == text(end, "case"))
-        {
-            record.rows.push(Row::from_json(case, end));
-            progress.done(record.rows.last());
-        }
-        deadline = Instant::now() + timeout;
     }
 }
 
 /// A child, with what it says.
 struct Running {
     child: Child,
+    stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     errors: Option<JoinHandle<String>>,
 }
 
 impl Running {
-    fn start(adapter: &str, cases: &[Case], seed: Option<u64>) -> std::io::Result<Self> {
-        let mut command: Command = reexec::this_program()?;
-        command.args(["check-worker", "--adapter", adapter]);
-        if let Some(seed) = seed {
+    fn start(work: &Work<'_>) -> std::io::Result<Self> {
+        let mut command = (work.program)()?;
+        command.args(["check-worker", "--adapter", work.adapter]);
+        if let Some(seed) = work.seed {
             command.args(["--seed", &seed.to_string()]);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (send, lines) = channel();
         std::thread::spawn(move || {
             let all = stdout.into_iter().flat_map(|out| BufReader::new(out).lines().map_while(Result::ok));
@@ -146,16 +258,15 @@ impl Running {
             }
         });
         let errors = std::thread::spawn(move || last_words(stderr));
-        if let Some(stdin) = &mut stdin {
-            // A child that is gone already is noticed when it is waited for.
-            let _ = stdin.write_all(names(cases).as_bytes());
-        }
-        Ok(Self { child, lines, errors: Some(errors) })
+        Ok(Self { child, stdin, lines, errors: Some(errors) })
     }
 
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Names the cases to run next.
+    fn tell(&mut self, cases: &[Case]) {
+        if let Some(stdin) = &mut self.stdin {
+            // A child that is gone is noticed when it is listened to.
+            let _ = stdin.write_all(format!("{}\n", names(cases)).as_bytes()).and_then(|()| stdin.flush());
+        }
     }
 
     fn ended(&mut self) -> End {
@@ -163,10 +274,21 @@ impl Running {
         let words = self.errors.take().and_then(|e| e.join().ok()).unwrap_or_default();
         let words = if words.is_empty() { String::new() } else { format!(": {words}") };
         match status {
-            Ok(status) if status.success() => End::Finished,
+            Ok(status) if status.success() => {
+                End::Crashed("the process ended before its work was done".into())
+            }
             Ok(status) => End::Crashed(format!("the process ended with {}{words}", how(status))),
             Err(e) => End::Crashed(format!("the process could not be waited for: {e}{words}")),
         }
+    }
+}
+
+impl Drop for Running {
+    /// A child that is not needed any more, or does not answer.
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -194,3 +316,6 @@ fn last_words(stderr: Option<impl Read>) -> String {
     let tail = String::from_utf8_lossy(&tail);
     tail.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" | ")
 }
+
+#[cfg(all(test, unix))]
+mod tests;

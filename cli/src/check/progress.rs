@@ -30,20 +30,18 @@ impl Progress {
 
     /// The adapter is open, and this is what it is.
     pub fn opened(&mut self, device: &Value) {
-        if self.done == 0 {
-            self.adapter = format!("{}:{}", text(device, "backend"), text(device, "name"));
-            self.clear();
-            eprintln!("{} (driver: {})", self.adapter, text(device, "driver"));
-        }
+        self.adapter = format!("{}:{}", text(device, "backend"), text(device, "name"));
+        self.clear();
+        eprintln!("{} (driver: {})", self.adapter, text(device, "driver"));
     }
 
     pub fn begin(&mut self, case: &str) {
         self.show(case);
     }
 
-    pub fn done(&mut self, row: Option<&Row>) {
+    pub fn done(&mut self, row: &Row) {
         self.done += 1;
-        self.wrong += usize::from(row.is_some_and(|r| r.status.is_wrong()));
+        self.wrong += usize::from(row.status.is_wrong());
     }
 
     fn show(&mut self, case: &str) {

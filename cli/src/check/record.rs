@@ -128,7 +128,7 @@ pub(super) fn number(value: Option<&Value>) -> f64 {
 pub(super) struct Record {
     /// The name it was asked for by.
     pub asked: String,
-    /// What it is; null until it was opened.
+    /// What it is.
     pub device: Value,
     pub rows: Vec<Row>,
 }
@@ -142,15 +142,8 @@ pub(super) struct Summary {
 }
 
 impl Record {
-    pub fn new(asked: &str, cases: usize) -> Self {
-        Self { asked: asked.to_owned(), device: Value::Null, rows: Vec::with_capacity(cases) }
-    }
-
     /// The adapter's full name.
     pub fn name(&self) -> String {
-        if self.device.is_null() {
-            return self.asked.clone();
-        }
         format!("{}:{}", text(&self.device, "backend"), text(&self.device, "name"))
     }
 

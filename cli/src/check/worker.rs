@@ -1,5 +1,5 @@
-//! The child: opens one adapter and runs the cases named on stdin, saying on stdout, a JSON object a
-//! line, what it is about to do before it does it.
+//! The child: opens one adapter and runs the cases named on stdin, an empty line after each share of
+//! them, saying on stdout, a JSON object a line, what it is about to do before it does it.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -23,8 +23,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let all: HashMap<String, Case> = cases().into_iter().map(|c| (c.to_string(), c)).collect();
-    let names = std::io::stdin().lock().lines().map_while(Result::ok);
-    let cases: Vec<Case> = names.filter_map(|name| all.get(&name).cloned()).collect();
     let gpu = match Gpu::open_blocking(&arguments.adapter) {
         Ok(gpu) => gpu,
         Err(e) => {
@@ -33,10 +31,26 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     line(&json!({ "opened": device::to_json(gpu.profile()) }));
-    run_cases(&gpu, &cases, arguments.seed, &mut |event| match event {
-        Event::Begin(case) => line(&json!({ "begin": case.to_string() })),
-        Event::End(case, outcome) => line(&json!({ "end": row(case, outcome) })),
-    });
+    let mut share: Vec<Case> = Vec::new();
+    for name in std::io::stdin().lock().lines().map_while(Result::ok) {
+        if !name.is_empty() {
+            share.extend(all.get(&name).cloned());
+            continue;
+        }
+        let mut device_lost = false;
+        run_cases(&gpu, &share, arguments.seed, &mut |event| match event {
+            Event::Begin(case) => line(&json!({ "begin": case.to_string() })),
+            Event::End(case, outcome) => {
+                device_lost |= outcome.device_lost;
+                line(&json!({ "end": row(case, outcome) }));
+            }
+        });
+        if device_lost {
+            break;
+        }
+        line(&json!({ "idle": true }));
+        share.clear();
+    }
     ExitCode::SUCCESS
 }
 

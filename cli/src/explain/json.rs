@@ -39,7 +39,8 @@ pub(super) fn graph(text: &str) -> Result<Graph> {
     let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
     let top = object(&value, "the graph")?;
     known(top, "the graph", &["dims", "scalars", "inputs", "weights", "nodes", "outputs"])?;
-    let mut r = Reader { g: Graph::new(), dims: HashMap::new(), scalars: HashMap::new(), values: HashMap::new() };
+    let mut r =
+        Reader { g: Graph::new(), dims: HashMap::new(), scalars: HashMap::new(), values: HashMap::new() };
     if let Some(dims) = top.get("dims") {
         for (name, max) in object(dims, "dims")? {
             let at = format!("dims.{name}");
@@ -134,7 +135,8 @@ impl Reader {
     ) -> Result<ValueId> {
         if op.name == "reshape" {
             known(attrs, &format!("{at}.attrs"), &["shape"])?;
-            let shape = self.shape(attrs.get("shape").unwrap_or(&Value::Null), &format!("{at}.attrs.shape"))?;
+            let shape =
+                self.shape(attrs.get("shape").unwrap_or(&Value::Null), &format!("{at}.attrs.shape"))?;
             let &[Some(x)] = inputs else { return Err(format!("{at}.inputs: reshape takes 1 tensor")) };
             return self.g.reshape(x, &shape).map_err(|e| format!("{at}: {e}"));
         }
@@ -179,7 +181,9 @@ impl Reader {
     fn shape(&self, value: &Value, at: &str) -> Result<Vec<Dim>> {
         let Some(sizes) = value.as_array() else { return Err(format!("{at}: must be a list of sizes")) };
         let size = |(i, size): (usize, &Value)| match size {
-            Value::Number(n) => n.as_u64().map(Dim::from).ok_or_else(|| format!("{at}[{i}]: must be a whole number")),
+            Value::Number(n) => {
+                n.as_u64().map(Dim::from).ok_or_else(|| format!("{at}[{i}]: must be a whole number"))
+            }
             Value::String(s) => self.product(s, &format!("{at}[{i}]")),
             _ => Err(format!("{at}[{i}]: must be a whole number or a dim")),
         };

@@ -17,7 +17,7 @@ struct Arguments {
     /// The folder with model.safetensors and tokenizer.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// `gpu` for the best adapter, `cpu` for the reference kernels, or an adapter as `tachylite info` names it
+    /// `gpu` for the best adapter, `cpu` for the reference kernels, or an adapter by name
     #[arg(long, value_name = "gpu|cpu|NAME", default_value = "gpu")]
     device: String,
     /// How the weights are stored on the device
@@ -61,12 +61,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.measure {
         return print(&measure::report(&model, &arguments.device, arguments.weights)?);
     }
+    let mut encoder = Encoder::new(model, &options)?;
     let mut input = Vec::new();
     let read = std::io::stdin().lock().read_to_end(&mut input);
     read.map_err(|e| Error::new(format!("standard input cannot be read: {e}")))?;
     let lines = text::lines(&input)?;
 
-    let mut encoder = Encoder::new(model, &options)?;
     let begun = Instant::now();
     let rows = encoder.encode(&lines, progress(lines.len()))?;
     if arguments.json {
@@ -103,7 +103,9 @@ fn json(lines: &[&str], rows: &[Vec<f32>]) -> Result<String> {
 
 fn ranking(query: &[f32], lines: &[&str], rows: &[Vec<f32>], top: usize) -> String {
     let hits = search::nearest(query, rows, top);
-    hits.iter().map(|hit| format!("{:7.4}  line {}: {}\n", hit.score, hit.line + 1, lines[hit.line])).collect()
+    hits.iter()
+        .map(|hit| format!("{:7.4}  line {}: {}\n", hit.score, hit.line + 1, lines[hit.line]))
+        .collect()
 }
 
 fn summary(encoder: &Encoder, arguments: &Arguments, lines: usize, seconds: f64) -> String {

@@ -56,7 +56,9 @@ pub fn policies() -> [(&'static str, Policy); 3] {
 /// If there is no such device, or it cannot run the model.
 pub fn report(model: &Model, device: &str, weight_type: WeightType) -> Result<String> {
     if device == "cpu" {
-        return Err(Error::new("there is nothing to measure on `cpu`: it evaluates the graph and has no plan"));
+        return Err(Error::new(
+            "there is nothing to measure on `cpu`: it evaluates the graph and has no plan",
+        ));
     }
     let gpu = Gpu::open_blocking(device)?;
     let mut text = format!("{}; {} weights\n", device_name(gpu.profile()), weight_type.name());

@@ -182,7 +182,8 @@ fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     const FILE: &str = "model.safetensors";
     let file = SafeTensors::deserialize(bytes).map_err(|e| failed(FILE, &e))?;
     let tensor = |(name, shape): (String, Vec<usize>)| {
-        let view = file.tensor(&name).map_err(|_| Error::new(format!("{FILE}: there is no tensor `{name}`")))?;
+        let view =
+            file.tensor(&name).map_err(|_| Error::new(format!("{FILE}: there is no tensor `{name}`")))?;
         if view.dtype() != Dtype::F32 {
             return Err(Error::new(format!("{FILE}: `{name}` is {:?}, but it must be F32", view.dtype())));
         }

@@ -5,7 +5,8 @@ fn example() -> String {
     let start = FORMAT.find('{').unwrap();
     let end = FORMAT.find("\n  }\n").unwrap() + 4;
     let text = &FORMAT[start..end];
-    text.replace("sizes that each call gives, with their bounds", "").replace("floats that each call gives", "")
+    text.replace("sizes that each call gives, with their bounds", "")
+        .replace("floats that each call gives", "")
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! The checker checked: shaders and plans broken on purpose, one way each, must turn a case red
+//! that passes unbroken. On the first adapter there is; without one this says `SKIPPED`.
+#![cfg(feature = "gpu")]
+
+use std::cell::Cell;
+use std::io::Write;
+
+use tachylite::check::{Case, Event, Status, cases, run_altered};
+use tachylite::plan::{Param, Plan, Role};
+use tachylite::{Expr, Gpu};
+
+/// A breakage: what is broken, the cases that should notice (by the start of their names), and how
+/// to break a plan; the result is how many places were broken.
+struct Breakage(&'static str, &'static [&'static str], fn(&mut Plan) -> usize);
+
+const BREAKAGES: &[Breakage] = &[
+    Breakage("dropped barrier in a reduction", &["matmul.vector/f32.f32/plain/M=5"], |p| {
+        edit(p, "workgroupBarrier(); // every part's sums are there", "")
+    }),
+    Breakage("dropped barrier between softmax and output", &["attention.online/f32/full"], |p| {
+        edit(p, "workgroupBarrier(); // exponentials, their sums and the factors are there", "")
+    }),
+    Breakage("wrong tail mask", &["layer_norm.row/f32.f32/plain"], |p| {
+        edit(p, "+ c4 * 4u < vec4<u32>(p.C)", "+ c4 * 4u <= vec4<u32>(p.C)")
+    }),
+    Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
+        edit(p, "column * p.w_N + k4 * p.w_K", "column * p.w_K + k4 * p.w_N")
+    }),
+    Breakage("missing scale per column", &["matmul.tile/f32.i8/plain"], |p| {
+        edit(p, "return w_scale[c4];", "return vec4<f32>(1.0);")
+    }),
+    Breakage("missing scale per block", &["matmul.vector/f32.q8_0/plain"], |p| {
+        edit(p, "vec4<f32>(unpack4xI8(w[i])) * scale", "vec4<f32>(unpack4xI8(w[i]))")
+    }),
+    Breakage("scale of the neighbouring block", &["matmul.tile/f32.q8_0/plain"], |p| {
+        edit(p, "block * p.N + n", "n")
+    }),
+    Breakage("dropped post-op", &["matmul.tile/f32.f32/bias_gelu_add"], |p| edit(p, "v = gelu(v);", "")),
+    Breakage("operands of a chain swapped", &["matmul.tile/f32.f32/relu_scale_mul_add"], |p| {
+        edit(p, " - v;", " + v;")
+    }),
+    Breakage("keys past the length seen", &["attention.online/f32/lengths"], |p| {
+        edit(p, "var end = kv_length(b);", "var end = p.T;")
+    }),
+    Breakage("causal mask off by one", &["attention.online/f32/causal"], |p| {
+        edit(p, "key + p.S <= s0", "key + p.S < s0")
+    }),
+    Breakage("stray writes past the end", &["relu/elementwise.rows/f32/plain/R=3,C=5"], |p| {
+        edit(p, "if i >= p.R * groups {", "if i >= p.R * groups + 2u {")
+    }),
+    Breakage("a workgroup too few", &["gelu/elementwise.rows/f32/plain"], |p| {
+        for step in &mut p.steps {
+            step.workgroups = Expr::CeilDiv(Box::new(step.workgroups.clone()), 2);
+        }
+        p.steps.len()
+    }),
+    Breakage("a step left out", &["graph.reused_buffers/f32"], |p| {
+        let whole = p.segments.len();
+        p.steps.remove(0);
+        if let Some(last) = p.segments.last_mut() {
+            last.end -= 1;
+        }
+        whole
+    }),
+    Breakage("stale buffer reuse", &["graph.encoder_layer/f32"], merge_live_buffers),
+    Breakage("a scalar's slot used for another", &["graph.call_scalars/f32"], |p| {
+        let params = || Cell::new(None);
+        let first = params();
+        let mut changed = 0;
+        for param in p.steps.iter_mut().flat_map(|s| &mut s.params) {
+            if let Param::Scalar(id) = param {
+                match first.get() {
+                    None => first.set(Some(*id)),
+                    Some(other) if other != *id => {
+                        *id = other;
+                        changed += 1;
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        changed
+    }),
+    Breakage("two inputs exchanged", &["sub/elementwise.rows/f32/full"], |p| {
+        let mut changed = 0;
+        for step in &mut p.steps {
+            let inputs: Vec<_> = (0..step.bindings.len()).filter(|i| !step.bindings[*i].write).collect();
+            if let [a, b] = inputs[..] {
+                let buffer = step.bindings[a].buffer;
+                step.bindings[a].buffer = std::mem::replace(&mut step.bindings[b].buffer, buffer);
+                changed += 1;
+            }
+        }
+        changed
+    }),
+];
+
+/// Replaces text in every kernel; how many times.
+fn edit(plan: &mut Plan, from: &str, to: &str) -> usize {
+    let mut found = 0;
+    for kernel in &mut plan.kernels {
+        found += kernel.wgsl.matches(from).count();
+        kernel.wgsl = kernel.wgsl.replace(from, to);
+    }
+    found
+}
+
+/// Lets one scratch buffer serve for another while both hold something that is still to be read.
+fn merge_live_buffers(plan: &mut Plan) -> usize {
+    let scratch: Vec<_> =
+        (0..plan.buffers.len()).filter(|b| plan.buffers[*b].role == Role::Scratch).collect();
+    let uses = |b: usize| -> Vec<usize> {
+        let binds = |s: &usize| plan.steps[*s].bindings.iter().any(|x| x.buffer == b);
+        (0..plan.steps.len()).filter(binds).collect()
+    };
+    for &a in &scratch {
+        for &b in &scratch {
+            let (ua, ub) = (uses(a), uses(b));
+            let (Some(a0), Some(a1), Some(b0), Some(b1)) = (ua.first(), ua.last(), ub.first(), ub.last())
+            else {
+                continue;
+            };
+            let room = plan.buffers[a].bytes >= plan.buffers[b].bytes;
+            if a != b && room && a0 < b0 && b0 < a1 && b1 >= b0 && !ua.iter().any(|s| ub.contains(s)) {
+                for binding in plan.steps.iter_mut().flat_map(|s| &mut s.bindings).filter(|x| x.buffer == b) {
+                    binding.buffer = a;
+                }
+                for write in plan.steps.iter_mut().flat_map(|s| &mut s.writes).filter(|w| w.1 == b) {
+                    write.1 = a;
+                }
+                for value in plan.values.iter_mut().flatten().filter(|v| v.0 == b) {
+                    value.0 = a;
+                }
+                return 1;
+            }
+        }
+    }
+    0
+}
+
+fn statuses(gpu: &Gpu, cases: &[Case], alter: &dyn Fn(&mut Plan)) -> Vec<(String, Status)> {
+    let mut out = Vec::new();
+    run_altered(gpu, cases, None, alter, &mut |event| {
+        if let Event::End(case, outcome) = event {
+            out.push((case.to_string(), outcome.status.clone()));
+        }
+    });
+    out
+}
+
+#[test]
+fn every_breakage_turns_something_red() {
+    let Ok(gpu) = Gpu::open_blocking("gpu") else {
+        assert!(!std::env::var("TACHYLITE_REQUIRE").unwrap_or_default().contains("mesa22"), "no adapter");
+        writeln!(std::io::stdout(), "SKIPPED 1 test: breakages (no adapter)").unwrap();
+        return;
+    };
+    let all = cases();
+    let mut unnoticed = Vec::new();
+    for Breakage(what, names, alter) in BREAKAGES {
+        let small = |c: &&Case| names.iter().any(|n| c.to_string().starts_with(n)) && c.quick;
+        let chosen: Vec<_> = all.iter().filter(small).cloned().collect();
+        assert!(!chosen.is_empty(), "{what}: there are no cases {names:?}");
+        for (case, status) in statuses(&gpu, &chosen, &|_| ()) {
+            assert_eq!(status, Status::Pass, "{case}, unbroken");
+        }
+        let places = Cell::new(0);
+        let broken = statuses(&gpu, &chosen, &|plan| places.set(places.get() + alter(plan)));
+        assert!(places.get() > 0, "{what}: nothing was broken in {names:?}");
+        let red: Vec<_> = broken.iter().filter(|(_, s)| *s == Status::Fail).collect();
+        writeln!(std::io::stdout(), "{what}: {} of {} cases red", red.len(), broken.len()).unwrap();
+        if red.is_empty() {
+            unnoticed.push(*what);
+        }
+    }
+    assert!(unnoticed.is_empty(), "nobody noticed: {unnoticed:?}");
+}

@@ -1,0 +1,94 @@
+//! The rules of the house that a machine can count.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file of ours with one of these endings.
+fn files(endings: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<_> =
+        ["src", "shaders", "cli", "examples", "tests", "benches"].map(|f| root().join(f)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| endings.iter().any(|n| e == *n)) {
+                found.push((name(&path), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(found.len() > 5);
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/")
+}
+
+#[test]
+fn files_functions_and_lines_are_short() {
+    let mut wrong = Vec::new();
+    for (file, text) in files(&["rs", "wgsl", "mjs"]) {
+        let lines: Vec<_> = text.lines().collect();
+        if lines.len() > 400 {
+            wrong.push(format!("{file} has {} lines", lines.len()));
+        }
+        for (i, line) in lines.iter().enumerate() {
+            if line.chars().count() > 115 {
+                wrong.push(format!("{file}:{} has {} columns", i + 1, line.chars().count()));
+            }
+            // A function ends at the first brace that stands where its own line begins.
+            let indent = line.len() - line.trim_start().len();
+            let head = line.trim_start();
+            let begins = ["fn ", "pub fn ", "pub(crate) fn ", "async fn ", "pub async fn ", "const fn "];
+            if begins.iter().any(|b| head.starts_with(b)) && !head.ends_with('}') {
+                let end = format!("{}}}", " ".repeat(indent));
+                let length = lines[i..].iter().position(|l| *l == end).unwrap_or(0);
+                let limit = if file.ends_with(".wgsl") { 130 } else { 70 };
+                if length > limit {
+                    wrong.push(format!("{file}:{} is a function of {length} lines", i + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_keep_to_themselves() {
+    for (file, text) in files(&["rs"]) {
+        if !file.starts_with("src/") {
+            continue;
+        }
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        let in_gpu = file.starts_with("src/gpu") || file == "src/lib.rs";
+        assert!(in_gpu || !code.contains("wgpu::"), "{file} names wgpu");
+        assert!(in_gpu || !code.contains("unsafe "), "{file} is unsafe");
+        assert!(!code.contains("env::var"), "{file} reads the environment");
+    }
+}
+
+#[test]
+fn shaders_and_ops_agree() {
+    let shaders: Vec<_> =
+        files(&["wgsl"]).into_iter().map(|(f, _)| f).filter(|f| f.starts_with("shaders/")).collect();
+    let sources: String =
+        files(&["rs"]).into_iter().filter(|(f, _)| f.starts_with("src/")).map(|(_, t)| t).collect();
+    for shader in shaders {
+        let file = shader.trim_start_matches("shaders/").trim_start_matches("lib/");
+        assert!(sources.contains(&format!("{file}\"")), "{shader} is used by nothing");
+    }
+    for op in tachylite::ops::ALL {
+        for kernel in op.kernels {
+            let (stem, _) = kernel.name.split_once('.').expect("a kernel is `<op>.<idea>`");
+            let shared = ["elementwise", "copy"].contains(&stem);
+            assert!(stem == op.name || shared, "{} is a kernel of {}", kernel.name, op.name);
+            assert!(kernel.file.starts_with(stem), "{} lies in {}", kernel.name, kernel.file);
+        }
+    }
+}

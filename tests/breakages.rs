@@ -62,7 +62,11 @@ const BREAKAGES: &[Breakage] = &[
         }
         whole
     }),
-    Breakage("stale buffer reuse", &["graph.encoder_layer/f32"], merge_live_buffers),
+    Breakage(
+        "stale buffer reuse",
+        &["graph.reused_buffers/f32", "graph.shared_operands/f32"],
+        merge_live_buffers,
+    ),
     Breakage("a scalar's slot used for another", &["graph.call_scalars/f32"], |p| {
         let params = || Cell::new(None);
         let first = params();

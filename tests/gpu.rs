@@ -262,3 +262,67 @@ fn forks_run_by_themselves_and_guards_stay_as_written() {
         });
     });
 }
+
+#[test]
+fn segments_go_into_one_submit_each() {
+    on_each_gpu("segments_go_into_one_submit_each", |gpu| {
+        let plan = hand::plan();
+        let mut exe = gpu.load_blocking(&plan, &hand::weights(), options(1)).unwrap();
+        pollster::block_on(async {
+            let io = exe.own_io().await.unwrap();
+            let call = plan.call(&[("R", 70.0), ("s", 3.0)]).unwrap();
+            let x = hand::input(70);
+            let packed = plan.inputs[0].pack(&plan.scalars, &call, &x).unwrap();
+            exe.write_buffer(0, &packed).await.unwrap();
+            for segment in plan.segments.clone() {
+                let mut encoder =
+                    gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                exe.record_segment(&mut pass, &io, &call, segment).unwrap();
+                drop(pass);
+                gpu.queue().submit([encoder.finish()]);
+                exe.submitted();
+            }
+            let y = exe.read_buffer(3).await.unwrap();
+            assert_eq!(plan.outputs[0].unpack(&call, &y).unwrap().to_f32(), hand::expected(&x, 3.0));
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            assert!(exe.record_segment(&mut pass, &io, &call, 1..3).is_err());
+            let mut other = exe.fork().await.unwrap();
+            let error = other.record(&mut pass, &io, &call).unwrap_err().to_string();
+            assert!(error.contains("another executable"), "{error}");
+        });
+    });
+}
+
+#[test]
+fn executables_share_weights_of_the_same_bytes_while_they_live() {
+    on_each_gpu("executables_share_weights_of_the_same_bytes_while_they_live", |gpu| {
+        // Only allocators that wgpu knows of can say what is allocated.
+        let count = || {
+            gpu.queue().submit([]); // uploads that are on their way hold their buffers
+            gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
+            let report = gpu.device().generate_allocator_report()?;
+            Some(report.allocations.iter().filter(|a| a.name == "weight").count())
+        };
+        let load = |w: &_, guard_bytes| {
+            gpu.load_blocking(&hand::plan(), w, LoadOptions { slots: 1, guard_bytes }).unwrap()
+        };
+        let mut others = hand::weights();
+        others.insert("w".into(), Tensor::from_f32(&[hand::C], &[1., 2., 3.]).unwrap());
+        if count().is_none() {
+            return;
+        }
+        let first = load(&hand::weights(), 0);
+        let (second, fork) = (load(&hand::weights(), 0), first.fork_blocking().unwrap());
+        assert_eq!(count(), Some(1));
+        let third = load(&others, 0);
+        assert_eq!(count(), Some(2));
+        let guarded = load(&hand::weights(), 16);
+        assert_eq!(count(), Some(3));
+        drop((first, second, third, guarded));
+        assert_eq!(count(), Some(1));
+        drop(fork);
+        assert_eq!(count(), Some(0));
+    });
+}

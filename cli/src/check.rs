@@ -74,7 +74,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let timeout = Duration::from_secs(arguments.timeout);
     let (mut records, mut missing) = (Vec::new(), false);
     for adapter in &adapters {
-        let work = child::Work { adapter, cases: &cases, seed: arguments.seed, timeout, jobs, program: reexec::this_program };
+        let work = child::Work {
+            adapter,
+            cases: &cases,
+            seed: arguments.seed,
+            timeout,
+            jobs,
+            program: reexec::this_program,
+        };
         match child::check(&work) {
             Ran::On(record) => {
                 report::failures(&record);

@@ -36,7 +36,7 @@ fn key(op: &Op, kernel: &Kernel, x: DType, w: DType, inputs: Inputs) -> String {
 
 fn lacking_sizes(op: &Op, kernel: &Kernel, w: DType, sizes: &[Sizes]) -> Vec<String> {
     let mut lacking = Vec::new();
-    let is_prime = |n: usize| n > 1 && (2..n).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let is_prime = |n: usize| n > 1 && (2..n).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
     for (axis, _) in op.cases.axes {
         let blocks: Vec<_> =
             kernel.blocks.iter().filter(|(a, _)| a == axis).map(|(_, n)| *n as usize).collect();

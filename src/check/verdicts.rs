@@ -44,7 +44,7 @@ pub(super) fn steps(
     let mut settled = vec![false; graph.values().len()];
     for (i, step) in plan.steps.iter().enumerate() {
         let from_given = step.reads.iter().all(|v| !matches!(graph.values()[*v].source, Source::Node { .. }));
-        let own = if from_given { None } else { run.from_own_inputs(i, step, found)? };
+        let own = if from_given { None } else { run.references(i, step, found)? };
         for (value, buffer, layout) in &step.writes {
             let want = match &own {
                 None if from_given => &prepared.values[*value],
@@ -77,12 +77,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// What a step's nodes make of what the device had before that step.
-    fn from_own_inputs(
-        &self,
-        i: usize,
-        step: &Step,
-        found: &mut Found,
-    ) -> Result<Option<Vec<Option<Approx>>>> {
+    fn references(&self, i: usize, step: &Step, found: &mut Found) -> Result<Option<Vec<Option<Approx>>>> {
         let mut values = vec![None; self.graph.values().len()];
         for &read in &step.reads {
             let value = &self.graph.values()[read];
@@ -93,10 +88,9 @@ impl Run<'_> {
                 // Inputs and weights, and views of weights, are what they were given as.
                 _ if given => self.prepared.values[read].clone(),
                 Some((buffer, _)) if of_weight(buffer) => self.prepared.values[read].clone(),
-                Some((buffer, layout)) => match self.read(read, *buffer, layout) {
-                    Some(t) => Some(Approx::exact(t.shape(), t.to_f64()).loaded(value.dtype)),
-                    None => None,
-                },
+                Some((buffer, layout)) => self
+                    .read(read, *buffer, layout)
+                    .map(|t| Approx::exact(t.shape(), t.to_f64()).loaded(value.dtype)),
                 None => None,
             };
             if values[read].is_none() {

@@ -162,7 +162,7 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
     let (x, w, scale) = (c.input(0), c.input(1), c.inputs[2]);
-    let batches_w = if n * k == 0 { 1 } else { (w.value.len() / (n * k)).max(1) };
+    let batches_w = w.value.len().checked_div(n * k).unwrap_or(1).max(1);
     let transposed = |from: &[f64]| -> Vec<f64> {
         let mut out = vec![0.0; from.len()];
         for batch in 0..batches_w {

@@ -44,10 +44,13 @@ pub enum Inputs {
     Large,
     /// Neighbours that cancel but for a few bits, and rows that barely vary.
     Cancelling,
+    /// Rows of the four kinds in turn, for sizes so large that four cases would take long. What all
+    /// rows share is exact.
+    InTurn,
 }
 
 impl Inputs {
-    /// Every kind.
+    /// Every kind of its own.
     pub const ALL: [Self; 4] = [Self::Random, Self::Exact, Self::Large, Self::Cancelling];
 
     /// Its name in cases.
@@ -57,6 +60,7 @@ impl Inputs {
             Self::Exact => "exact",
             Self::Large => "large",
             Self::Cancelling => "cancelling",
+            Self::InTurn => "in_turn",
         }
     }
 }

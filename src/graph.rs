@@ -164,6 +164,7 @@ impl Graph {
     }
 
     fn named(&mut self, name: &str, dtype: DType, shape: &[Dim], source: Source) -> Result<ValueId> {
+        self.check_dims(shape)?;
         let is_output = self.outputs.iter().any(|o| self.value(*o).name == name);
         let is_given = |v: &Value| v.name == name && !matches!(v.source, Source::Node { .. });
         if is_output || self.values.iter().any(is_given) {
@@ -183,6 +184,7 @@ impl Graph {
     /// [`Error::Argument`] if an input or another output has that name, the value is an output
     /// already, or it is a weight.
     pub fn output(&mut self, name: &str, id: ValueId) -> Result<()> {
+        self.has(id)?;
         let is_input = |v: &Value| v.source == Source::Input && v.name == name;
         if self.outputs.contains(&id) || self.output_names.iter().any(|n| n == name) {
             return Err(Error::Argument(format!("graph: output `{name}` is there already")));
@@ -223,9 +225,7 @@ impl Graph {
             )));
         }
         let operands = self.operands(op, inputs)?;
-        if let Some((name, _)) = attrs.iter().find(|(name, _)| !op.attrs.contains(name)) {
-            return Err(Error::Argument(format!("{}: there is no attribute `{name}`", op.name)));
-        }
+        self.check_attrs(op, attrs)?;
         let inferred = (op.infer)(&Infer { op, inputs: &operands, attrs })?;
         let node = self.nodes.len();
         let outputs = inferred
@@ -287,8 +287,51 @@ impl Graph {
         Ok(operands)
     }
 
+    /// Every attribute of the op once, of its kind, and no other.
+    fn check_attrs(&self, op: &'static Op, attrs: &[(&'static str, Attr)]) -> Result<()> {
+        let wrong = |text: String| Err(Error::Argument(format!("{}: {text}", op.name)));
+        if let Some((name, _)) = attrs.iter().find(|(name, _)| op.attrs.iter().all(|(own, _)| own != name)) {
+            return wrong(format!("there is no attribute `{name}`"));
+        }
+        for (own, kind) in op.attrs {
+            let given: Vec<_> = attrs.iter().filter(|(name, _)| name == own).collect();
+            let &[(_, attr)] = given.as_slice() else {
+                return wrong(format!("attribute `{own}` was given {} times, but takes 1", given.len()));
+            };
+            if !kind.admits(attr) {
+                return wrong(format!("attribute `{own}` is {attr:?}, but it must be {kind:?}"));
+            }
+            if let Attr::Scalar(id) = attr
+                && self.scalars.get(id.0 as usize).is_none_or(|s| s.kind != ScalarKind::F32)
+            {
+                return wrong(format!("attribute `{own}` is a scalar of another graph"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a value is of this graph.
+    pub(crate) fn has(&self, id: ValueId) -> Result<()> {
+        if id.index() < self.values.len() {
+            return Ok(());
+        }
+        Err(Error::Argument(format!("graph: value {} is of another graph", id.index())))
+    }
+
+    /// Whether the dims of a shape are dims of this graph.
+    fn check_dims(&self, shape: &[Dim]) -> Result<()> {
+        let own = |v: &ScalarId| {
+            self.scalars.get(v.0 as usize).is_some_and(|s| matches!(s.kind, ScalarKind::Dim { .. }))
+        };
+        if shape.iter().all(|d| d.vars().iter().all(own)) {
+            return Ok(());
+        }
+        Err(Error::Argument("graph: a shape has a dim of another graph".into()))
+    }
+
     /// A view with a shape that its op cannot infer; the caller checked that it fits.
     pub(crate) fn apply_view(&mut self, op: &'static Op, x: ValueId, shape: &[Dim]) -> Result<ValueId> {
+        self.check_dims(shape)?;
         let Value { dtype, shape: from, .. } = self.value(x).clone();
         let (last, leading) = shape.split_last().map_or((Dim::ONE, &[][..]), |(l, r)| (l.clone(), r));
         let axes = Axes::new(&[(Axis::R, Dim::product(leading)), (Axis::C, last)]);

@@ -179,6 +179,28 @@ pub enum Attr {
     Scalar(ScalarId),
 }
 
+/// What an attribute may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttrKind {
+    /// A whole number, fixed in the graph.
+    U32,
+    /// A float, fixed in the graph.
+    F32,
+    /// A float, fixed in the graph or given by each call.
+    Float,
+}
+
+impl AttrKind {
+    /// Whether an attribute is of this kind.
+    pub const fn admits(self, attr: &Attr) -> bool {
+        match attr {
+            Attr::U32(_) => matches!(self, Self::U32),
+            Attr::F32(_) => matches!(self, Self::F32 | Self::Float),
+            Attr::Scalar(_) => matches!(self, Self::Float),
+        }
+    }
+}
+
 /// A function of one tensor, element by element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unary {
@@ -274,8 +296,8 @@ pub struct Op {
     pub inputs: &'static [Arg],
     /// The tensors it makes.
     pub outputs: &'static [Arg],
-    /// The attributes it takes.
-    pub attrs: &'static [&'static str],
+    /// The attributes it takes, all of which must be given.
+    pub attrs: &'static [(&'static str, AttrKind)],
     /// Checks a node and finds its axes and outputs.
     pub infer: fn(&Infer<'_>) -> Result<Inferred>,
     /// The answer in f64, with the error it allows for each element.

@@ -187,6 +187,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] if the element counts differ.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        byte_len(self.dtype, shape)?;
         if shape.iter().product::<usize>() != self.len() {
             return Err(Error::Shape(format!(
                 "reshape: {:?} has {} elements, but {shape:?} has {}",

@@ -2,7 +2,8 @@
 //!
 //! Sizes: along each axis that the op sweeps 0, 1, one less than a block, a block, one more, and a
 //! prime, for every block that the kernel cuts the axis into; all axes at one more than a block; all
-//! at their primes; and one that needs more than 65,535 workgroups.
+//! at their primes. Each is run with inputs of every kind. And one that needs more than 65,535
+//! workgroups, whose rows are of every kind in turn.
 
 use super::graphs;
 use super::{Case, Inputs, Subject};
@@ -38,6 +39,7 @@ struct Size {
     /// Variants but the first run it too.
     all_variants: bool,
     quick: bool,
+    inputs: &'static [Inputs],
 }
 
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
@@ -45,7 +47,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
     for variant in 0..variants(op).len() {
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
             let shape = Shape { sizes: size.sizes, x, w, variant };
-            for inputs in Inputs::ALL {
+            for &inputs in size.inputs {
                 let quick = size.quick && matches!(inputs, Inputs::Random | Inputs::Exact);
                 all.push(Case { subject: Subject::Kernel { op, kernel, shape }, inputs, quick });
             }
@@ -69,7 +71,7 @@ fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
                 same.all_variants |= all_variants;
                 same.quick |= quick;
             }
-            None => out.push(Size { sizes, all_variants, quick }),
+            None => out.push(Size { sizes, all_variants, quick, inputs: &Inputs::ALL }),
         }
     };
     add(default, true, true);
@@ -87,7 +89,7 @@ fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
     add(past, true, true);
     add(primes, false, false);
     if let Some(many) = (op.cases.many_workgroups)(kernel) {
-        add(many, false, false);
+        out.push(Size { sizes: legal(many), all_variants: false, quick: false, inputs: &[Inputs::InTurn] });
     }
     out
 }

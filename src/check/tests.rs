@@ -13,7 +13,10 @@ fn uncovered(cases: &[Case]) -> Vec<String> {
         if let Subject::Kernel { op, kernel, shape } = case.subject
             && shape.variant == 0
         {
-            seen.entry(key(op, kernel, shape.x, shape.w, case.inputs)).or_default().push(shape.sizes);
+            let kinds = if case.inputs == Inputs::InTurn { &Inputs::ALL[..] } else { &[case.inputs] };
+            for inputs in kinds {
+                seen.entry(key(op, kernel, shape.x, shape.w, *inputs)).or_default().push(shape.sizes);
+            }
         }
     }
     let mut lacking = Vec::new();
@@ -75,16 +78,27 @@ fn the_rule_notices_what_is_missing() {
         ("matmul.tile/f16.i8/plain/M=15,N=8,K=36/exact", "matmul matmul.tile f16 i8 exact: M = 15"),
         ("matmul.vector/f32.q8_0/plain/M=5,N=8,K=0/large", "matmul matmul.vector f32 q8_0 large: K = 0"),
         ("relu/elementwise.rows/f32/plain/R=3,C=63/random", "relu elementwise.rows f32 f32 random: C = 63"),
-        (
-            "attention.online/f32/full/B=65536,S=1,T=2,D=3/random",
-            "attention attention.online f32 f32 random: many workgroups",
-        ),
     ] {
         let fewer: Vec<_> = all.iter().filter(|c| c.to_string() != name).cloned().collect();
         assert_eq!(fewer.len() + 1, all.len(), "there is no case {name}");
         assert_eq!(uncovered(&fewer), [lacking]);
     }
+    let no_many: Vec<_> = all.iter().filter(|c| c.inputs != Inputs::InTurn).cloned().collect();
+    let lacking = "attention attention.online f32 f32 large: many workgroups".to_owned();
+    assert!(uncovered(&no_many).contains(&lacking));
     assert!(!uncovered(&[]).is_empty());
+}
+
+#[test]
+fn what_is_to_need_many_workgroups_does() {
+    let many = cases().into_iter().filter(|c| c.inputs == Inputs::InTurn);
+    for case in many {
+        let (graph, call) = case.build().unwrap();
+        let plan = crate::plan::plan(&graph, &crate::Profile::portable(), &case.policy());
+        let plan = plan.unwrap_or_else(|e| panic!("{case}: {e}"));
+        let most = plan.steps.iter().map(|s| s.workgroups.eval(&call)).max().unwrap();
+        assert!(most > 65535, "{case}: {most} workgroups");
+    }
 }
 
 #[test]

@@ -207,6 +207,19 @@ impl Executable {
     /// WebGPU forbids a buffer that a dispatch writes to appear in it a second time, whatever the
     /// ranges.
     fn check_aliases(&self, given: &BTreeMap<usize, wgpu::BufferBinding<'_>>) -> Result<()> {
+        let plan = &self.loaded.plan;
+        for (i, a) in given {
+            for (j, b) in given {
+                let output = [i, j].iter().all(|b| matches!(plan.buffers[**b].role, Role::Output(_)));
+                if i != j && output && a.buffer == b.buffer && overlap(plan, (*i, a), (*j, b)) {
+                    return Err(Error::Argument(format!(
+                        "bind: {} lies over {}, which it would overwrite",
+                        plan.buffer_name(*i),
+                        plan.buffer_name(*j)
+                    )));
+                }
+            }
+        }
         for step in &self.loaded.plan.steps {
             for (i, a) in step.bindings.iter().enumerate() {
                 for b in &step.bindings[i + 1..] {
@@ -378,4 +391,10 @@ impl std::fmt::Debug for Io {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Io({} steps)", self.groups.len())
     }
+}
+
+/// Whether two tensors of a plan share bytes of the one buffer that both are bound in.
+fn overlap(plan: &Plan, a: (usize, &wgpu::BufferBinding<'_>), b: (usize, &wgpu::BufferBinding<'_>)) -> bool {
+    let end = |(i, binding): (usize, &wgpu::BufferBinding<'_>)| binding.offset + plan.buffers[i].bytes;
+    a.1.offset < end(b) && b.1.offset < end(a)
 }

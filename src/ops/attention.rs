@@ -9,7 +9,9 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, Sum, U32, round_error};
 use crate::op::Axis::{B, D, G, H, S, T};
-use crate::op::{Arg, Attr, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::op::{
+    Arg, Attr, AttrKind, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes,
+};
 use crate::ops::elementwise::DIVISION;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
@@ -27,7 +29,7 @@ pub static ATTENTION: Op = Op {
         Arg::optional("lengths", &[B], INDEX),
     ],
     outputs: &[Arg::new("o", &[B, S, H, D], FLOATS)],
-    attrs: &["causal", "scale"],
+    attrs: &[("causal", AttrKind::U32), ("scale", AttrKind::Float)],
     infer,
     reference,
     flops: |s| 4.0 * s.product(&[B, S, T, H, D]),
@@ -35,8 +37,9 @@ pub static ATTENTION: Op = Op {
     cases: Cases {
         axes: &[(B, 2), (S, 5), (T, 7), (D, 20)],
         weights: &[DType::F32],
-        variants: &["full", "causal", "lengths", "lengths_causal", "grouped", "equal_scores"],
-        many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(1)), (S, 1), (T, 2), (D, 3)])),
+        variants: &["full", "causal", "lengths", "lengths_causal", "grouped", "equal_scores", "one_hot"],
+        // A workgroup for each of two heads.
+        many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(1) / 2), (S, 1), (T, 2), (D, 3)])),
         build,
         fill,
     },
@@ -46,7 +49,7 @@ static ONLINE: Kernel = Kernel {
     name: "attention.online",
     file: "attention_online.wgsl",
     source: include_str!("../../shaders/attention_online.wgsl"),
-    blocks: &[(S, 16), (T, 32), (D, 64)],
+    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 192), (D, 255)],
     fits: |s| match s.size(D) {
         0..=256 => Ok(()),
         d => Err(format!("D = {d}, but its registers hold at most 256")),
@@ -190,9 +193,26 @@ fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>
     match name {
         "lengths" => Some((0..b).map(|_| rng.below(t as u64 + 1) as f64).collect()),
         // All scores 0: every weight is the same, and the result a plain mean.
+        // One score leads by more than 87, so its weight is 1 and all others are 0: with
+        // k = (t, t²/2) and q = 1000·(s, -1), score(s, t)/1000 is s·t - t²/2, largest at t = s.
+        "q" if shape.variant == 6 && d >= 2 => Some(rows(b * s * 2, d, |row| {
+            let target = (row / 2 % s.max(1)).min(t.saturating_sub(1)) as f64;
+            [1000.0 * target.min(60.0), -1000.0]
+        })),
+        "k" if shape.variant == 6 && d >= 2 => Some(rows(b * t * 2, d, |row| {
+            let key = (row / 2 % t.max(1)) as f64;
+            [key, key * key / 2.0]
+        })),
         "q" if shape.variant == 5 => Some(vec![0.0; b * s * 2 * d]),
         _ => None,
     }
+}
+
+/// Rows of width `d` whose first two elements are given.
+fn rows(count: usize, d: usize, first: impl Fn(usize) -> [f64; 2]) -> Vec<f64> {
+    let mut out = vec![0.0; count * d];
+    out.chunks_mut(d).enumerate().for_each(|(i, row)| row[..2].copy_from_slice(&first(i)));
+    out
 }
 
 impl Graph {
@@ -211,6 +231,7 @@ impl Graph {
         causal: bool,
         scale: Option<f32>,
     ) -> Result<ValueId> {
+        self.has(q)?;
         let width = self.value(q).shape.get(3).and_then(Dim::constant).unwrap_or(1).max(1);
         let scale = scale.unwrap_or_else(|| (1.0 / (width as f64).sqrt()) as f32);
         let attrs = [("causal", Attr::U32(u32::from(causal))), ("scale", Attr::F32(scale))];

@@ -6,7 +6,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error};
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Attr, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::DIVISION;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
@@ -18,7 +18,7 @@ pub static L2_NORMALIZE: Op = Op {
     kind: Kind::Compute,
     inputs: &[Arg::new("x", &[R, C], FLOATS)],
     outputs: &[Arg::new("y", &[R, C], FLOATS)],
-    attrs: &["eps"],
+    attrs: &[("eps", AttrKind::F32)],
     infer,
     reference,
     flops: |s| 3.0 * s.product(&[R, C]),

@@ -3,12 +3,12 @@
 //! Bound by memory. What is added or scaled before it joins its load: that is how a residual gets in.
 
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error, sum_error};
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Attr, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::DIVISION;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
@@ -20,7 +20,7 @@ pub static LAYER_NORM: Op = Op {
     kind: Kind::Compute,
     inputs: &[Arg::new("x", &[R, C], FLOATS), Arg::new("w", &[C], FLOATS), Arg::new("b", &[C], FLOATS)],
     outputs: &[Arg::new("y", &[R, C], FLOATS)],
-    attrs: &["eps"],
+    attrs: &[("eps", AttrKind::F32)],
     infer,
     reference,
     flops: |s| 8.0 * s.product(&[R, C]),
@@ -56,6 +56,11 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let (rows, channels) = i.rows_and_channels(0)?;
     for arg in [1, 2] {
         i.same(C, (0, &channels), (arg, &i.rank(arg, 1)?[0]))?;
+    }
+    if let Some((_, Attr::F32(eps))) = i.attrs.iter().find(|(name, _)| *name == "eps")
+        && !(1e-30..1e30).contains(eps)
+    {
+        return Err(Error::Argument(format!("layer_norm: `eps` is {eps}, but it must be at least 1e-30")));
     }
     let x = i.operand(0)?;
     let outputs = vec![(x.shape.clone(), x.dtype)];

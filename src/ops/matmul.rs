@@ -11,7 +11,7 @@ use crate::numerics::{Approx, grain, round_error, sum_error};
 use crate::op::Axis::{B, K, M, N};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::{for_each_row, past_one_axis};
-use crate::plan::Numerics;
+use crate::plan::{Determinism, Numerics};
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
 pub static MATMUL: Op = Op {
@@ -89,9 +89,10 @@ static VECTOR: Kernel = Kernel {
     batch_invariant: true,
 };
 
-/// Rows that share a weight: one when there is but one, so that a decode step does no idle work.
+/// Rows that share a weight: one when there is but one, so that a decode step does no idle work; but
+/// under `BatchInvariant` one text for any number of rows.
 fn vector_rows(s: &Site<'_>) -> u64 {
-    if s.size(M) == 1 { 1 } else { 4 }
+    if s.size(M) == 1 && s.policy.determinism == Determinism::Repeatable { 1 } else { 4 }
 }
 
 fn tiles(s: &Site<'_>, rows: u64, columns: u64) -> Expr {

@@ -7,7 +7,9 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Attr, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Sizes, show_shape};
+use crate::op::{
+    Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Sizes, show_shape,
+};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 
@@ -27,6 +29,8 @@ pub static RESHAPE: Op = Op {
     kernels: &[&GATHER],
     cases: Cases {
         variants: &["split_rows"],
+        // The copy walks over the result, [C, R].
+        many_workgroups: |_| Some(Sizes::new(&[(R, 4), (C, past_one_axis(64))])),
         build: |g, shape| {
             let (rows, channels) = (shape.sizes.get(R), shape.sizes.get(C));
             let x = g.input("x", shape.x, &[rows.into(), channels.into()])?;
@@ -44,7 +48,7 @@ pub static SLICE: Op = Op {
     kind: Kind::View,
     inputs: &[Arg::new("x", &[R, C], ANY)],
     outputs: &[Arg::new("y", &[R, C], ANY)],
-    attrs: &["axis", "start", "len"],
+    attrs: &[("axis", AttrKind::U32), ("start", AttrKind::U32), ("len", AttrKind::U32)],
     infer: infer_slice,
     reference: reference_slice,
     flops: |_| 0.0,
@@ -156,6 +160,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Shape`] if the element counts differ.
     pub fn reshape(&mut self, x: ValueId, shape: &[Dim]) -> Result<ValueId> {
+        self.has(x)?;
         let from = self.value(x).shape.clone();
         if Dim::product(&from) != Dim::product(shape) || shape.is_empty() {
             return Err(Error::Shape(format!(

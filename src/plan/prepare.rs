@@ -62,13 +62,13 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
         }
     };
-    Ok(bytes.max(1).next_multiple_of(16))
+    Ok(bytes.max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX - 15))
 }
 
 /// Bytes from one row to the next: floats and int8 are padded to 16, indices are tight.
 fn row_bytes(dtype: DType, last: usize) -> usize {
     let tight = last.saturating_mul(dtype.block_bytes());
-    if dtype == DType::U32 { tight } else { tight.next_multiple_of(16) }
+    if dtype == DType::U32 { tight } else { tight.checked_next_multiple_of(16).unwrap_or(usize::MAX - 15) }
 }
 
 /// The type and shape of the sources, joined along their first axis.

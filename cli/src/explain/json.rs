@@ -143,9 +143,12 @@ impl Reader {
         let mut list = Vec::new();
         for (name, value) in attrs {
             let at = format!("{at}.attrs.{name}");
-            let own = op.attrs.iter().find(|a| *a == name);
+            let own = op.attrs.iter().map(|(own, _)| own).find(|own| *own == name);
             let own = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
             list.push((*own, self.attr(own, value, &at)?));
+        }
+        if op.name == "attention" && !attrs.contains_key("causal") {
+            list.push(("causal", Attr::U32(0)));
         }
         if op.name == "attention" && !attrs.contains_key("scale") {
             // As `Graph::attention`: 1/√D.

@@ -109,8 +109,9 @@ fn ranking(query: &[f32], lines: &[&str], rows: &[Vec<f32>], top: usize) -> Stri
 }
 
 fn summary(encoder: &Encoder, arguments: &Arguments, lines: usize, seconds: f64) -> String {
+    let noun = if lines == 1 { "line" } else { "lines" };
     format!(
-        "{lines} lines in {seconds:.2} s, {} weights, on {}\n\
+        "{lines} {noun} in {seconds:.2} s, {} weights, on {}\n\
          --json prints their embeddings, --query TEXT the nearest of them\n",
         arguments.weights.name(),
         encoder.device()

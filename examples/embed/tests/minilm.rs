@@ -74,7 +74,7 @@ fn judge(
 ) {
     let Some((folder, cases)) = suite(test) else { return };
     // `cpu` takes half a minute for all, so all of them only once.
-    let on_cpu = if weights == WeightType::F32 { cases.len() } else { 6 };
+    let on_cpu = if weights == WeightType::F32 { cases.len() } else { 4 };
     let mut devices = vec![("cpu".to_owned(), on_cpu)];
     devices.extend(adapters(test).iter().map(|a| (name(a), cases.len())));
     for (device, sentences) in devices {

@@ -8,7 +8,7 @@ use super::*;
 fn played(script: fn() -> std::io::Result<Command>) -> Ran {
     let cases: Vec<Case> = cases().into_iter().filter(|c| c.op() == "relu").take(8).collect();
     assert_eq!(shares(&cases).len(), 1);
-    let timeout = Duration::from_millis(500);
+    let timeout = Duration::from_millis(1500);
     check(&Work { adapter: "played", cases: &cases, seed: None, timeout, jobs: 1, program: script })
 }
 
@@ -66,7 +66,8 @@ fn a_hang_is_the_result_of_its_case() {
 #[test]
 fn a_lost_device_ends_the_child_and_not_the_check() {
     let all = statuses(played(child!(
-        "begin; printf '{\"end\":{\"case\":\"%s\",\"status\":\"fail\",\"seed\":\"1\",\"device_lost\":true}}\\n' \"$name\"; exit"
+        "begin; printf '{\"end\":{\"case\":\"%s\",\"status\":\"fail\",\"seed\":\"1\",' \"$name\"; \
+         printf '\"device_lost\":true}}\\n'; exit"
     )));
     assert_eq!(all, ["fail"; 8]);
 }

@@ -49,7 +49,7 @@ static ONLINE: Kernel = Kernel {
     name: "attention.online",
     file: "attention_online.wgsl",
     source: include_str!("../../shaders/attention_online.wgsl"),
-    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 192), (D, 255)],
+    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 160)],
     fits: |s| match s.size(D) {
         0..=256 => Ok(()),
         d => Err(format!("D = {d}, but its registers hold at most 256")),

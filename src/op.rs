@@ -279,7 +279,7 @@ pub struct Shape {
     pub x: DType,
     /// Type of the weights, for ops that have some.
     pub w: DType,
-    /// Which of the op's variants: an index into [`Op::variants`].
+    /// Which of the op's variants: an index into [`Cases::variants`].
     pub variant: usize,
 }
 

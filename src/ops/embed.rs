@@ -11,7 +11,7 @@ use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefC
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 
-/// y[r] = Σ_i table_i[idx_i[r]]; an index past the end of its table counts as a row of zeros.
+/// `y[r] = Σ_i table_i[idx_i[r]]`; an index past the end of its table counts as a row of zeros.
 pub static EMBED: Op = Op {
     name: "embed",
     formula: "y[r, c] = Σ_i table_i[idx_i[r], c], an index past the end giving 0",

@@ -12,7 +12,7 @@ use crate::ops::elementwise::DIVISION;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
-/// y[b] = mean of x[b, s] over s < lengths[b]; 0 for a length of 0.
+/// `y[b]` is the mean of `x[b, s]` over `s < lengths[b]`; 0 for a length of 0.
 pub static MEAN_POOL: Op = Op {
     name: "mean_pool",
     formula: "y[b, c] = Σ_{s < lengths[b]} x[b, s, c] / lengths[b], 0 if lengths[b] = 0",

@@ -2,7 +2,7 @@
 //! over wgpu, each proven against a plain CPU kernel.
 //!
 //! A [`Graph`] says what is meant. [`plan::plan`] turns it, for a device known as a [`Profile`], into a
-//! [`Plan`]: composed WGSL, bindings, grids and buffers, as data. A [`Gpu`](crate::gpu::Gpu) loads a plan
+//! [`Plan`]: composed WGSL, bindings, grids and buffers, as data. A [`Gpu`] loads a plan
 //! and runs it, or records it into the caller's own pass; [`cpu`] evaluates the graph itself and says
 //! what the answer is.
 //!

@@ -136,7 +136,7 @@ impl Graph {
     /// before it (a residual); the planner fuses.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if `w` or `b` is not `[C]`.
+    /// [`Error::Shape`] if `w` or `b` is not `[C]`.
     pub fn layer_norm(&mut self, x: ValueId, w: ValueId, b: ValueId, eps: f32) -> Result<ValueId> {
         self.apply_one(&LAYER_NORM, &[Some(x), Some(w), Some(b)], &[("eps", Attr::F32(eps))])
     }

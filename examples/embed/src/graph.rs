@@ -9,7 +9,7 @@ use crate::model::{self, EPS, HEADS, HIDDEN, INNER, LAYERS, WeightType};
 /// The graph for batches of at most `lines` lines of at most `tokens` tokens.
 ///
 /// Dims `B` lines and `S` tokens of the longest. Inputs `ids`, `positions`, `types` [B, S] and
-/// `lengths` [B], all u32; what lies past a line's length is not looked at. Output `embedding`
+/// `lengths[B]`, all u32; what lies past a line's length is not looked at. Output `embedding`
 /// [B, 384]. Weights have the names they were published under.
 ///
 /// # Errors

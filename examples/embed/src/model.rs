@@ -100,7 +100,7 @@ impl Model {
         Ok(Self { tokenizer, tensors })
     }
 
-    /// The tokens of a text, [CLS] and [SEP] included, at most [`MAX_TOKENS`].
+    /// The tokens of a text, `[CLS]` and `[SEP]` included, at most [`MAX_TOKENS`].
     ///
     /// # Errors
     /// If the tokenizer fails, or makes a token that the word table has no row for.

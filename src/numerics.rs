@@ -85,6 +85,12 @@ pub fn round_error(v: f64, e: f64) -> f64 {
     store_error(v, e, DType::F32)
 }
 
+/// 1/√v and its error, for v with error `e` that is at least `floor`: the ends of v's interval, and 2 ulp.
+pub fn inverse_sqrt(v: f64, e: f64, floor: f64) -> (f64, f64) {
+    let (exact, most, least) = (1.0 / v.sqrt(), 1.0 / (v - e).max(floor).sqrt(), 1.0 / (v + e).sqrt());
+    (exact, (most - exact).max(exact - least) + 2.0 * EITHER_NEIGHBOUR * U32 * most)
+}
+
 /// A sum of products while it is being formed: Σ terms, Σ|terms|, and what the inputs' own errors add.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum {

@@ -9,6 +9,7 @@ pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
 pub mod mean_pool;
+pub mod rms_norm;
 pub mod view;
 
 /// Every op there is.
@@ -16,6 +17,7 @@ pub static ALL: &[&Op] = &[
     &matmul::MATMUL,
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
+    &rms_norm::RMS_NORM,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

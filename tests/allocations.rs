@@ -10,6 +10,7 @@ use std::io::Write;
 
 use tachylite::gpu::{Executable, Io, LoadOptions};
 use tachylite::kernel::Access;
+use tachylite::plan::prepare::Weights;
 use tachylite::{Call, Gpu, Plan, wgpu};
 
 mod hand;
@@ -51,7 +52,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
     ALLOCATIONS.with(Cell::get) - before
 }
 
-/// The plan's dispatches with wgpu alone: what an embedder would write for these two kernels.
+/// A plan's dispatches with wgpu alone: what an embedder would write for its kernels.
 struct ByHand {
     params: wgpu::Buffer,
     params_group: wgpu::BindGroup,
@@ -97,7 +98,7 @@ impl ByHand {
     fn new(device: &wgpu::Device, plan: &Plan) -> Self {
         let params = device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
-            size: 512,
+            size: 256 * plan.steps.len() as u64,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -128,7 +129,8 @@ impl ByHand {
             let bound = step.bindings.iter().map(|b| buffers[b.buffer].as_entire_binding());
             (pipeline, group(device, &tensors, bound))
         };
-        Self { params_group, steps: plan.steps.iter().map(make).collect(), bytes: vec![0; 512], params }
+        let bytes = vec![0; 256 * plan.steps.len()];
+        Self { params_group, steps: plan.steps.iter().map(make).collect(), bytes, params }
     }
 
     fn record(&self, queue: &wgpu::Queue, pass: &mut wgpu::ComputePass<'_>) {
@@ -169,20 +171,33 @@ fn a_recorded_call_takes_no_more_allocations_than_wgpu_alone() {
         return;
     };
     let plan = hand::plan();
-    let options = LoadOptions { slots: 1, ..LoadOptions::default() };
-    let mut exe = gpu.load_blocking(&plan, &hand::weights(), options).unwrap();
-    let io = pollster::block_on(exe.own_io()).unwrap();
     let calls = [5.0, 64.0, 99.0].map(|r| plan.call(&[("R", r), ("s", r)]).unwrap());
-    let by_hand = ByHand::new(gpu.device(), &plan);
-    ours(&gpu, &mut exe, &io, &calls[0]);
-    in_one_submit(&gpu, |pass| by_hand.record(gpu.queue(), pass));
-    for call in &calls {
-        assert_eq!(allocations(|| exe.resolve(call, 0..2).unwrap()), 0);
+    compare(&gpu, "a plan by hand", &plan, &hand::weights(), &calls);
+
+    let encoder =
+        tachylite::check::cases().into_iter().find(|c| c.kernel() == "graph.encoder_layer").unwrap();
+    let (graph, call) = encoder.build().unwrap();
+    let tensors = encoder.prepare(&graph, &call, 0).unwrap().tensors;
+    let plan = tachylite::plan::plan(&graph, gpu.profile(), &Default::default()).unwrap();
+    compare(&gpu, "an encoder layer", &plan, &tensors, &[call]);
+}
+
+/// Ours against by hand, for a plan and some calls of it.
+fn compare(gpu: &Gpu, what: &str, plan: &Plan, weights: &Weights, calls: &[Call]) {
+    let mut out = std::io::stdout();
+    let options = LoadOptions { slots: 1, ..LoadOptions::default() };
+    let mut exe = gpu.load_blocking(plan, weights, options).unwrap();
+    let io = pollster::block_on(exe.own_io()).unwrap();
+    let by_hand = ByHand::new(gpu.device(), plan);
+    ours(gpu, &mut exe, &io, &calls[0]);
+    in_one_submit(gpu, |pass| by_hand.record(gpu.queue(), pass));
+    for call in calls {
+        assert_eq!(allocations(|| exe.resolve(call, 0..plan.steps.len()).unwrap()), 0);
         // wgpu keeps lists that grow now and then, so a single pair may differ.
         let least = |mut n: Box<dyn FnMut() -> u64 + '_>| (0..5).map(|_| n()).min();
-        let ours = least(Box::new(|| ours(&gpu, &mut exe, &io, call)));
-        let theirs = least(Box::new(|| in_one_submit(&gpu, |pass| by_hand.record(gpu.queue(), pass))));
-        writeln!(out, "allocations of one call: {ours:?}, by hand {theirs:?}").unwrap();
+        let ours = least(Box::new(|| ours(gpu, &mut exe, &io, call)));
+        let theirs = least(Box::new(|| in_one_submit(gpu, |pass| by_hand.record(gpu.queue(), pass))));
+        writeln!(out, "{what}: allocations of one call: {ours:?}, by hand {theirs:?}").unwrap();
         assert_eq!(ours, theirs);
     }
 }

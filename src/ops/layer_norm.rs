@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
-use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error, sum_error};
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, inverse_sqrt, round_error, sum_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::DIVISION;
@@ -98,10 +98,7 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
         let relative = DIVISION + 2.0 * round;
         let spread_error =
             (sum_error(width as u64, squares, 0.0) + inherited) / width as f64 + relative * spread;
-        let scale = 1.0 / spread.sqrt();
-        let most = 1.0 / (spread - spread_error).max(eps * (1.0 - 4.0 * relative)).sqrt();
-        let least = 1.0 / (spread + spread_error).sqrt();
-        let scale_error = (most - scale).max(scale - least) + 2.0 * round * most;
+        let (scale, scale_error) = inverse_sqrt(spread, spread_error, eps * (1.0 - 4.0 * relative));
         for i in 0..width {
             let ((g, ge), (shift, be)) = (w.at(i), b.at(i));
             let normal = value[i] * scale;

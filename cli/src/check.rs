@@ -48,11 +48,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
     /// How long a case may take before it counts as hung, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// How many processes share the cases of an adapter [default: one for each core, at most 4]
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -68,9 +68,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(adapters) => adapters,
         Err(why) => return cannot_run(&why),
     };
+    // Now, not after minutes of work.
+    if let Some(path) = &arguments.json
+        && let Err(e) = std::fs::File::create(path)
+    {
+        return cannot_run(&format!("{}: {e}", path.display()));
+    }
     say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = arguments.jobs.unwrap_or(cores.min(4));
+    let jobs = arguments.jobs.map_or(cores.min(4), usize::from);
     let timeout = Duration::from_secs(arguments.timeout);
     let (mut records, mut missing) = (Vec::new(), false);
     for adapter in &adapters {

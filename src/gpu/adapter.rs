@@ -74,7 +74,7 @@ fn is_named(p: &Profile, name: &str) -> bool {
         _ => name,
     };
     let part = part.to_lowercase();
-    p.name.to_lowercase().contains(&part) || p.driver.to_lowercase().contains(&part)
+    p.backend == part || p.name.to_lowercase().contains(&part) || p.driver.to_lowercase().contains(&part)
 }
 
 /// An adapter or device as data.

@@ -165,6 +165,8 @@ impl Arg {
 
 /// The types of activations.
 pub const FLOATS: &[DType] = &[DType::F32, DType::F16];
+/// Types that kernels read four elements of at a time, and compute with in f32.
+pub const NUMBERS: &[DType] = &[DType::F32, DType::F16, DType::I8, DType::U8];
 /// The type of indices and lengths.
 pub const INDEX: &[DType] = &[DType::U32];
 

@@ -83,6 +83,10 @@ const LOAD_F32: Piece = lib!("load_f32.wgsl");
 const LOAD_F16: Piece = lib!("load_f16.wgsl");
 const STORE_F32: Piece = lib!("store_f32.wgsl");
 const STORE_F16: Piece = lib!("store_f16.wgsl");
+const LOAD_I8: Piece = lib!("load_i8.wgsl");
+const LOAD_U8: Piece = lib!("load_u8.wgsl");
+const STORE_I8: Piece = lib!("store_i8.wgsl");
+const STORE_U8: Piece = lib!("store_u8.wgsl");
 const WEIGHT_PLAIN: Piece = lib!("weight_plain.wgsl");
 const WEIGHT_I8: Piece = lib!("weight_i8.wgsl");
 const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
@@ -236,9 +240,15 @@ impl Text {
             self.set_knob(&alias, group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
-                Access::Write => {
-                    self.append_renamed(if arg.dtype == DType::F16 { STORE_F16 } else { STORE_F32 }, &name)
-                }
+                Access::Write => self.append_renamed(
+                    match arg.dtype {
+                        DType::F16 => STORE_F16,
+                        DType::I8 => STORE_I8,
+                        DType::U8 => STORE_U8,
+                        _ => STORE_F32,
+                    },
+                    &name,
+                ),
             }
         }
     }
@@ -247,6 +257,8 @@ impl Text {
         match dtype {
             DType::F32 => self.append_renamed(LOAD_F32, name),
             DType::F16 => self.append_renamed(LOAD_F16, name),
+            DType::I8 => self.append_renamed(LOAD_I8, name),
+            DType::U8 => self.append_renamed(LOAD_U8, name),
             _ => {}
         }
     }
@@ -346,7 +358,7 @@ pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -
 const fn group_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 => "vec2<u32>",
-        DType::I8 | DType::Q8_0 => "u32",
+        DType::I8 | DType::U8 | DType::Q8_0 => "u32",
         _ => "vec4<f32>",
     }
 }

@@ -2,7 +2,8 @@
 //! that crashes or hangs is a result and not the end.
 
 use std::collections::HashSet;
-use std::process::ExitCode;
+use std::ops::Range;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,15 +11,15 @@ use tachylite::check::{Case, cases};
 
 use crate::{cannot_run, device, reexec, say};
 
-mod child;
+pub(crate) mod child;
 mod progress;
-mod record;
+pub(crate) mod record;
 mod report;
 mod select;
 pub(crate) mod worker;
 
 use child::Ran;
-use record::Record;
+use record::{Record, Row};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -78,18 +79,22 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = arguments.jobs.map_or(cores.min(4), usize::from);
     let timeout = Duration::from_secs(arguments.timeout);
+    let names: Vec<String> = cases.iter().map(Case::to_string).collect();
     let (mut records, mut missing) = (Vec::new(), false);
     for adapter in &adapters {
         let work = child::Work {
             adapter,
-            cases: &cases,
-            seed: arguments.seed,
+            names: &names,
+            shares: shares(&cases),
             timeout,
             jobs,
-            program: reexec::this_program,
+            program: &|| worker(adapter, arguments.seed),
         };
-        match child::check(&work) {
-            Ran::On(record) => {
+        match child::check(work) {
+            Ran::On { device, ends } => {
+                let seed = |case: &Case| arguments.seed.unwrap_or_else(|| case.seed());
+                let rows = cases.iter().zip(&ends).map(|(case, end)| Row::new(case, seed(case), end));
+                let record = Record { asked: adapter.clone(), device, rows: rows.collect() };
                 report::failures(&record);
                 records.push(record);
             }
@@ -149,7 +154,31 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The names of cases, as the worker is told them.
-fn names(cases: &[Case]) -> String {
-    cases.iter().map(|c| format!("{c}\n")).collect()
+/// What starts a child for an adapter.
+fn worker(adapter: &str, seed: Option<u64>) -> std::io::Result<Command> {
+    let mut command = reexec::this_program()?;
+    command.args(["check-worker", "--adapter", adapter]);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    Ok(command)
+}
+
+/// Cases that share pipelines stay together: those of one kernel, types and variant.
+fn shares(cases: &[Case]) -> Vec<Range<usize>> {
+    let mut shares: Vec<Range<usize>> = Vec::new();
+    let family = |case: &Case| {
+        let name = case.plan_name();
+        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
+    };
+    let mut last = String::new();
+    for (i, case) in cases.iter().enumerate() {
+        let family = family(case);
+        match shares.last_mut() {
+            Some(share) if family == last => share.end = i + 1,
+            _ => shares.push(i..i + 1),
+        }
+        last = family;
+    }
+    shares
 }

@@ -10,11 +10,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tachylite::check::Case;
 
-use super::names;
 use super::progress::Progress;
-use super::record::{Record, Row, Status};
+use super::record::Status;
+use super::text;
 
 /// After so many children in a row that ended without finishing a single case, the adapter is given up.
 const GIVE_UP: usize = 5;
@@ -22,42 +21,67 @@ const GIVE_UP: usize = 5;
 const OPEN: Duration = Duration::from_secs(120);
 
 /// What came of an adapter.
-pub(super) enum Ran {
-    /// It ran; here is how it went.
-    On(Record),
+pub(crate) enum Ran {
+    /// It ran: what it is, and how each case ended, in order.
+    On { device: Value, ends: Vec<Ended> },
     /// It could not be run at all, and why.
     Not(String),
 }
 
+/// How a case ended.
+pub(crate) enum Ended {
+    /// What the child said of it.
+    Said(Value),
+    /// The child did not live to tell, and why.
+    Lost(Status, String),
+}
+
+impl Ended {
+    /// What became of the case; nonsense is a failure.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Lost(status, _) => *status,
+            Self::Said(end) => match text(end, "status") {
+                "pass" => Status::Pass,
+                "unsupported" => Status::Unsupported,
+                _ => Status::Fail,
+            },
+        }
+    }
+}
+
 /// What is run, and how.
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     /// The adapter's name.
     pub adapter: &'a str,
-    /// The cases.
-    pub cases: &'a [Case],
-    /// The seed of every case.
-    pub seed: Option<u64>,
+    /// The names of the cases: one line each, none empty.
+    pub names: &'a [String],
+    /// Which of them a child gets at a time.
+    pub shares: Vec<Range<usize>>,
     /// How long a case may take.
     pub timeout: Duration,
     /// How many children at once.
     pub jobs: usize,
-    /// What starts a child, but for its arguments.
-    pub program: fn() -> std::io::Result<Command>,
+    /// What starts a child.
+    pub program: &'a (dyn Fn() -> std::io::Result<Command> + Sync),
 }
 
 /// Runs cases on an adapter.
-pub(super) fn check(work: &Work<'_>) -> Ran {
-    let total = work.cases.len();
+pub(crate) fn check(work: Work<'_>) -> Ran {
+    let mut queue = work.shares.clone();
+    // Taken from the back.
+    queue.reverse();
+    let total = work.names.len();
     let state = Mutex::new(State {
-        queue: shares(work.cases),
-        rows: (0..total).map(|_| None).collect(),
+        queue,
+        ends: (0..total).map(|_| None).collect(),
         device: Value::Null,
         stopped: None,
         progress: Progress::new(work.adapter, total),
     });
     std::thread::scope(|scope| {
         for _ in 0..work.jobs.max(1) {
-            scope.spawn(|| Job { work, state: &state, running: None, fruitless: 0 }.run());
+            scope.spawn(|| Job { work: &work, state: &state, running: None, fruitless: 0 }.run());
         }
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -66,42 +90,15 @@ pub(super) fn check(work: &Work<'_>) -> Ran {
     if state.device.is_null() {
         return Ran::Not(why);
     }
-    let lost = |case: &Case| Row::lost(case, work.seed(case), Status::Crash, why.clone());
-    let rows = state.rows.into_iter().zip(work.cases).map(|(row, case)| row.unwrap_or_else(|| lost(case)));
-    Ran::On(Record { asked: work.adapter.to_owned(), device: state.device, rows: rows.collect() })
-}
-
-impl Work<'_> {
-    fn seed(&self, case: &Case) -> u64 {
-        self.seed.unwrap_or_else(|| case.seed())
-    }
-}
-
-/// Cases that share pipelines stay together: those of one kernel, types and variant.
-fn shares(cases: &[Case]) -> Vec<Range<usize>> {
-    let mut shares: Vec<Range<usize>> = Vec::new();
-    let family = |case: &Case| {
-        let name = case.plan_name();
-        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
-    };
-    let mut last = String::new();
-    for (i, case) in cases.iter().enumerate() {
-        let family = family(case);
-        match shares.last_mut() {
-            Some(share) if family == last => share.end = i + 1,
-            _ => shares.push(i..i + 1),
-        }
-        last = family;
-    }
-    // Taken from the back.
-    shares.reverse();
-    shares
+    let ends =
+        state.ends.into_iter().map(|end| end.unwrap_or_else(|| Ended::Lost(Status::Crash, why.clone())));
+    Ran::On { device: state.device, ends: ends.collect() }
 }
 
 /// What the jobs of one adapter share.
 struct State {
     queue: Vec<Range<usize>>,
-    rows: Vec<Option<Row>>,
+    ends: Vec<Option<Ended>>,
     device: Value,
     /// Why nothing more is run.
     stopped: Option<String>,
@@ -163,16 +160,16 @@ impl Job<'_> {
                 state.stopped = Some(format!("not run: {GIVE_UP} children in a row did not finish a case"));
             }
             drop(state);
-            if let Some(case) = rest.next().map(|i| (i, &self.work.cases[i])) {
-                self.finish(case.0, Row::lost(case.1, self.work.seed(case.1), status, reason));
+            if let Some(case) = rest.next() {
+                self.finish(case, Ended::Lost(status, reason));
             }
         }
     }
 
-    fn finish(&self, case: usize, row: Row) {
+    fn finish(&self, case: usize, end: Ended) {
         let mut state = self.state();
-        state.progress.done(&row);
-        state.rows[case] = Some(row);
+        state.progress.done(end.status());
+        state.ends[case] = Some(end);
     }
 
     /// Gives a child the rest of a share, and takes from it what gets a result.
@@ -181,7 +178,7 @@ impl Job<'_> {
             Ok(running) => running,
             Err(e) => return End::Refused(format!("cannot start itself: {e}")),
         };
-        running.tell(&self.work.cases[rest.clone()]);
+        running.tell(&self.work.names[rest.clone()]);
         let timeout = self.work.timeout;
         let mut deadline = Instant::now() + OPEN.max(timeout);
         loop {
@@ -204,7 +201,7 @@ impl Job<'_> {
             if let Some(end) = value.get("end")
                 && let Some(case) = rest.next()
             {
-                self.finish(case, Row::from_json(&self.work.cases[case], end));
+                self.finish(case, Ended::Said(end.clone()));
                 if end.get("device_lost") == Some(&Value::Bool(true)) {
                     return End::Finished;
                 }
@@ -241,10 +238,6 @@ struct Running {
 impl Running {
     fn start(work: &Work<'_>) -> std::io::Result<Self> {
         let mut command = (work.program)()?;
-        command.args(["check-worker", "--adapter", work.adapter]);
-        if let Some(seed) = work.seed {
-            command.args(["--seed", &seed.to_string()]);
-        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // glibc gives large blocks back at once, and faulting them in again was 40 % of a large case
         // on llvmpipe, whose device memory is malloc's too. Elsewhere the names mean nothing.
@@ -265,10 +258,11 @@ impl Running {
     }
 
     /// Names the cases to run next.
-    fn tell(&mut self, cases: &[Case]) {
+    fn tell(&mut self, names: &[String]) {
         if let Some(stdin) = &mut self.stdin {
+            let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
             // A child that is gone is noticed when it is listened to.
-            let _ = stdin.write_all(format!("{}\n", names(cases)).as_bytes()).and_then(|()| stdin.flush());
+            let _ = stdin.write_all(format!("{lines}\n").as_bytes()).and_then(|()| stdin.flush());
         }
     }
 

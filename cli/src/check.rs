@@ -26,16 +26,19 @@ pub(crate) struct Arguments {
     /// Check this adapter: `gpu` is the best one; else a part of a name, as `vulkan:llvmpipe`. May be
     /// repeated [default: all of them]
     #[arg(long, value_name = "NAME")]
-    adapter: Vec<String>,
+    pub(crate) adapter: Vec<String>,
     /// Only the cases of this op. May be repeated
     #[arg(long, value_name = "OP")]
-    op: Vec<String>,
+    pub(crate) op: Vec<String>,
     /// Only the cases of this kernel. May be repeated
     #[arg(long, value_name = "KERNEL")]
     kernel: Vec<String>,
     /// Only the case of this name, or those whose names contain this. May be repeated
     #[arg(long, value_name = "CASE")]
-    case: Vec<String>,
+    pub(crate) case: Vec<String>,
+    /// Run the cases of this suite, or of this folder of suites, instead of our own
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick"])]
+    cases: Option<std::path::PathBuf>,
     /// Use this seed for every case, instead of the hash of its name
     #[arg(long)]
     seed: Option<u64>,
@@ -44,19 +47,22 @@ pub(crate) struct Arguments {
     quick: bool,
     /// Print the names of the cases and run none
     #[arg(long)]
-    list: bool,
+    pub(crate) list: bool,
     /// Write everything to this file as JSON
     #[arg(long, value_name = "FILE")]
-    json: Option<std::path::PathBuf>,
+    pub(crate) json: Option<std::path::PathBuf>,
     /// How long a case may take before it counts as hung, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
+    pub(crate) timeout: u64,
     /// How many processes share the cases of an adapter [default: one for each core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if let Some(dir) = &arguments.cases {
+        return crate::cases::run(arguments, dir);
+    }
     let cases = match select::select(arguments, cases()) {
         Ok(cases) => cases,
         Err(why) => return cannot_run(&why),
@@ -76,8 +82,6 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return cannot_run(&format!("{}: {e}", path.display()));
     }
     say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = arguments.jobs.map_or(cores.min(4), usize::from);
     let timeout = Duration::from_secs(arguments.timeout);
     let names: Vec<String> = cases.iter().map(Case::to_string).collect();
     let (mut records, mut missing) = (Vec::new(), false);
@@ -87,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             names: &names,
             shares: shares(&cases),
             timeout,
-            jobs,
+            jobs: jobs(arguments),
             program: &|| worker(adapter, arguments.seed),
         };
         match child::check(work) {
@@ -119,8 +123,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// How many children share the work.
+pub(crate) fn jobs(arguments: &Arguments) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.jobs.map_or(cores.min(4), usize::from)
+}
+
 /// The adapters that were asked for, or all there are.
-fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
+pub(crate) fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
     if !arguments.adapter.is_empty() {
         return Ok(arguments.adapter.clone());
     }
@@ -141,7 +151,7 @@ fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
 }
 
 /// A field of a JSON object that is text; empty if it is not there.
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -150,7 +160,7 @@ fn reproduce(adapter: &str, case: &str, seed: u64) -> String {
     format!("tachylite check --adapter {} --case {} --seed {seed}", quoted(adapter), quoted(case))
 }
 
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

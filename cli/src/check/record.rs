@@ -106,7 +106,7 @@ impl Row {
 }
 
 /// A number, or one that JSON has no way to write and that is therefore text.
-pub(super) fn number(value: Option<&Value>) -> f64 {
+pub(crate) fn number(value: Option<&Value>) -> f64 {
     match value {
         Some(Value::String(s)) => s.parse().unwrap_or(f64::NAN),
         Some(v) => v.as_f64().unwrap_or(f64::NAN),

@@ -10,6 +10,7 @@ pub mod layer_norm;
 pub mod matmul;
 pub mod mean_pool;
 pub mod rms_norm;
+pub mod softmax;
 pub mod view;
 
 /// Every op there is.
@@ -18,6 +19,8 @@ pub static ALL: &[&Op] = &[
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
+    &softmax::SOFTMAX,
+    &softmax::LOG_SOFTMAX,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

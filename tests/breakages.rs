@@ -23,6 +23,9 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("wrong tail mask", &["layer_norm.row/f32.f32/plain"], |p| {
         edit(p, "+ c4 * 4u < vec4<u32>(p.C)", "+ c4 * 4u <= vec4<u32>(p.C)")
     }),
+    Breakage("exponentials summed of what they are not of", &["softmax.row/f32/plain"], |p| {
+        edit(p, "dot(weight4(v - top,", "dot(weight4(v,")
+    }),
     Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
         edit(p, "column * p.w_N + k4 * p.w_K", "column * p.w_K + k4 * p.w_N")
     }),

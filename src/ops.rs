@@ -9,6 +9,7 @@ pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
 pub mod mean_pool;
+pub mod reduce;
 pub mod rms_norm;
 pub mod softmax;
 pub mod view;
@@ -21,6 +22,8 @@ pub static ALL: &[&Op] = &[
     &rms_norm::RMS_NORM,
     &softmax::SOFTMAX,
     &softmax::LOG_SOFTMAX,
+    &reduce::REDUCE,
+    &reduce::REDUCE_COLUMNS,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

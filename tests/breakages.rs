@@ -26,6 +26,12 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("exponentials summed of what they are not of", &["softmax.row/f32/plain"], |p| {
         edit(p, "dot(weight4(v - top,", "dot(weight4(v,")
     }),
+    Breakage("half a workgroup left out of a reduction", &["reduce.row/f32/sum"], |p| {
+        edit(p, "var step = BLOCK / 2u;", "var step = BLOCK / 4u;")
+    }),
+    Breakage("the last element of an axis missed", &["reduce_columns.walk/f32/sum"], |p| {
+        edit(p, "k < p.K;", "k + 1u < p.K;")
+    }),
     Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
         edit(p, "column * p.w_N + k4 * p.w_K", "column * p.w_K + k4 * p.w_N")
     }),

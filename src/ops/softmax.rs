@@ -6,10 +6,10 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
-use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, U32, round_error};
+use crate::numerics::{Approx, LAMBDA, U32, round_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::elementwise::{DIVISION, exp_error};
+use crate::ops::elementwise::unary::{DIVISION, ROUND, exp_error, log_error};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -113,8 +113,8 @@ fn reference(c: &RefCall<'_>, log: bool) -> Approx {
                 }
                 (true, true) => {
                     let (d, log_mass) = (value[i] - top, mass.ln());
-                    let near_one = if mass - sum_off <= 2.0 { 2f64.powi(-21) } else { 0.0 };
-                    let log_off = sum_relative + near_one.max(6.0 * U32 * log_mass.abs());
+                    let log_off = log_error(mass, log_mass).max(log_error(mass - sum_off, log_mass));
+                    let log_off = sum_relative + log_off;
                     (d - log_mass, round_error(d - log_mass, moved + ROUND * d.abs() + log_off))
                 }
             };
@@ -122,8 +122,6 @@ fn reference(c: &RefCall<'_>, log: bool) -> Approx {
     });
     out
 }
-
-const ROUND: f64 = EITHER_NEIGHBOUR * U32;
 
 /// exp(d) and its error as the kernel computes it, less what x inherits; it is 0 where it would not
 /// be normal.
@@ -187,12 +185,16 @@ impl Graph {
     fn along_last(&mut self, op: &'static Op, x: ValueId, axis: usize) -> Result<ValueId> {
         self.has(x)?;
         let rank = self.value(x).shape.len();
-        if axis + 1 != rank {
-            return Err(Error::Shape(format!(
-                "{}: `x` has {rank} axes, and axis {axis} is not the last",
-                op.name
-            )));
+        if axis >= rank {
+            return Err(Error::Shape(format!("{}: `x` has {rank} axes, but axis {axis} was named", op.name)));
         }
-        self.apply_one(op, &[Some(x)], &[])
+        if axis + 1 == rank {
+            return self.apply_one(op, &[Some(x)], &[]);
+        }
+        let mut order: Vec<_> = (0..rank).collect();
+        order.swap(axis, rank - 1);
+        let x = self.transpose(x, &order)?;
+        let y = self.apply_one(op, &[Some(x)], &[])?;
+        self.transpose(y, &order)
     }
 }

@@ -9,6 +9,8 @@ use crate::graph::{Graph, ValueId};
 use crate::op::Attr;
 use crate::rng::Rng;
 
+mod layouts;
+
 /// A graph to check, with the calls it is run with.
 #[derive(Debug)]
 pub struct GraphCase {
@@ -69,12 +71,17 @@ const ROWS: &[&[(&str, f64)]] = &[&[("R", 33.0)], &[("R", 5.0)], &[("R", 1.0)], 
 
 /// Every case of every graph.
 pub(super) fn cases(all: &mut Vec<Case>) {
-    for graph in ALL {
+    for graph in ALL.iter().chain(layouts::ALL) {
         for dtype in [DType::F32, DType::F16] {
             for call in 0..graph.calls.len() {
                 for inputs in Inputs::ALL {
                     let quick = call < 2 && inputs == Inputs::Random;
-                    all.push(Case { subject: Subject::Graph { graph, dtype, call }, inputs, quick });
+                    all.push(Case {
+                        subject: Subject::Graph { graph, dtype, call },
+                        inputs,
+                        aliased: false,
+                        quick,
+                    });
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::check::child::{self, Ran};
 use crate::check::{Arguments, adapters, jobs};
 use crate::{cannot_run, reexec, say};
 
+mod attend;
 mod attention;
 mod build;
 mod data;
@@ -128,10 +129,13 @@ fn select(arguments: &Arguments, suites: &[Suite]) -> Result<Vec<Named>, String>
     let all = suites.iter().flat_map(|s| s.cases.iter().map(move |c| (s.format, c)));
     let all: Vec<_> = all.map(|(suite, c)| Named { suite, name: c.name.clone(), op: c.op.clone() }).collect();
     let is_exact = |part: &String| all.iter().any(|c| c.name == *part);
-    let by_part = |part: &String, name: &String| if is_exact(part) { name == part } else { name.contains(part) };
+    let by_part =
+        |part: &String, name: &String| if is_exact(part) { name == part } else { name.contains(part) };
     for part in &arguments.case {
         if !all.iter().any(|c| by_part(part, &c.name)) {
-            return Err(format!("there is no case `{part}`; `tachylite check --cases DIR --list` prints all"));
+            return Err(format!(
+                "there is no case `{part}`; `tachylite check --cases DIR --list` prints all"
+            ));
         }
     }
     if let Some(op) = arguments.op.iter().find(|op| all.iter().all(|c| c.op != **op)) {

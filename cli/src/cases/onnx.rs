@@ -4,7 +4,8 @@
 //! tensors; a tensor without axes has one of size 1 inside.
 
 use serde_json::Value;
-use tachylite::{Attr, Graph, Tensor, ValueId};
+use tachylite::op::Attr;
+use tachylite::{Graph, Tensor, ValueId};
 
 use super::build::{Bound, Built, Case, Stop, axis, carry_quantized, unsupported, wrong};
 use super::data::{Data, Host};

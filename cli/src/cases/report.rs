@@ -144,7 +144,10 @@ pub(super) fn failures(record: &Record, dir: &Path) {
         }
         row.failures.iter().for_each(|f| told += &format!("  {}\n", sentence(f)));
         let (dir, case) = (quoted(&dir.display().to_string()), quoted(&row.name));
-        say(&format!("{told}  again: tachylite check --cases {dir} --case {case} --adapter {}\n", quoted(&name)));
+        say(&format!(
+            "{told}  again: tachylite check --cases {dir} --case {case} --adapter {}\n",
+            quoted(&name)
+        ));
     }
     if wrong.len() > TOLD {
         say(&format!("\n… and {} more, which --json FILE would list\n", wrong.len() - TOLD));
@@ -197,9 +200,7 @@ pub(super) fn table(records: &[Record], stale: &[String]) {
 
 /// Everything, for programs.
 pub(super) fn to_json(records: &[Record], stale: &[String]) -> Value {
-    let total = |[pass, fail, unsupported]: [usize; 3]| {
-        json!({ "pass": pass, "fail": fail, "unsupported": unsupported })
-    };
+    let total = |[pass, fail, unsupported]: [usize; 3]| json!({ "pass": pass, "fail": fail, "unsupported": unsupported });
     let device = |r: &Record| {
         let mut device = r.device.clone();
         if let Some(fields) = device.as_object_mut() {

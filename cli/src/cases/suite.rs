@@ -10,10 +10,7 @@ use super::data::{Data, read};
 const KINDS: [(&str, &[&str]); 5] = [
     ("attention", &["sdpa", "varlen", "paged_decode"]),
     ("misc", &["norms", "softmax", "activations", "glu", "rope", "topk", "cross_entropy", "matmul_nt"]),
-    (
-        "quant",
-        &["w8a8_dynamic", "w8a8_asym_dynamic", "groupwise_matmul", "sparse24_matmul", "kl_distill"],
-    ),
+    ("quant", &["w8a8_dynamic", "w8a8_asym_dynamic", "groupwise_matmul", "sparse24_matmul", "kl_distill"]),
     ("rwkv7", &["wkv7", "rwkv7_time_mix", "rwkv7_channel_mix"]),
     ("onnx", &[]),
 ];

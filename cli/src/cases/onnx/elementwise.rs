@@ -39,9 +39,34 @@ pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
 /// Functions of one tensor, with numbers as attributes.
 fn unary(n: &mut Node<'_>) -> Built<Option<ValueId>> {
     const KNOWN: [&str; 28] = [
-        "Abs", "Ceil", "Floor", "Round", "Neg", "Exp", "Log", "Sqrt", "Erf", "Reciprocal", "Sign", "Relu",
-        "Sigmoid", "Tanh", "Softplus", "Softsign", "Gelu", "Swish", "Elu", "Selu", "Celu", "LeakyRelu",
-        "HardSigmoid", "HardSwish", "Mish", "ThresholdedRelu", "Shrink", "SwiGLU",
+        "Abs",
+        "Ceil",
+        "Floor",
+        "Round",
+        "Neg",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Erf",
+        "Reciprocal",
+        "Sign",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "Softplus",
+        "Softsign",
+        "Gelu",
+        "Swish",
+        "Elu",
+        "Selu",
+        "Celu",
+        "LeakyRelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "ThresholdedRelu",
+        "Shrink",
+        "SwiGLU",
     ];
     if !KNOWN.contains(&n.op.as_str()) {
         return Ok(None);
@@ -253,8 +278,19 @@ fn clip(n: &mut Node<'_>) -> Built<ValueId> {
 
 fn cast(n: &mut Node<'_>) -> Built<ValueId> {
     const CODES: [(i64, &str); 13] = [
-        (1, "f32"), (2, "u8"), (3, "i8"), (4, "u16"), (5, "i16"), (6, "i32"), (7, "i64"), (9, "bool"),
-        (10, "f16"), (11, "f64"), (12, "u32"), (13, "u64"), (16, "bf16"),
+        (1, "f32"),
+        (2, "u8"),
+        (3, "i8"),
+        (4, "u16"),
+        (5, "i16"),
+        (6, "i32"),
+        (7, "i64"),
+        (9, "bool"),
+        (10, "f16"),
+        (11, "f64"),
+        (12, "u32"),
+        (13, "u64"),
+        (16, "bf16"),
     ];
     let code = n.int("to", 0)?;
     let to = match n.outputs.first() {

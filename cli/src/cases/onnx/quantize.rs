@@ -1,6 +1,6 @@
 //! To whole numbers of few bits and back.
 
-use tachylite::ops::Rounding;
+use tachylite::ops::quantize::Rounding;
 use tachylite::{DType, ValueId};
 
 use super::{Node, product};
@@ -74,7 +74,8 @@ fn parts(n: &mut Node<'_>, x: ValueId) -> Built<Parts> {
 }
 
 fn dequantize(n: &mut Node<'_>) -> Built<()> {
-    range(&n.host(0)?.logical.clone()).or_else(|stop| if n.host(0)?.logical == "i32" { Ok((0.0, 0.0)) } else { Err(stop) })?;
+    range(&n.host(0)?.logical.clone())
+        .or_else(|stop| if n.host(0)?.logical == "i32" { Ok((0.0, 0.0)) } else { Err(stop) })?;
     let q = n.quantized(0)?;
     let to = if n.outputs.first().and_then(Option::as_ref).is_some_and(|o| o.logical == "f16") {
         DType::F16

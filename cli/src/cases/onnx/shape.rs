@@ -127,7 +127,8 @@ fn take(n: &mut Node<'_>, x: ValueId, along: usize, places: &[usize], name: &str
 fn slice(n: &mut Node<'_>) -> Built<ValueId> {
     let mut y = n.x(0)?;
     let shape = n.case.shape(y);
-    let (starts, ends) = (listed(n, 1, "starts")?.unwrap_or_default(), listed(n, 2, "ends")?.unwrap_or_default());
+    let (starts, ends) =
+        (listed(n, 1, "starts")?.unwrap_or_default(), listed(n, 2, "ends")?.unwrap_or_default());
     let axes = listed(n, 3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = n.indices(4)?.unwrap_or_else(|| vec![1; starts.len()]);
     if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
@@ -137,7 +138,8 @@ fn slice(n: &mut Node<'_>) -> Built<ValueId> {
         let along = axis(axes[i], shape.len())?;
         let (size, step) = (shape[along] as i64, steps[i]);
         // Numpy's rule: from the end if negative, then kept inside; backwards one further down.
-        let inside = |v: i64, low: i64, high: i64| (if v < 0 { v.saturating_add(size) } else { v }).clamp(low, high);
+        let inside =
+            |v: i64, low: i64, high: i64| (if v < 0 { v.saturating_add(size) } else { v }).clamp(low, high);
         let places: Vec<usize> = match step {
             0 => return wrong("Slice: a step of 0"),
             1.. => {

@@ -12,6 +12,7 @@ use crate::profile::Profile;
 pub mod chain;
 pub mod compose;
 pub mod extensions;
+mod link;
 mod unroll;
 
 pub use chain::{Chain, Link, Side};

@@ -68,7 +68,12 @@ pub(super) fn cases(all: &mut Vec<Case>) {
             for call in 0..graph.calls.len() {
                 for inputs in Inputs::ALL {
                     let quick = call < 2 && inputs == Inputs::Random;
-                    all.push(Case { subject: Subject::Graph { graph, dtype, call }, inputs, quick });
+                    all.push(Case {
+                        subject: Subject::Graph { graph, dtype, call },
+                        inputs,
+                        aliased: false,
+                        quick,
+                    });
                 }
             }
         }

@@ -51,7 +51,12 @@ impl Case {
             let numbers = Numbers { kind: self.inputs, part: self.part(i, value), limit, seed };
             let shape = cpu::shape(value, call);
             let mut rng = numbers.rng(&value.name);
-            let tensor = match self.filled(&value.name, &shape, &mut rng) {
+            let filled = if self.aliased && value.source == Source::Input && value.dtype != DType::U32 {
+                self.filled_around(&value.name, &shape, &mut rng)
+            } else {
+                self.filled(&value.name, &shape, &mut rng)
+            };
+            let tensor = match filled {
                 Some(values) => Tensor::from_f64(value.dtype, &shape, &values)?,
                 None => numbers.tensor(value, &shape)?,
             };
@@ -63,7 +68,7 @@ impl Case {
         Ok(Prepared { tensors, values })
     }
 
-    fn filled(&self, name: &str, size: &[usize], rng: &mut Rng) -> Option<Vec<f64>> {
+    pub(super) fn filled(&self, name: &str, size: &[usize], rng: &mut Rng) -> Option<Vec<f64>> {
         match &self.subject {
             Subject::Kernel { op, shape, .. } => (op.cases.fill)(name, shape, rng),
             Subject::Graph { graph, .. } => (graph.fill)(name, size, rng),

@@ -5,10 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::chain;
-use super::extensions;
 use super::unroll::unroll;
-use super::{Kernel, Site};
+use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
 
 /// How a kernel uses a binding.
@@ -100,7 +98,7 @@ const STORE_U8: Piece = lib!("store_u8.wgsl");
 const WEIGHT_PLAIN: Piece = lib!("weight_plain.wgsl");
 const WEIGHT_I8: Piece = lib!("weight_i8.wgsl");
 const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
-const ACTIVATION: Piece = lib!("activation.wgsl");
+const FUNCTIONS: Piece = lib!("functions.wgsl");
 const WORKGROUP_SUM: Piece = lib!("workgroup_sum.wgsl");
 const LENGTH_GIVEN: Piece = lib!("length_given.wgsl");
 const LENGTH_FULL: Piece = lib!("length_full.wgsl");
@@ -121,6 +119,7 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
     text.add_chain("pre", site.pre);
     text.add_chain("post", site.post);
     text.add_accessors(site);
+    text.add_functions();
     let bindings = text.number_bindings();
     let params = text.params();
     text.lines = unroll(kernel.name, text.lines);
@@ -194,9 +193,6 @@ impl Text {
         if self.calls("workgroup_sum(") {
             self.append(WORKGROUP_SUM);
         }
-        if chain::needs_functions(site.pre) || chain::needs_functions(site.post) {
-            self.append(ACTIVATION);
-        }
     }
 
     /// Replaces the value on the one line that declares a knob.
@@ -261,6 +257,17 @@ impl Text {
                     &name,
                 ),
             }
+        }
+    }
+
+    /// Appends the functions of `lib/functions.wgsl` that are called.
+    fn add_functions(&mut self) {
+        let (file, source) = FUNCTIONS;
+        let all = lines(file, source);
+        let text = self.lines.iter().map(|l| l.text.as_str());
+        for range in link::called(text, source) {
+            self.lines.push(Line { text: String::new(), file, number: *range.start() as u32 + 1 });
+            self.lines.extend_from_slice(&all[range]);
         }
     }
 

@@ -71,6 +71,11 @@ impl Call {
         Ok(())
     }
 
+    /// The values, in the order of the scalars.
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
     /// The value of a scalar.
     pub fn get(&self, id: ScalarId) -> f64 {
         self.0[id.0 as usize]

@@ -95,7 +95,7 @@ async fn make_some(gpu: &Gpu, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
 }
 
 fn make_one(device: &wgpu::Device, kernel: &Composed) -> (wgpu::ShaderModule, Pipeline) {
-    let label = Some(kernel.name);
+    let label = Some(&*kernel.name);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
         source: wgpu::ShaderSource::Wgsl(kernel.wgsl.as_str().into()),
@@ -145,13 +145,14 @@ mod tests {
     #[test]
     fn a_compiler_message_points_at_the_file() {
         let kernel = Composed {
-            name: "copy.plain",
+            name: "copy.plain".into(),
             wgsl: "fn a() {}\n  let x = ;\n".into(),
             bindings: Vec::new(),
             params: Vec::new(),
             workgroup_size: 1,
             workgroup_bytes: 0,
-            lines: vec![("lib/load.wgsl", 3), ("copy.wgsl", 17)],
+            lines: vec![("lib/load.wgsl".into(), 3), ("copy.wgsl".into(), 17)],
+            extensions: Vec::new(),
         };
         let location =
             Some(wgpu::SourceLocation { line_number: 2, line_position: 11, offset: 20, length: 1 });

@@ -17,6 +17,7 @@ use crate::op::{Op, Shape};
 use crate::plan::Policy;
 use crate::rng::Rng;
 
+mod alias;
 #[cfg(any(test, all(feature = "gpu", not(target_arch = "wasm32"))))]
 mod fence;
 mod graphs;
@@ -95,6 +96,8 @@ pub struct Case {
     pub subject: Subject,
     /// What it is fed with.
     pub inputs: Inputs,
+    /// Whether its inputs are views that overlap in one tensor.
+    pub aliased: bool,
     /// Whether it belongs to the short list.
     pub quick: bool,
 }
@@ -139,7 +142,8 @@ impl Case {
                 // Kernels that serve several ops do not name theirs.
                 let own = kernel.strip_prefix(op.name).is_some_and(|rest| rest.starts_with('.'));
                 let op = if own { String::new() } else { format!("{}/", op.name) };
-                format!("{op}{kernel}/{dtype}/{variant}/{sizes}")
+                let views = if self.aliased { "/views" } else { "" };
+                format!("{op}{kernel}/{dtype}/{variant}/{sizes}{views}")
             }
             Subject::Graph { graph, call, .. } => {
                 let dims = graph.calls[call].iter().map(|(name, v)| format!("{name}={v}"));
@@ -162,6 +166,9 @@ impl Case {
         let call = match self.subject {
             Subject::Kernel { op, shape, .. } => {
                 (op.cases.build)(&mut g, &shape)?;
+                if self.aliased {
+                    g = self.aliased(&g)?;
+                }
                 Call::default()
             }
             Subject::Graph { graph, dtype, call } => {

@@ -95,8 +95,9 @@ pub fn evaluate_nodes(
             Attr::Scalar(id) => call.get(*id),
         };
         let attrs = node.attrs.iter().map(|(name, a)| (*name, attr(a))).collect();
-        let results =
-            (node.op.reference)(&RefCall { sizes: node.axes.sizes(|d| d.eval(call)), attrs, inputs });
+        let first = node.outputs.first().map(|id| shape(graph.value(*id), call)).unwrap_or_default();
+        let sizes = node.axes.sizes(|d| d.eval(call));
+        let results = (node.op.reference)(&RefCall { sizes, attrs, inputs, shape: first });
         assert_eq!(results.len(), node.outputs.len(), "{}: outputs of the reference", node.op.name);
         for (id, mut result) in node.outputs.iter().zip(results) {
             let value = graph.value(*id);

@@ -13,8 +13,10 @@ pub enum DType {
     F16,
     /// Unsigned 32-bit integers: indices and lengths.
     U32,
-    /// Signed 8-bit integers: weights with one scale per output channel.
+    /// Signed 8-bit integers, from -128 to 127: quantised tensors. Kernels compute with them in f32.
     I8,
+    /// Unsigned 8-bit integers, from 0 to 255: quantised tensors. Kernels compute with them in f32.
+    U8,
     /// GGUF `Q8_0`: blocks of 32 along the last axis, an f16 scale `d` and 32 int8 `q`; the value
     /// is `d·q`.
     Q8_0,
@@ -22,15 +24,16 @@ pub enum DType {
 
 impl DType {
     /// Every type there is.
-    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::U32, Self::I8, Self::Q8_0];
+    pub const ALL: [Self; 6] = [Self::F32, Self::F16, Self::U32, Self::I8, Self::U8, Self::Q8_0];
 
-    /// The name used in messages, case names and files: `f32`, `f16`, `u32`, `i8`, `q8_0`.
+    /// The name used in messages, case names and files: `f32`, `f16`, `u32`, `i8`, `u8`, `q8_0`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::U32 => "u32",
             Self::I8 => "i8",
+            Self::U8 => "u8",
             Self::Q8_0 => "q8_0",
         }
     }
@@ -53,7 +56,7 @@ impl DType {
         match self {
             Self::F32 | Self::U32 => 4,
             Self::F16 => 2,
-            Self::I8 => 1,
+            Self::I8 | Self::U8 => 1,
             Self::Q8_0 => 34,
         }
     }
@@ -61,6 +64,15 @@ impl DType {
     /// Whether activations may have this type.
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16)
+    }
+
+    /// Smallest and largest value of an 8-bit integer type; `None` for other types.
+    pub const fn integer_range(self) -> Option<(f64, f64)> {
+        match self {
+            Self::I8 => Some((-128.0, 127.0)),
+            Self::U8 => Some((0.0, 255.0)),
+            _ => None,
+        }
     }
 
     /// Unit roundoff of a floating-point type: half the distance from 1 to the next number.

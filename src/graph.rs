@@ -144,9 +144,9 @@ impl Graph {
     /// A tensor that each call gives.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the name is taken or the type is one that only weights have.
+    /// [`Error::Argument`] if the name is taken or the type is a block format, which only weights have.
     pub fn input(&mut self, name: &str, dtype: DType, shape: &[Dim]) -> Result<ValueId> {
-        if !dtype.is_float() && dtype != DType::U32 {
+        if dtype.block() > 1 {
             return Err(Error::Argument(format!("graph: input `{name}` cannot be {dtype}; weights can")));
         }
         self.named(name, dtype, shape, Source::Input)

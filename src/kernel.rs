@@ -11,6 +11,7 @@ use crate::profile::Profile;
 
 pub mod chain;
 pub mod compose;
+mod link;
 mod unroll;
 
 pub use chain::{Chain, Link, Side};

@@ -8,9 +8,11 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
 
+mod functions;
 mod infer;
 
 pub use crate::numerics::Approx;
+pub use functions::{Binary, Unary};
 pub(crate) use infer::show_shape;
 pub use infer::{Fold, Infer, Inferred, Operand};
 
@@ -165,6 +167,8 @@ impl Arg {
 
 /// The types of activations.
 pub const FLOATS: &[DType] = &[DType::F32, DType::F16];
+/// Types that kernels read four elements of at a time, and compute with in f32.
+pub const NUMBERS: &[DType] = &[DType::F32, DType::F16, DType::I8, DType::U8];
 /// The type of indices and lengths.
 pub const INDEX: &[DType] = &[DType::U32];
 
@@ -201,39 +205,6 @@ impl AttrKind {
     }
 }
 
-/// A function of one tensor, element by element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unary {
-    /// max(x, 0).
-    Relu,
-    /// x · Φ(x), with erf.
-    Gelu,
-    /// The tanh approximation of gelu (Hendrycks and Gimpel 2016).
-    GeluTanh,
-    /// x · sigmoid(x).
-    Silu,
-    /// 1 / (1 + e⁻ˣ).
-    Sigmoid,
-    /// tanh(x).
-    Tanh,
-    /// x times the attribute `scale`.
-    Scale,
-}
-
-/// A function of two tensors, element by element. The second has the first's shape, or is a row
-/// `[C]` used for every row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Binary {
-    /// a + b.
-    Add,
-    /// a - b.
-    Sub,
-    /// a · b.
-    Mul,
-    /// a / b.
-    Div,
-}
-
 /// What kind of work an op is, which is what the planner's fusion asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -256,6 +227,8 @@ pub struct RefCall<'a> {
     pub attrs: Vec<(&'static str, f64)>,
     /// One per argument of the signature.
     pub inputs: Vec<Option<&'a Approx>>,
+    /// The shape of the first output.
+    pub shape: Vec<usize>,
 }
 
 impl RefCall<'_> {
@@ -319,7 +292,8 @@ pub struct Cases {
     pub weights: &'static [DType],
     /// Names of the ways in which a case can be built (with post-ops, causal, …).
     pub variants: &'static [&'static str],
-    /// Sizes that make a kernel run more than 65,535 workgroups.
+    /// Sizes that make a kernel run more than 65,535 workgroups; of the ops that share a kernel, one
+    /// gives them.
     pub many_workgroups: fn(&Kernel) -> Option<Sizes>,
     /// Builds the case's graph; its inputs are named as in the signature.
     pub build: fn(&mut Graph, &Shape) -> Result<()>,

@@ -3,14 +3,20 @@
 use crate::op::Op;
 
 pub mod attention;
+pub mod concat;
 pub mod elementwise;
 pub mod embed;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
 pub mod mean_pool;
+pub mod pad;
+pub mod quantize;
+pub mod reduce;
 pub mod rms_norm;
+pub mod softmax;
 pub mod view;
+pub mod where_;
 
 /// Every op there is.
 pub static ALL: &[&Op] = &[
@@ -18,6 +24,10 @@ pub static ALL: &[&Op] = &[
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
+    &softmax::SOFTMAX,
+    &softmax::LOG_SOFTMAX,
+    &reduce::REDUCE,
+    &reduce::REDUCE_COLUMNS,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,
@@ -27,13 +37,45 @@ pub static ALL: &[&Op] = &[
     &elementwise::SILU,
     &elementwise::SIGMOID,
     &elementwise::TANH,
+    &elementwise::SOFTPLUS,
+    &elementwise::NEG,
+    &elementwise::ABS,
+    &elementwise::SIGN,
+    &elementwise::EXP,
+    &elementwise::LOG,
+    &elementwise::SQRT,
+    &elementwise::RSQRT,
+    &elementwise::RECIPROCAL,
+    &elementwise::ERF,
+    &elementwise::FLOOR,
+    &elementwise::CEIL,
+    &elementwise::ROUND,
+    &elementwise::ROUND_AWAY,
     &elementwise::SCALE,
+    &elementwise::OFFSET,
+    &elementwise::CLAMP,
+    &elementwise::ELU,
+    &elementwise::LEAKY_RELU,
+    &elementwise::CAST,
     &elementwise::ADD,
     &elementwise::SUB,
     &elementwise::MUL,
     &elementwise::DIV,
+    &elementwise::POW,
+    &elementwise::MINIMUM,
+    &elementwise::MAXIMUM,
+    &elementwise::EQUAL,
+    &elementwise::LESS,
+    &elementwise::LESS_EQUAL,
+    &elementwise::GREATER,
+    &elementwise::GREATER_EQUAL,
+    &where_::WHERE,
+    &concat::CONCAT,
+    &pad::PAD,
     &view::RESHAPE,
     &view::SLICE,
+    &view::SWAP,
+    &view::EXPAND,
 ];
 
 /// The op of that name.

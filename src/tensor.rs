@@ -64,7 +64,7 @@ impl Tensor {
         Self::new(DType::U32, shape, bytemuck::cast_slice::<u32, u8>(values))
     }
 
-    /// A tensor of `dtype` with these values, each rounded to nearest (ties to even).
+    /// A tensor of `dtype` with these values, each rounded to nearest (ties to even); integers saturate.
     ///
     /// # Errors
     /// As [`Tensor::new`]; [`Error::Argument`] for a block format, which needs a quantiser
@@ -75,6 +75,7 @@ impl Tensor {
             DType::F16 => values.iter().flat_map(|v| f16::from_f64(*v).to_le_bytes()).collect(),
             DType::U32 => values.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
             DType::I8 => values.iter().map(|v| (v.round_ties_even() as i8) as u8).collect(),
+            DType::U8 => values.iter().map(|v| v.round_ties_even() as u8).collect(),
             DType::Q8_0 => {
                 return Err(Error::Argument("tensor: q8_0 is made by `formats::q8_0::quantize`".into()));
             }
@@ -154,6 +155,7 @@ impl Tensor {
                 .map(|c| f64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]])))
                 .collect(),
             DType::I8 => bytes.iter().map(|b| f64::from(*b as i8)).collect(),
+            DType::U8 => bytes.iter().map(|b| f64::from(*b)).collect(),
             DType::Q8_0 => crate::formats::q8_0::dequantize(&bytes),
         }
     }

@@ -51,7 +51,12 @@ impl Case {
             let numbers = Numbers { kind: self.inputs, part: self.part(i, value), limit, seed };
             let shape = cpu::shape(value, call);
             let mut rng = numbers.rng(&value.name);
-            let tensor = match self.filled(&value.name, &shape, &mut rng) {
+            let filled = if self.aliased && value.source == Source::Input && value.dtype != DType::U32 {
+                self.filled_around(&value.name, &shape, &mut rng)
+            } else {
+                self.filled(&value.name, &shape, &mut rng)
+            };
+            let tensor = match filled {
                 Some(values) => Tensor::from_f64(value.dtype, &shape, &values)?,
                 None => numbers.tensor(value, &shape)?,
             };
@@ -63,7 +68,7 @@ impl Case {
         Ok(Prepared { tensors, values })
     }
 
-    fn filled(&self, name: &str, size: &[usize], rng: &mut Rng) -> Option<Vec<f64>> {
+    pub(super) fn filled(&self, name: &str, size: &[usize], rng: &mut Rng) -> Option<Vec<f64>> {
         match &self.subject {
             Subject::Kernel { op, shape, .. } => (op.cases.fill)(name, shape, rng),
             Subject::Graph { graph, .. } => (graph.fill)(name, size, rng),
@@ -89,7 +94,8 @@ fn overflows(graph: &Graph, values: &[Option<Approx>]) -> bool {
     let pairs = graph.values().iter().zip(values);
     pairs.filter(|(v, _)| matches!(v.source, Source::Node { .. })).any(|(value, approx)| {
         let max = value.dtype.max_finite();
-        let inside = |(v, e): (&f64, &f64)| v.abs() + e <= max;
+        // What is exactly -∞ is meant to be: a masked logarithm.
+        let inside = |(v, e): (&f64, &f64)| v.abs() + e <= max || *v == f64::NEG_INFINITY && *e == 0.0;
         // Where half of what is not 0 might as well be 0, a kernel that does nothing would pass.
         let vague = |a: &Approx| {
             let pairs = || a.value.iter().zip(&a.error).filter(|(v, _)| **v != 0.0);
@@ -134,6 +140,11 @@ impl Numbers {
                 Tensor::from_f64(value.dtype, shape, &values)
             }
             DType::I8 => Tensor::new(DType::I8, shape, self.quants(len, &mut rng)),
+            // The same bytes, read as -128 to 127 and moved up: small integers lie around 128.
+            DType::U8 => {
+                let quants = self.quants(len, &mut rng);
+                Tensor::new(DType::U8, shape, quants.into_iter().map(|q| q ^ 0x80).collect::<Vec<_>>())
+            }
             DType::Q8_0 => Tensor::new(DType::Q8_0, shape, self.blocks(len, &mut rng)),
             DType::U32 => Err(Error::Argument(format!(
                 "check: `{}` is u32, and its op does not say how to fill it",

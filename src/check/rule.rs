@@ -2,7 +2,8 @@
 //!
 //! Sizes: along each axis that the op sweeps 0, 1, one less than a block, a block, one more, and a
 //! prime, for every block that the kernel cuts the axis into; all axes at one more than a block; all
-//! at their primes. Each is run with inputs of every kind. And one that needs more than 65,535
+//! at their primes; and, at the op's own sizes and past a block, inputs that are views which overlap in
+//! one tensor. Each is run with inputs of every kind. And one that needs more than 65,535
 //! workgroups, whose rows are of every kind in turn.
 
 use super::graphs;
@@ -39,6 +40,8 @@ struct Size {
     /// Variants but the first run it too.
     all_variants: bool,
     quick: bool,
+    /// Views run it too.
+    views: bool,
     inputs: &'static [Inputs],
 }
 
@@ -49,7 +52,15 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
             let shape = Shape { sizes: size.sizes, x, w, variant };
             for &inputs in size.inputs {
                 let quick = size.quick && matches!(inputs, Inputs::Random | Inputs::Exact);
-                all.push(Case { subject: Subject::Kernel { op, kernel, shape }, inputs, quick });
+                let subject = Subject::Kernel { op, kernel, shape };
+                all.push(Case { subject, inputs, aliased: false, quick });
+            }
+            if size.views && variant == 0 {
+                for inputs in Inputs::ALL {
+                    let quick = inputs == Inputs::Random;
+                    let subject = Subject::Kernel { op, kernel, shape };
+                    all.push(Case { subject, inputs, aliased: true, quick });
+                }
             }
         }
     }
@@ -64,17 +75,18 @@ fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
     };
     let default = Sizes::new(op.cases.axes);
     let mut out: Vec<Size> = Vec::new();
-    let mut add = |sizes: Sizes, all_variants: bool, quick: bool| {
+    let mut add = |sizes: Sizes, all_variants: bool, quick: bool, views: bool| {
         let sizes = legal(sizes);
         match out.iter_mut().find(|s| s.sizes == sizes) {
             Some(same) => {
                 same.all_variants |= all_variants;
                 same.quick |= quick;
+                same.views |= views;
             }
-            None => out.push(Size { sizes, all_variants, quick, inputs: &Inputs::ALL }),
+            None => out.push(Size { sizes, all_variants, quick, views, inputs: &Inputs::ALL }),
         }
     };
-    add(default, true, true);
+    add(default, true, true, true);
     let (mut past, mut primes) = (default, default);
     for (axis, _) in op.cases.axes {
         let along = along(kernel, *axis);
@@ -83,13 +95,14 @@ fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
         for n in along.swept {
             let mut sizes = default;
             sizes.set(*axis, n);
-            add(sizes, n == 0, n == 0);
+            add(sizes, n == 0, n == 0, false);
         }
     }
-    add(past, true, true);
-    add(primes, false, false);
+    add(past, true, true, true);
+    add(primes, false, false, false);
     if let Some(many) = (op.cases.many_workgroups)(kernel) {
-        out.push(Size { sizes: legal(many), all_variants: false, quick: false, inputs: &[Inputs::InTurn] });
+        let inputs = &[Inputs::InTurn];
+        out.push(Size { sizes: legal(many), all_variants: false, quick: false, views: false, inputs });
     }
     out
 }

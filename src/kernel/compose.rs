@@ -3,9 +3,8 @@
 //! Text in, text out, always the same; every line knows where it came from. A file that does not
 //! say what the host expects is our bug and panics with the kernel's name.
 
-use super::chain;
 use super::unroll::unroll;
-use super::{Kernel, Site};
+use super::{Kernel, Site, chain, link};
 use crate::dtype::DType;
 
 /// How a kernel uses a binding.
@@ -83,11 +82,17 @@ const LOAD_F32: Piece = lib!("load_f32.wgsl");
 const LOAD_F16: Piece = lib!("load_f16.wgsl");
 const STORE_F32: Piece = lib!("store_f32.wgsl");
 const STORE_F16: Piece = lib!("store_f16.wgsl");
+const LOAD_I8: Piece = lib!("load_i8.wgsl");
+const LOAD_U8: Piece = lib!("load_u8.wgsl");
+const STORE_I8: Piece = lib!("store_i8.wgsl");
+const STORE_U8: Piece = lib!("store_u8.wgsl");
 const WEIGHT_PLAIN: Piece = lib!("weight_plain.wgsl");
 const WEIGHT_I8: Piece = lib!("weight_i8.wgsl");
 const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
-const ACTIVATION: Piece = lib!("activation.wgsl");
+const FUNCTIONS: Piece = lib!("functions.wgsl");
 const WORKGROUP_SUM: Piece = lib!("workgroup_sum.wgsl");
+const WORKGROUP_MAX: Piece = lib!("workgroup_max.wgsl");
+const COMBINE: Piece = lib!("combine.wgsl");
 const LENGTH_GIVEN: Piece = lib!("length_given.wgsl");
 const LENGTH_FULL: Piece = lib!("length_full.wgsl");
 const TABLES: [Piece; 3] = [lib!("tables_1.wgsl"), lib!("tables_2.wgsl"), lib!("tables_3.wgsl")];
@@ -107,6 +112,7 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
     text.add_chain("pre", site.pre);
     text.add_chain("post", site.post);
     text.add_accessors(site);
+    text.add_functions();
     let bindings = text.number_bindings();
     let params = text.params();
     text.lines = unroll(kernel.name, text.lines);
@@ -179,8 +185,11 @@ impl Text {
         if self.calls("workgroup_sum(") {
             self.append(WORKGROUP_SUM);
         }
-        if chain::needs_functions(site.pre) || chain::needs_functions(site.post) {
-            self.append(ACTIVATION);
+        if self.calls("combine(") {
+            self.append(COMBINE);
+        }
+        if self.calls("workgroup_max(") {
+            self.append(WORKGROUP_MAX);
         }
     }
 
@@ -236,10 +245,27 @@ impl Text {
             self.set_knob(&alias, group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
-                Access::Write => {
-                    self.append_renamed(if arg.dtype == DType::F16 { STORE_F16 } else { STORE_F32 }, &name)
-                }
+                Access::Write => self.append_renamed(
+                    match arg.dtype {
+                        DType::F16 => STORE_F16,
+                        DType::I8 => STORE_I8,
+                        DType::U8 => STORE_U8,
+                        _ => STORE_F32,
+                    },
+                    &name,
+                ),
             }
+        }
+    }
+
+    /// Appends the functions of `lib/functions.wgsl` that are called.
+    fn add_functions(&mut self) {
+        let (file, source) = FUNCTIONS;
+        let all = lines(file, source);
+        let text = self.lines.iter().map(|l| l.text.as_str());
+        for range in link::called(text, source) {
+            self.lines.push(Line { text: String::new(), file, number: *range.start() as u32 + 1 });
+            self.lines.extend_from_slice(&all[range]);
         }
     }
 
@@ -247,6 +273,8 @@ impl Text {
         match dtype {
             DType::F32 => self.append_renamed(LOAD_F32, name),
             DType::F16 => self.append_renamed(LOAD_F16, name),
+            DType::I8 => self.append_renamed(LOAD_I8, name),
+            DType::U8 => self.append_renamed(LOAD_U8, name),
             _ => {}
         }
     }
@@ -346,7 +374,7 @@ pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -
 const fn group_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 => "vec2<u32>",
-        DType::I8 | DType::Q8_0 => "u32",
+        DType::I8 | DType::U8 | DType::Q8_0 => "u32",
         _ => "vec4<f32>",
     }
 }

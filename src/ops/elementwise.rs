@@ -3,18 +3,20 @@
 //! They have one kernel, `elementwise.rows`, and rarely need it: the planner lets them ride along
 //! in the kernel before or after.
 
-use crate::dim::Expr;
+use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
-use crate::numerics::{Approx, EITHER_NEIGHBOUR, U32, round_error};
 use crate::op::Axis::{C, R};
-use crate::op::{
-    Arg, Attr, AttrKind, Axes, Binary, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Sizes, Unary,
-};
+use crate::op::{Arg, Attr, Axes, Binary, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, Sizes, Unary};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
+
+mod binary;
+pub(crate) mod unary;
+
+pub(crate) use unary::DIVISION;
 
 static ROWS: Kernel = Kernel {
     name: "elementwise.rows",
@@ -25,7 +27,7 @@ static ROWS: Kernel = Kernel {
     knobs: |_| Vec::new(),
     workgroups: |s| {
         let groups = s.size(C).div_ceil(4) as u64;
-        Expr::Mul(vec![s.dim(R).into(), Expr::from(crate::Dim::from(groups))]).ceil_div(64)
+        Expr::Mul(vec![s.dim(R).into(), Expr::from(Dim::from(groups))]).ceil_div(64)
     },
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * (s.post.len() as f64 * 8.0 + 1.0),
@@ -41,107 +43,134 @@ pub static ELEMENTWISE: Op = Op {
     name: "elementwise",
     formula: "y[r, c] = post(x[r, c])",
     kind: Kind::Compute,
-    inputs: &[Arg::new("x", &[R, C], FLOATS)],
-    outputs: &[Arg::new("y", &[R, C], FLOATS)],
+    inputs: &[Arg::new("x", &[R, C], NUMBERS)],
+    outputs: &[Arg::new("y", &[R, C], NUMBERS)],
     attrs: &[],
     infer: |i| same_shape(i, None),
     reference: |c| vec![c.input(0).clone()],
     flops: |_| 0.0,
     kernels: &[&ROWS],
-    cases: CASES_UNARY,
+    cases: CASES,
 };
 
-const CASES_UNARY: Cases = Cases {
+const CASES: Cases = Cases {
     axes: &[(R, 3), (C, 5)],
     weights: &[DType::F32],
     variants: &["plain"],
-    many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1)])),
+    many_workgroups: |_| None,
     build: |_, _| Ok(()),
     fill: |_, _, _| None,
 };
 
 macro_rules! unary {
-    ($id:ident, $name:literal, $method:ident, $f:expr, $formula:literal) => {
+    ($($id:ident $name:literal $f:ident $formula:literal),* $(,)?) => { $(
         #[doc = concat!("y = ", $formula, ", element by element.")]
         pub static $id: Op = Op {
             name: $name,
             formula: concat!("y[r, c] = ", $formula),
-            kind: Kind::Unary($f),
-            attrs: if matches!($f, Unary::Scale) { &[("scale", AttrKind::Float)] } else { &[] },
-            reference: |c| vec![map(c, $f)],
+            kind: Kind::Unary(Unary::$f),
+            attrs: unary::attrs(Unary::$f),
+            reference: |c| vec![unary::reference(c, Unary::$f)],
             flops: |s| s.product(&[R, C]),
             cases: Cases {
+                variants: unary::variants(Unary::$f),
                 build: |g, shape| {
                     let dims = [shape.sizes.get(R).into(), shape.sizes.get(C).into()];
-                    let x = g.input("x", shape.x, &dims)?;
-                    let attrs: &[_] =
-                        if matches!($f, Unary::Scale) { &[("scale", Attr::F32(-0.75))] } else { &[] };
-                    let y = g.apply_one(&$id, &[Some(x)], attrs)?;
+                    let from = unary::case_type(Unary::$f, shape);
+                    let x = g.input("x", from, &dims)?;
+                    let attrs = unary::case_attrs(Unary::$f, shape);
+                    let y = g.apply_one(&$id, &[Some(x)], &attrs)?;
                     g.output("y", y)
                 },
-                ..CASES_UNARY
+                fill: |_, shape, rng| unary::fill(Unary::$f, shape, rng),
+                // What is true of the kernel is true for all who share it.
+                many_workgroups: |_| {
+                    matches!(Unary::$f, Unary::Relu)
+                        .then(|| Sizes::new(&[(R, past_one_axis(64)), (C, 1)]))
+                },
+                ..CASES
             },
-            inputs: &[Arg::new("x", &[R, C], FLOATS)],
-            outputs: &[Arg::new("y", &[R, C], FLOATS)],
+            inputs: &[Arg::new("x", &[R, C], if matches!(Unary::$f, Unary::Cast) { NUMBERS } else { FLOATS })],
+            outputs: &[Arg::new("y", &[R, C], NUMBERS)],
             infer: |i| same_shape(i, None),
             kernels: &[&ROWS],
         };
-    };
+    )* };
 }
 
 macro_rules! binary {
-    ($id:ident, $name:literal, $method:ident, $f:expr, $formula:literal) => {
-        #[doc = concat!("y = ", $formula, ", element by element; `b` has the shape of `a`, or is a row `[C]`.")]
+    ($($id:ident $name:literal $f:ident $formula:literal),* $(,)?) => { $(
+        #[doc = concat!("y = ", $formula, ", element by element; `b` has the shape of `a`, or one is a \
+            row `[C]` of the other's last axis.")]
         pub static $id: Op = Op {
             name: $name,
             formula: concat!("y[r, c] = ", $formula),
-            kind: Kind::Binary($f),
-            inputs: &[Arg::new("a", &[R, C], FLOATS), Arg::new("b", &[R, C], FLOATS)],
+            kind: Kind::Binary(Binary::$f),
+            inputs: &[Arg::new("a", &[R, C], FLOATS), Arg::new("b", &[R, C], NUMBERS)],
             outputs: &[Arg::new("y", &[R, C], FLOATS)],
             attrs: &[],
             infer: |i| same_shape(i, Some(1)),
-            reference: |c| vec![zip(c, $f)],
+            reference: |c| vec![binary::reference(c, Binary::$f)],
             flops: |s| s.product(&[R, C]),
             kernels: &[&ROWS],
             cases: Cases {
-                variants: &["full", "row", "row_first"],
-                build: |g, shape| {
-                    let dims = [shape.sizes.get(R).into(), shape.sizes.get(C).into()];
-                    let row = |i| shape.variant == i;
-                    let a = g.input("a", shape.x, &dims[usize::from(row(2))..])?;
-                    let b = g.input("b", shape.x, &dims[usize::from(row(1))..])?;
-                    let y = g.apply_one(&$id, &[Some(a), Some(b)], &[])?;
-                    g.output("y", y)
-                },
-                // A divisor stays away from zero: next to it any quotient would be allowed.
-                fill: |name, shape, rng| {
-                    let divides = matches!($f, Binary::Div) && name == "b";
-                    let n = shape.sizes.get(C) * if shape.variant == 1 { 1 } else { shape.sizes.get(R) };
-                    let one = |sign: f64, v: f64| sign.signum() * (0.5 + v);
-                    divides.then(|| (0..n).map(|_| one(rng.signed(), rng.unit())).collect())
-                },
-                ..CASES_UNARY
+                variants: binary::VARIANTS,
+                build: |g, shape| binary::build(g, shape, &$id),
+                fill: |name, shape, rng| binary::fill(Binary::$f, name, shape, rng),
+                ..CASES
             },
         };
-    };
+    )* };
 }
 
-unary!(RELU, "relu", relu, Unary::Relu, "max(x, 0)");
-unary!(GELU, "gelu", gelu, Unary::Gelu, "x·(1 + erf(x/√2))/2");
-unary!(GELU_TANH, "gelu_tanh", gelu_tanh, Unary::GeluTanh, "x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2");
-unary!(SILU, "silu", silu, Unary::Silu, "x / (1 + exp(-x))");
-unary!(SIGMOID, "sigmoid", sigmoid, Unary::Sigmoid, "1 / (1 + exp(-x))");
-unary!(TANH, "tanh", tanh, Unary::Tanh, "tanh(x)");
-unary!(SCALE, "scale", scale, Unary::Scale, "x·scale");
-binary!(ADD, "add", add, Binary::Add, "a + b");
-binary!(SUB, "sub", sub, Binary::Sub, "a - b");
-binary!(MUL, "mul", mul, Binary::Mul, "a·b");
-binary!(DIV, "div", div, Binary::Div, "a / b");
+unary! {
+    RELU "relu" Relu "max(x, 0)",
+    GELU "gelu" Gelu "x·(1 + erf(x/√2))/2",
+    GELU_TANH "gelu_tanh" GeluTanh "x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2",
+    SILU "silu" Silu "x / (1 + exp(-x))",
+    SIGMOID "sigmoid" Sigmoid "1 / (1 + exp(-x))",
+    TANH "tanh" Tanh "tanh(x)",
+    SOFTPLUS "softplus" Softplus "ln(1 + exp(x))",
+    NEG "neg" Neg "-x",
+    ABS "abs" Abs "|x|",
+    SIGN "sign" Sign "-1 where x < 0, 1 where x > 0, else 0",
+    EXP "exp" Exp "exp(x), x at most 88.7",
+    LOG "log" Log "ln(x), x > 0",
+    SQRT "sqrt" Sqrt "√x, x ≥ 0",
+    RSQRT "rsqrt" Rsqrt "1/√x, x > 0",
+    RECIPROCAL "reciprocal" Reciprocal "1/x",
+    ERF "erf" Erf "2/√π · ∫₀ˣ exp(-t²) dt",
+    FLOOR "floor" Floor "the largest whole number that is at most x",
+    CEIL "ceil" Ceil "the smallest whole number that is at least x",
+    ROUND "round" Round "the whole number nearest to x, halves to the even one",
+    ROUND_AWAY "round_away" RoundAway "the whole number nearest to x, halves away from zero",
+    SCALE "scale" Scale "x·scale",
+    OFFSET "offset" Offset "x + offset",
+    CLAMP "clamp" Clamp "min(max(x, min), max)",
+    ELU "elu" Elu "x where x ≥ 0, else alpha·(exp(x) - 1)",
+    LEAKY_RELU "leaky_relu" LeakyRelu "x where x ≥ 0, else alpha·x",
+    CAST "cast" Cast "x as the type `to`; to integers by dropping the fraction, saturated",
+}
+
+binary! {
+    ADD "add" Add "a + b",
+    SUB "sub" Sub "a - b",
+    MUL "mul" Mul "a·b",
+    DIV "div" Div "a / b",
+    POW "pow" Pow "aᵇ, b a whole number where a < 0",
+    MINIMUM "minimum" Minimum "min(a, b)",
+    MAXIMUM "maximum" Maximum "max(a, b)",
+    EQUAL "equal" Equal "1 where a = b, else 0",
+    LESS "less" Less "1 where a < b, else 0",
+    LESS_EQUAL "less_equal" LessEqual "1 where a ≤ b, else 0",
+    GREATER "greater" Greater "1 where a > b, else 0",
+    GREATER_EQUAL "greater_equal" GreaterEqual "1 where a ≥ b, else 0",
+}
 
 fn same_shape(i: &Infer<'_>, other: Option<usize>) -> Result<Inferred> {
     let a = i.operand(0)?.clone();
     let b = other.map(|o| i.operand(o)).transpose()?;
-    let is_row = |small: &[crate::Dim], big: &[crate::Dim]| small.len() == 1 && big.last() == small.first();
+    let is_row = |small: &[Dim], big: &[Dim]| small.len() == 1 && big.last() == small.first();
     let shape = match b {
         Some(b) if b.shape == a.shape || is_row(&b.shape, &a.shape) => a.shape,
         Some(b) if is_row(&a.shape, &b.shape) => b.shape.clone(),
@@ -158,109 +187,25 @@ fn same_shape(i: &Infer<'_>, other: Option<usize>) -> Result<Inferred> {
     let Some((channels, leading)) = shape.split_last() else {
         return Err(Error::Shape(format!("{}: needs at least 1 axis, but has none", i.op.name)));
     };
-    let axes = Axes::new(&[(R, crate::Dim::product(leading)), (C, channels.clone())]);
-    let outputs = vec![(shape.clone(), a.dtype)];
+    let dtype = match i.attr_u32("to") {
+        Some(to) => cast_type(to)?,
+        None => a.dtype,
+    };
+    let axes = Axes::new(&[(R, Dim::product(leading)), (C, channels.clone())]);
+    let outputs = vec![(shape.clone(), dtype)];
     Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
 }
 
-/// Error of exp(-t) relative to it: (3 + 2|t|) ulp by the WGSL accuracy table.
-pub(crate) fn exp_error(t: f64) -> f64 {
-    (3.0 + 2.0 * t.abs()) * 2.0 * U32
-}
-
-/// 2.5 ulp, relative: what WGSL allows a division.
-pub(crate) const DIVISION: f64 = 5.0 * U32;
-/// What a product with an exponential that was clamped or flushed may be off, per unit.
-const FLOOR: f64 = 4e-38;
-const ROUND: f64 = EITHER_NEIGHBOUR * U32;
-
-// sigmoid(w) = 1/(1 + e), e = exp(-w): e's relative error counts (1 - s) times; one sum, one division.
-fn sigmoid(w: f64) -> (f64, f64) {
-    let s = 1.0 / (1.0 + (-w).exp());
-    (s, s * ((1.0 - s) * exp_error(w.clamp(-87.0, 87.0)) + ROUND + DIVISION) + FLOOR)
-}
-
-/// f(x), a bound on |f'|, and the error of evaluating f at exactly x as the shader does.
-fn unary_at(f: Unary, x: f64, scale: f64) -> (f64, f64, f64) {
-    match f {
-        Unary::Relu => (x.max(0.0), 1.0, 0.0),
-        Unary::Scale => (x * scale, scale.abs(), 0.0),
-        Unary::Sigmoid => {
-            let (s, e) = sigmoid(x);
-            (s, 0.25, e)
-        }
-        Unary::Silu => {
-            let (s, e) = sigmoid(x);
-            (x * s, 1.1, x.abs() * e)
-        }
-        // An odd polynomial to x⁹: truncated at 0.2 u, five steps of Horner and a product.
-        Unary::Tanh if x.abs() < 0.25 => (x.tanh(), 1.0, 12.0 * U32 * x.abs()),
-        // t = (1 - e)/(1 + e), e = exp(-2|x|): dt/de = -2/(1 + e)²; two sums and a division.
-        Unary::Tanh => {
-            let (t, a) = (x.tanh(), x.abs().min(20.0));
-            let e = (-2.0 * a).exp();
-            let slope = 2.0 / ((1.0 + e) * (1.0 + e));
-            (t, 1.0, slope * (e * exp_error(2.0 * a) + ROUND) + (2.0 * ROUND + DIVISION) * t.abs())
-        }
-        // |x|·erfcx(z)·exp(-z²)/2: erfcx to 16 u (fit, Horner, division); z to 4 u, so z² to 10 u,
-        // which exp turns into z²·10 u; exp itself; three products.
-        Unary::Gelu => {
-            let z = (x.abs() / std::f64::consts::SQRT_2).min(9.3);
-            let tail = x.abs() * 0.5 * libm::erfc(x.abs() / std::f64::consts::SQRT_2);
-            let relative = 16.0 * U32 + 10.0 * U32 * z * z + exp_error(z * z) + 3.0 * ROUND;
-            (x.max(0.0) - tail, 1.13, tail * relative + x.abs() * FLOOR)
-        }
-        // x·sigmoid(w), w to 14 u: the cube, the constants and three products.
-        Unary::GeluTanh => {
-            let t = x.clamp(-14.0, 14.0);
-            let w = 2.0 * (2.0 / std::f64::consts::PI).sqrt() * (t + 0.044715 * t * t * t);
-            let (s, e) = sigmoid(w);
-            let e = e + s * (1.0 - s) * 14.0 * U32 * w.abs();
-            let exact = 2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-            (x / (1.0 + (-exact).exp()), 1.13, x.abs() * (e + FLOOR))
-        }
+fn cast_type(to: u32) -> Result<DType> {
+    match DType::ALL.get(to as usize) {
+        Some(dtype) if NUMBERS.contains(dtype) => Ok(*dtype),
+        Some(dtype) => Err(Error::Argument(format!("cast: {dtype} is no type that a tensor can be cast to"))),
+        None => Err(Error::Argument(format!("cast: there is no type number {to}"))),
     }
-}
-
-fn map(c: &RefCall<'_>, f: Unary) -> Approx {
-    let x = c.input(0);
-    let scale = c.attr("scale");
-    let mut out = x.clone();
-    for (v, e) in out.value.iter_mut().zip(&mut out.error) {
-        let (y, slope, own) = unary_at(f, *v, scale);
-        let error = slope * *e + own;
-        *e = if f == Unary::Relu { error } else { round_error(y, error) };
-        *v = y;
-    }
-    out
-}
-
-// a + b and a - b round once, a·b once, a / b by 2.5 ulp; errors of the operands to first order
-// and the product of both.
-fn zip(c: &RefCall<'_>, f: Binary) -> Approx {
-    let (a, b) = (c.input(0), c.input(1));
-    let (full, width) = if a.shape.len() >= b.shape.len() { (a, b.value.len()) } else { (b, a.value.len()) };
-    let mut out = full.clone();
-    let pick =
-        |t: &Approx, i: usize| if t.shape.len() == full.shape.len() { t.at(i) } else { t.at(i % width) };
-    for i in 0..full.value.len() {
-        let ((x, ex), (y, ey)) = (pick(a, i), pick(b, i));
-        (out.value[i], out.error[i]) = match f {
-            Binary::Add => (x + y, round_error(x + y, ex + ey)),
-            Binary::Sub => (x - y, round_error(x - y, ex + ey)),
-            Binary::Mul => (x * y, round_error(x * y, x.abs() * ey + y.abs() * ex + ex * ey)),
-            Binary::Div => {
-                let v = x / y;
-                let inherited = (ex + v.abs() * ey) / (y.abs() - ey).max(0.0);
-                (v, round_error(v, inherited + DIVISION * v.abs()))
-            }
-        };
-    }
-    out
 }
 
 macro_rules! methods {
-    ($($method:ident $id:ident $doc:literal),*) => {
+    ($($method:ident $id:ident $doc:literal),* $(,)?) => {
         $(
             #[doc = $doc]
             ///
@@ -271,15 +216,16 @@ macro_rules! methods {
             }
         )*
     };
-    ($($method:ident($a:ident, $b:ident) $id:ident $doc:literal),*) => {
+    ($($method:ident($a:ident, $b:ident) $id:ident $doc:literal),* $(,)?) => {
         $(
             #[doc = $doc]
-            /// One operand may be a row `[C]` of the other's last axis; the type is `a`'s.
+            /// The operands are broadcast as numpy does: from the last axis on, sizes are equal or one
+            /// of them is 1. The result has the type of `a`.
             ///
             /// # Errors
-            /// [`Error::Shape`] if neither holds.
+            /// [`Error::Shape`] if the shapes do not go together, [`Error::Argument`] for types.
             pub fn $method(&mut self, $a: ValueId, $b: ValueId) -> Result<ValueId> {
-                self.apply_one(&$id, &[Some($a), Some($b)], &[])
+                self.binary(&$id, $a, $b)
             }
         )*
     };
@@ -292,13 +238,35 @@ impl Graph {
         gelu_tanh GELU_TANH "The tanh approximation of gelu.",
         silu SILU "x·sigmoid(x).",
         sigmoid SIGMOID "1/(1 + e⁻ˣ).",
-        tanh TANH "tanh(x)."
+        tanh TANH "tanh(x).",
+        softplus SOFTPLUS "ln(1 + eˣ).",
+        neg NEG "-x.",
+        abs ABS "|x|.",
+        sign SIGN "-1, 0 or 1.",
+        exp EXP "eˣ, for x up to 88.7; what is larger gives the largest result.",
+        log LOG "ln(x), for positive x.",
+        sqrt SQRT "√x, for x that is not negative.",
+        rsqrt RSQRT "1/√x, for positive x.",
+        reciprocal RECIPROCAL "1/x.",
+        erf ERF "The error function.",
+        floor FLOOR "The next whole number down.",
+        ceil CEIL "The next whole number up.",
+        round ROUND "The nearest whole number, halves to the even one.",
+        round_away ROUND_AWAY "The nearest whole number, halves away from zero.",
     }
     methods! {
         add(a, b) ADD "a + b.",
         sub(a, b) SUB "a - b.",
         mul(a, b) MUL "a·b.",
-        div(a, b) DIV "a / b."
+        div(a, b) DIV "a / b.",
+        pow(a, b) POW "aᵇ; where a is negative, b must be a whole number.",
+        minimum(a, b) MINIMUM "The smaller of the two.",
+        maximum(a, b) MAXIMUM "The larger of the two.",
+        equal(a, b) EQUAL "1 where a = b, else 0.",
+        less(a, b) LESS "1 where a < b, else 0.",
+        less_equal(a, b) LESS_EQUAL "1 where a ≤ b, else 0.",
+        greater(a, b) GREATER "1 where a > b, else 0.",
+        greater_equal(a, b) GREATER_EQUAL "1 where a ≥ b, else 0.",
     }
 
     /// x times a number: fixed (`Attr::F32`), or given by each call ([`Graph::scalar`]).
@@ -307,5 +275,75 @@ impl Graph {
     /// [`Error::Argument`] if the type is not a float type.
     pub fn scale(&mut self, x: ValueId, scale: Attr) -> Result<ValueId> {
         self.apply_one(&SCALE, &[Some(x)], &[("scale", scale)])
+    }
+
+    /// x plus a number: fixed (`Attr::F32`), or given by each call ([`Graph::scalar`]).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the type is not a float type.
+    pub fn offset(&mut self, x: ValueId, offset: Attr) -> Result<ValueId> {
+        self.apply_one(&OFFSET, &[Some(x)], &[("offset", offset)])
+    }
+
+    /// x kept between two numbers, of which the second wins.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the type is not a float type, or `min` is larger than `max`.
+    pub fn clamp(&mut self, x: ValueId, min: f32, max: f32) -> Result<ValueId> {
+        if min.is_nan() || max.is_nan() || min > max {
+            return Err(Error::Argument(format!("clamp: `min` is {min}, but `max` is {max}")));
+        }
+        // Infinities are not passed to kernels: WGSL promises nothing of them.
+        let finite = |v: f32| Attr::F32(v.clamp(f32::MIN, f32::MAX));
+        self.apply_one(&CLAMP, &[Some(x)], &[("min", finite(min)), ("max", finite(max))])
+    }
+
+    /// x, or alpha·(eˣ - 1) where x is negative.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the type is not a float type.
+    pub fn elu(&mut self, x: ValueId, alpha: f32) -> Result<ValueId> {
+        self.apply_one(&ELU, &[Some(x)], &[("alpha", Attr::F32(alpha))])
+    }
+
+    /// x, or alpha·x where x is negative.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the type is not a float type.
+    pub fn leaky_relu(&mut self, x: ValueId, alpha: f32) -> Result<ValueId> {
+        self.apply_one(&LEAKY_RELU, &[Some(x)], &[("alpha", Attr::F32(alpha))])
+    }
+
+    /// x as another type: to f16 rounded, to i8 or u8 by dropping the fraction and saturated.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for types other than f32, f16, i8 and u8.
+    pub fn cast(&mut self, x: ValueId, to: DType) -> Result<ValueId> {
+        self.has(x)?;
+        if self.value(x).dtype == to {
+            return Ok(x);
+        }
+        let place = DType::ALL.iter().position(|d| *d == to).unwrap_or(0);
+        self.apply_one(&CAST, &[Some(x)], &[("to", Attr::U32(place as u32))])
+    }
+
+    fn binary(&mut self, op: &'static Op, a: ValueId, b: ValueId) -> Result<ValueId> {
+        let shape = self.broadcast_shape(op.name, &[a, b])?;
+        let (a, b) = (self.beside(a, &shape)?, self.beside(b, &shape)?);
+        self.apply_one(op, &[Some(a), Some(b)], &[])
+    }
+
+    /// An operand as the binary ops take it: of this shape, or a row of its last axis.
+    fn beside(&mut self, x: ValueId, shape: &[Dim]) -> Result<ValueId> {
+        let own = self.value(x).shape.clone();
+        let is_one = |d: &Dim| d.constant() == Some(1);
+        match own.split_last() {
+            Some((last, leading))
+                if own != shape && shape.last() == Some(last) && leading.iter().all(is_one) =>
+            {
+                if leading.is_empty() { Ok(x) } else { self.reshape(x, std::slice::from_ref(last)) }
+            }
+            _ => self.expand(x, shape),
+        }
     }
 }

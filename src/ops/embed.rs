@@ -125,6 +125,33 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
 }
 
 impl Graph {
+    /// Slices of `x` along an axis, by index: the axis becomes the shape of `idx` (u32). An index past
+    /// the end gives zeros. Rows of a table are read in place; along other axes, `x` is transposed.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the axis does not exist; [`Error::Argument`] if `idx` is not u32, or `x`
+    /// is neither f32 nor f16.
+    pub fn gather(&mut self, x: ValueId, idx: ValueId, axis: usize) -> Result<ValueId> {
+        self.has(x)?;
+        self.has(idx)?;
+        let shape = self.value(x).shape.clone();
+        let indices = self.value(idx).shape.clone();
+        let rank = shape.len();
+        if axis >= rank {
+            return Err(Error::Shape(format!("gather: `x` has {rank} axes, but axis {axis} was asked for")));
+        }
+        let mut to_front: Vec<usize> = (0..rank).collect();
+        to_front[..=axis].rotate_right(1);
+        let x = self.transpose(x, &to_front)?;
+        let inner: Vec<_> = to_front[1..].iter().map(|i| shape[*i].clone()).collect();
+        let table = self.reshape(x, &[shape[axis].clone(), crate::Dim::product(&inner)])?;
+        let rows = self.embed(&[(idx, table)])?;
+        let y = self.reshape(rows, &[indices.as_slice(), &inner].concat())?;
+        let mut back: Vec<usize> = (0..indices.len() + inner.len()).collect();
+        back[..indices.len() + axis].rotate_left(indices.len());
+        self.transpose(y, &back)
+    }
+
     /// The sum of `table[idx]` over one to three pairs `(idx, table)`: `idx` u32 of any shape, `table`
     /// `[V, C]`; the result has the first index's shape and C, and the first table's type.
     ///

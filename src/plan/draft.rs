@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, Source};
 use crate::kernel::compose::has_hook;
-use crate::kernel::{Chain, Kernel, Link};
+use crate::kernel::{Chain, Kernel, Link, Side};
 use crate::op::{Attr, Axes, Axis, Fold, Kind, Op};
 use crate::plan::strides::Lay;
 use crate::plan::{Policy, WeightSource};
@@ -35,6 +35,10 @@ pub(super) enum View {
     Reshape,
     /// Those from `start` on along `axis`.
     Slice { axis: usize, start: u64 },
+    /// All of them, two axes exchanged.
+    Swap { a: usize, b: usize },
+    /// Each as often as it takes along axes of size 1, which are 1 no more, or that were not there.
+    Expand,
 }
 
 /// A value of the plan. The first ones are the graph's, at the same index.
@@ -233,6 +237,24 @@ impl<'a> Program<'a> {
         self.vals.len() - 1
     }
 
+    /// How an operand of a chain lies over a result of this shape.
+    pub fn side(&self, operand: usize, shape: &[Dim]) -> Side {
+        let val = &self.vals[operand];
+        let Some((last, leading)) = shape.split_last().filter(|_| val.shape == *shape) else {
+            return Side::Row;
+        };
+        match val.origin {
+            Origin::View(parent, View::Expand) if last.constant() != Some(1) => {
+                let parent = &self.vals[parent].shape;
+                let is_column = parent.len() == shape.len()
+                    && parent[..leading.len()] == *leading
+                    && parent[leading.len()].constant() == Some(1);
+                if is_column { Side::Column } else { Side::Full }
+            }
+            _ => Side::Full,
+        }
+    }
+
     /// Whether the graph returns a value.
     pub fn is_output(&self, value: usize) -> bool {
         self.graph.outputs().iter().any(|o| o.index() == value)
@@ -249,8 +271,11 @@ fn view_of(node: &Node) -> Origin {
     };
     match (node.op.kind, node.inputs.first()) {
         (Kind::View, Some(Some(parent))) => {
-            let view = match (number("axis"), number("start")) {
-                (Some(axis), Some(start)) => View::Slice { axis: axis as usize, start },
+            let attr = |name: &str| number(name).unwrap_or(0);
+            let view = match node.op.name {
+                "slice" => View::Slice { axis: attr("axis") as usize, start: attr("start") },
+                "swap" => View::Swap { a: attr("a") as usize, b: attr("b") as usize },
+                "expand" => View::Expand,
                 _ => View::Reshape,
             };
             Origin::View(parent.index(), view)

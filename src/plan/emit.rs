@@ -6,8 +6,11 @@ use std::ops::Range;
 use crate::dim::{Dim, Expr, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::kernel::{Access, BindingDecl, Chain, Composed, Layout, Link, ParamDecl, Site, SiteArg};
+use crate::kernel::{
+    Access, BindingDecl, Chain, Composed, Layout, Link, ParamDecl, Side, Site, SiteArg, chain,
+};
 use crate::op::{Attr, Axis, Fold};
+use crate::ops::view::COPY_AXES;
 use crate::plan::buffers::Buffers;
 use crate::plan::choose::choose;
 use crate::plan::draft::{Origin, Program, View, links};
@@ -187,7 +190,7 @@ impl Place<'_> {
         found.or_else(|| self.arg_param(name)).unwrap_or_else(|| self.fail("param", name))
     }
 
-    /// `n0` to `n3`, `s0` to `s3` and `x_offset` of a copy, in elements.
+    /// `n0` to `n5`, `s0` to `s5` and `x_offset` of a copy, in elements.
     fn copy_param(&self, name: &str) -> Option<Param> {
         let (shape, lay) = self.placed.draft.copies.as_ref()?;
         if name == "x_offset" {
@@ -195,8 +198,8 @@ impl Place<'_> {
         }
         let axes = merge(shape, &lay.strides);
         let (kind, number) = name.split_at_checked(1)?;
-        let i = number.parse::<usize>().ok().filter(|i| *i < 4)?;
-        let axis = (i + axes.len()).checked_sub(4).map(|i| axes[i].clone());
+        let i = number.parse::<usize>().ok().filter(|i| *i < COPY_AXES)?;
+        let axis = (i + axes.len()).checked_sub(COPY_AXES).map(|i| axes[i].clone());
         match kind {
             "n" => Some(whole(axis.map_or(Dim::ONE, |(size, _)| size))),
             "s" => Some(whole(axis.map_or(Dim::from(0), |(_, stride)| stride))),
@@ -212,23 +215,27 @@ impl Place<'_> {
         })
     }
 
-    /// `post0_offset`, `post0_R`, `post_scale2`, and the like of `pre`.
+    /// `post0_offset`, `post0_R`, `post_number2_0`, and the like of `pre`.
     fn chain_param(&self, name: &str) -> Option<Param> {
         let chains = ["pre", "post"].iter().zip([self.site.pre, self.site.post]).zip(&self.placed.operands);
         for ((hook, chain), operands) in chains {
             let Some(rest) = name.strip_prefix(hook) else { continue };
-            if let Some(i) = rest.strip_prefix("_scale") {
-                return match chain.get(i.parse::<usize>().ok()?)? {
-                    Link::Unary(_, Some(Attr::F32(v))) => Some(Param::F32(*v)),
-                    Link::Unary(_, Some(Attr::Scalar(id))) => Some(Param::Scalar(*id)),
+            if let Some(rest) = rest.strip_prefix("_number") {
+                let (i, j) = rest.split_once('_')?;
+                let Link::Unary(_, numbers) = chain.get(i.parse::<usize>().ok()?)? else { return None };
+                return match numbers.get(j.parse::<usize>().ok()?)? {
+                    Some(Attr::F32(v)) => Some(Param::F32(*v)),
+                    Some(Attr::Scalar(id)) => Some(Param::Scalar(*id)),
                     _ => None,
                 };
             }
             let (i, what) = rest.split_once('_')?;
-            let operand = operands.get(i.parse::<usize>().ok()?)?;
+            let i = i.parse::<usize>().ok()?;
+            let operand = operands.get(i)?;
+            let unit = if chain::sides(chain).nth(i)? == Side::Column { 1 } else { 4 };
             return match what {
-                "offset" => Some(whole(Dim::from(operand.offset / 4))),
-                "R" => Some(whole(operand.row.divided_by(4)?)),
+                "offset" => Some(whole(Dim::from(operand.offset / unit))),
+                "R" => Some(whole(operand.row.divided_by(unit)?)),
                 _ => None,
             };
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Node;
-use crate::kernel::{Link, Side};
+use crate::kernel::Link;
 use crate::op::{Binary, Kind, Unary};
 use crate::ops::elementwise::ELEMENTWISE;
 use crate::plan::draft::{Draft, Joined, Origin, Program};
@@ -49,14 +49,14 @@ fn ways(program: &Program<'_>, node: &Node) -> Vec<Way> {
     let input = |i: usize| node.inputs[i].map_or(0, |v| v.index());
     match node.op.kind {
         Kind::Unary(f) => {
-            let scale = node.attrs.iter().find(|(name, _)| *name == "scale").map(|(_, a)| *a);
-            vec![(input(0), Joined { link: Link::Unary(f, scale), other: None })]
+            let attr = |i: usize| node.attrs.get(i).map(|(_, a)| *a);
+            vec![(input(0), Joined { link: Link::Unary(f, [attr(0), attr(1)]), other: None })]
         }
         Kind::Binary(op) => {
             let shape = &program.vals[node.outputs[0].index()].shape;
             let is_full = |v: usize| program.vals[v].shape == *shape;
             let way = |through: usize, other: usize, swapped| {
-                let side = if is_full(other) { Side::Full } else { Side::Row };
+                let side = program.side(other, shape);
                 let dtype = program.vals[other].dtype;
                 (through, Joined { link: Link::Binary { op, side, dtype, swapped }, other: Some(other) })
             };
@@ -173,8 +173,10 @@ fn join_loads(program: &mut Program<'_>, profile: &Profile, policy: &Policy) {
 
 /// Cheap enough to be done again on every read.
 fn is_cheap(joined: &Joined) -> bool {
+    use {Binary as B, Unary as U};
     matches!(
         joined.link,
-        Link::Unary(Unary::Scale, _) | Link::Binary { op: Binary::Add | Binary::Sub | Binary::Mul, .. }
+        Link::Unary(U::Scale | U::Offset | U::Neg | U::Abs | U::Relu | U::Clamp | U::Cast, _)
+            | Link::Binary { op: B::Add | B::Sub | B::Mul | B::Minimum | B::Maximum, .. }
     )
 }

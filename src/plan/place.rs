@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::dim::Dim;
 use crate::error::{Error, Result};
-use crate::kernel::SiteArg;
+use crate::kernel::{Link, Side, SiteArg};
 use crate::op::{Arg, Axis, Fold};
-use crate::ops::view::COPY;
+use crate::ops::view::{COPY, COPY_AXES};
 use crate::plan::draft::{Draft, Joined, Origin, Program, Use, Val, View, rows_fold};
 use crate::plan::prepare::{form_bytes, joined};
 use crate::plan::strides::{self, Lay};
@@ -131,6 +131,8 @@ impl Placer<'_, '_> {
             let lay = match *view {
                 View::Slice { axis, start } => strides::slice(&lay, axis, start),
                 View::Reshape => strides::reshape(shapes.0, &lay, shapes.1),
+                View::Swap { a, b } => Some(strides::swap(&lay, a, b)),
+                View::Expand => Some(strides::expand(shapes.0, &lay, shapes.1)),
             };
             lay.map(|lay| (root, lay))
         })
@@ -159,10 +161,10 @@ impl Placer<'_, '_> {
     fn copy(&mut self, v: usize, shape: &[Dim], (root, lay): (usize, Lay)) -> Result<usize> {
         let axes = strides::merge(shape, &lay.strides).len();
         let Val { name, dtype, shape: to, .. } = self.program.vals[v].clone();
-        if axes > 4 || !COPY.inputs[0].dtypes.contains(&dtype) {
+        if axes > COPY_AXES || !COPY.inputs[0].dtypes.contains(&dtype) {
             return Err(Error::Shape(format!(
                 "view: `{name}` ({dtype}, {axes} axes that do not lie tight) must be copied, but copies \
-                 take floats of at most 4 such axes"
+                 take floats, i8 and u8 of at most {COPY_AXES} such axes"
             )));
         }
         let (base, nodes) = self.path(v, root);
@@ -204,7 +206,8 @@ impl Placer<'_, '_> {
         if let Some(along) = strides::along(dtype, &shape, &lay, fold)
             && (!whole || start == 0)
         {
-            self.in_place[v] = true;
+            // Not if it was copied on the way, because strides cannot say it.
+            self.in_place[v] |= self.copies.get(&v) != Some(&root);
             return Ok(Found { root, offset: start, strides: along, keeps: vec![root] });
         }
         let copy = match self.copies.get(&v) {
@@ -289,7 +292,12 @@ impl Placer<'_, '_> {
 
     fn chain(&mut self, chain: &[Joined], keeps: &mut Vec<usize>) -> Result<Vec<PlacedOperand>> {
         let mut out = Vec::new();
-        for other in chain.iter().filter_map(|j| j.other) {
+        for joined in chain {
+            let Some(other) = joined.other else { continue };
+            if let Link::Binary { side: Side::Column, .. } = joined.link {
+                out.push(self.column(other, keeps)?);
+                continue;
+            }
             let fold = rows_fold(&self.program.vals[other].shape);
             let found = self.read(other, &fold, false)?;
             keeps.extend(found.keeps);
@@ -297,6 +305,27 @@ impl Placer<'_, '_> {
             out.push(PlacedOperand { home: self.home(found.root)?, offset: found.offset, row });
         }
         Ok(out)
+    }
+
+    /// One element for each row: read where it lies, or from a copy of what was expanded.
+    fn column(&mut self, v: usize, keeps: &mut Vec<usize>) -> Result<PlacedOperand> {
+        let (root, lay) = self.at(v)?;
+        let shape = self.program.vals[v].shape.clone();
+        if let (Some(offset), Some(row)) = (lay.offset.constant(), strides::over_rows(&shape, &lay)) {
+            self.in_place[v] |= self.copies.get(&v) != Some(&root);
+            keeps.push(root);
+            return Ok(PlacedOperand { home: self.home(root)?, offset, row });
+        }
+        let Origin::View(parent, _) = self.program.vals[v].origin else {
+            unreachable!("a column is what was expanded")
+        };
+        let fold = rows_fold(&self.program.vals[parent].shape);
+        let found = self.read(parent, &fold, false)?;
+        keeps.extend(found.keeps);
+        // Who looks at `v` finds it where it was expanded from.
+        keeps.push(root);
+        let row = found.strides[0].1.clone();
+        Ok(PlacedOperand { home: self.home(found.root)?, offset: found.offset, row })
     }
 
     fn made(&self, arg: &Arg, made: &Use) -> PlacedArg {

@@ -91,6 +91,35 @@ pub(super) fn slice(lay: &Lay, axis: usize, start: u64) -> Option<Lay> {
     Some(Lay { offset, strides: lay.strides.clone() })
 }
 
+/// The same elements with two axes exchanged.
+pub(super) fn swap(lay: &Lay, a: usize, b: usize) -> Lay {
+    let mut strides = lay.strides.clone();
+    strides.swap(a, b);
+    Lay { offset: lay.offset.clone(), strides }
+}
+
+/// The same elements, again and again along axes that were 1 or were not there.
+pub(super) fn expand(shape: &[Dim], lay: &Lay, new: &[Dim]) -> Lay {
+    let mut strides = vec![Dim::from(0); new.len()];
+    let new_axes = new.len().saturating_sub(shape.len());
+    for (i, (size, stride)) in shape.iter().zip(&lay.strides).enumerate() {
+        if !is_one(size) || is_one(&new[new_axes + i]) {
+            strides[new_axes + i] = stride.clone();
+        }
+    }
+    Lay { offset: lay.offset.clone(), strides }
+}
+
+/// The stride over all axes but the last, if they can be walked by one: from each row to the next.
+pub(super) fn over_rows(shape: &[Dim], lay: &Lay) -> Option<Dim> {
+    let leading = shape.len().saturating_sub(1);
+    match merge(&shape[..leading], &lay.strides[..leading]).as_slice() {
+        [] => Some(Dim::from(0)),
+        [(_, stride)] => Some(stride.clone()),
+        _ => None,
+    }
+}
+
 /// The same elements, in the same order, under another shape.
 ///
 /// Axes of size 1 aside, both shapes are cut wherever the products of their sizes agree; a piece

@@ -33,7 +33,7 @@ fn bias_activation_scale_and_residual_join_the_matmul() {
     assert!(wgsl.contains("v = load4_post1(p.post1_offset + r * p.post1_R + c4) - v;"), "{wgsl}");
     let param =
         |name: &str| &p.steps[0].params[p.kernels[0].params.iter().position(|d| d.name == name).unwrap()];
-    assert!(matches!(param("post_scale2"), Param::Scalar(_)));
+    assert!(matches!(param("post_number2_0"), Param::Scalar(_)));
     assert_eq!(*param("post0_R"), Param::U32(Dim::from(0).into()));
     assert_eq!(*param("post1_R"), Param::U32(Dim::from(2).into()));
 }

@@ -175,10 +175,13 @@ impl<'a> Run<'a> {
             "matmul" => self.matmul(),
             "elementwise" => self.rows(|s, r, c| s.row("x", r, c)),
             "copy" => self.rows(|s, r, c| {
-                let n = ["n1", "n2", "n3"].map(|n| s.n(n));
-                let i = r * s.n("C") + c;
-                let index = [i / n[2] / n[1] / n[0], i / n[2] / n[1] % n[0], i / n[2] % n[1], i % n[2]];
-                let at = s.n("x_offset") + (0..4).map(|a| index[a] * s.n(&format!("s{a}"))).sum::<usize>();
+                let mut i = r * s.n("C") + c;
+                let mut at = s.n("x_offset");
+                for axis in (1..6).rev() {
+                    at += i % s.n(&format!("n{axis}")) * s.n(&format!("s{axis}"));
+                    i /= s.n(&format!("n{axis}"));
+                }
+                at += i * s.n("s0");
                 s.at("x", at / 4, at % 4)
             }),
             "embed" => self.rows(|s, r, c| {

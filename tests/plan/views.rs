@@ -46,7 +46,7 @@ fn columns_elsewhere_and_rows_that_do_not_merge_are_copied() {
     assert_eq!(ops(&g, &p, 0), ["slice"]);
     assert_eq!(p.steps[0].reads, [a.index()]);
     assert_eq!(p.steps[0].writes[0].0, v.index());
-    let got = ["n2", "n3", "s2", "s3", "x_offset", "y_R"].map(|n| param(&p, 0, n));
+    let got = ["n4", "n5", "s4", "s5", "x_offset", "y_R"].map(|n| param(&p, 0, n));
     assert_eq!(got, [6, 8, 24, 1, 3, 2]);
 
     let mut g = Graph::new();
@@ -57,7 +57,7 @@ fn columns_elsewhere_and_rows_that_do_not_merge_are_copied() {
     let p = portable(&g);
     assert_eq!(kernels(&p), ["copy.gather", "elementwise.rows"]);
     // 3 rows of 8 are 24 elements in a row
-    let got = ["n1", "n2", "n3", "s1", "s2", "s3", "x_offset"].map(|n| param(&p, 0, n));
+    let got = ["n3", "n4", "n5", "s3", "s4", "s5", "x_offset"].map(|n| param(&p, 0, n));
     assert_eq!(got, [1, 2, 24, 0, 40, 1, 8]);
 }
 
@@ -101,7 +101,7 @@ fn a_reshape_across_padding_is_copied_from_its_parent() {
     g.output("y", y).unwrap();
     let p = portable(&g);
     assert_eq!(kernels(&p), ["copy.gather", "elementwise.rows"]);
-    let got = ["R", "C", "n2", "n3", "s2", "s3"].map(|n| param(&p, 0, n));
+    let got = ["R", "C", "n4", "n5", "s4", "s5"].map(|n| param(&p, 0, n));
     assert_eq!(got, [3, 8, 4, 6, 8, 1]);
 }
 
@@ -168,14 +168,14 @@ fn what_no_copy_can_say_is_an_error_that_names_it() {
         tachylite::plan::plan(g, &tachylite::Profile::portable(), &Default::default()).unwrap_err()
     };
     let mut g = Graph::new();
-    let mut v = x(&mut g, &[3, 3, 3, 3, 9]);
-    for axis in 0..5 {
+    let mut v = x(&mut g, &[3, 3, 3, 3, 3, 3, 9]);
+    for axis in 0..7 {
         v = g.slice(v, axis, 1, 2).unwrap();
     }
     let y = g.relu(v).unwrap();
     g.output("y", y).unwrap();
     assert!(
-        error(&g).to_string().contains("`slice4.y` (f32, 5 axes that do not lie tight)"),
+        error(&g).to_string().contains("`slice6.y` (f32, 7 axes that do not lie tight)"),
         "{}",
         error(&g)
     );
@@ -230,7 +230,7 @@ fn a_view_that_one_kernel_reads_in_place_outlives_its_copy_for_another() {
     let h = g.tanh(a).unwrap();
     let v = g.slice(h, 1, 1, 3).unwrap();
     let pooled = g.mean_pool(v, lengths).unwrap();
-    let y = g.relu(v).unwrap();
+    let y = g.silu(v).unwrap();
     let y = g.l2_normalize(y, 1e-6).unwrap();
     g.output("y", y).unwrap();
     g.output("pooled", pooled).unwrap();
@@ -257,4 +257,99 @@ fn scales_of_columns_that_do_not_start_their_buffer_are_copied() {
     assert_eq!(kernels(&p)[0], "copy.gather");
     let call = p.call(&[]).unwrap();
     agrees(&g, &p, &call, &tensors(&g, &call), "scales of columns");
+}
+
+#[test]
+fn a_copy_that_a_kernel_reads_is_where_the_view_is_found() {
+    let mut g = Graph::new();
+    let a = x(&mut g, &[4, 6]);
+    let v = g.reshape(a, &fixed(&[3, 8])).unwrap();
+    let y = g.relu(v).unwrap();
+    g.output("y", y).unwrap();
+    let p = portable(&g);
+    assert_eq!(p.values[v.index()].as_ref().unwrap().0, p.steps[0].writes[0].1);
+}
+
+#[test]
+fn axes_in_another_order_are_read_in_place_while_the_last_stays() {
+    let mut g = Graph::new();
+    let a = x(&mut g, &[2, 3, 5, 8]);
+    let heads = g.transpose(a, &[0, 2, 1, 3]).unwrap();
+    let o = g.attention(heads, heads, heads, None, false, None).unwrap();
+    g.output("o", o).unwrap();
+    let p = portable(&g);
+    assert_eq!(kernels(&p), ["attention.online"]);
+    assert_eq!(["q_B", "q_S", "q_H"].map(|n| param(&p, 0, n)), [30, 2, 10]);
+
+    let mut g = Graph::new();
+    let a = x(&mut g, &[3, 8]);
+    let turned = g.transpose(a, &[1, 0]).unwrap();
+    let y = g.relu(turned).unwrap();
+    g.output("y", y).unwrap();
+    assert_eq!(kernels(&portable(&g)), ["copy.gather", "elementwise.rows"]);
+}
+
+#[test]
+fn rows_and_columns_join_a_chain_and_what_else_is_broadcast_is_read_through_strides_or_copied() {
+    let steps = |other: &[usize]| {
+        let mut g = Graph::new();
+        let a = x(&mut g, &[2, 3, 8]);
+        let y = g.silu(a).unwrap();
+        let b = g.input("b", DType::F32, &fixed(other)).unwrap();
+        let y = g.sub(b, y).unwrap();
+        g.output("y", y).unwrap();
+        let p = portable(&g);
+        let last = p.steps.len() - 1;
+        let row = param(&p, last, "post0_R");
+        (kernels(&p).into_iter().map(str::to_owned).collect::<Vec<_>>(), row, p.kernels[last].wgsl.clone())
+    };
+    for other in [&[8][..], &[1, 1, 8]] {
+        let (kernels, row, _) = steps(other);
+        assert_eq!((kernels.as_slice(), row), (&["elementwise.rows".to_owned()][..], 0), "{other:?}");
+    }
+    let (names, row, wgsl) = steps(&[2, 3, 1]);
+    assert_eq!((names.len(), row), (1, 4), "a column, in elements");
+    assert!(wgsl.contains("v = vec4<f32>(load4_post0(at0 >> 2u)[at0 & 3u]) - v;"), "{wgsl}");
+    for other in [&[2, 1, 8][..], &[3, 1], &[1]] {
+        let (names, row, _) = steps(other);
+        assert_eq!((names.len(), row), (2, 2), "{other:?} is copied");
+        assert_eq!(names[0], "copy.gather");
+    }
+}
+
+#[test]
+fn shapes_that_do_not_broadcast_are_named() {
+    let mut g = Graph::new();
+    let a = x(&mut g, &[2, 3, 8]);
+    let b = g.input("b", DType::F32, &fixed(&[2, 8])).unwrap();
+    assert_eq!(
+        g.add(a, b).unwrap_err().to_string(),
+        "add: [2, 3, 8] and [2, 8] cannot be broadcast to one shape: axis 0 of `b` is [2], but another's is [3]"
+    );
+    let message = |e: Result<ValueId, tachylite::Error>| e.unwrap_err().to_string();
+    assert_eq!(
+        message(g.expand(b, &fixed(&[2, 9]))),
+        "expand: `x` is [2, 8], which cannot be broadcast to [2, 9]"
+    );
+    assert_eq!(
+        message(g.transpose(a, &[0, 2])),
+        "transpose: `order` is [0, 2], but it must name each of the 3 axes of `x` once"
+    );
+    assert_eq!(
+        message(g.concat(&[a, b], 1)),
+        "concat: `x0` is [2, 3, 8] and `x1` is [2, 8], which do not differ in axis 1 alone"
+    );
+    assert_eq!(message(g.pad(b, 2, 1, 1, 0.0)), "pad: `x` has 2 axes, but axis 2 was asked for");
+    assert_eq!(message(g.pad(b, 1, 1, 1, f32::INFINITY)), "pad: `value` is inf, but it must be finite");
+    assert_eq!(message(g.gather(a, b, 3)), "gather: `x` has 3 axes, but axis 3 was asked for");
+    assert_eq!(message(g.clamp(a, 1.0, 0.0)), "clamp: `min` is 1, but `max` is 0");
+    assert_eq!(message(g.cast(a, DType::U32)), "cast: u32 is no type that a tensor can be cast to");
+    let scale = g.weight("scale", DType::F32, &[3]).unwrap();
+    assert_eq!(
+        message(g.quantize(b, scale, None, DType::F16, Default::default())),
+        "quantize: to f16, but it must be to i8 or u8"
+    );
+    assert!(
+        message(g.dequantize(b, scale, None, DType::F32)).starts_with("dequantize: [2, 8] and [3] cannot")
+    );
 }

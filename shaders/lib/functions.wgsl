@@ -1,0 +1,149 @@
+// Functions of four elements. Every exponent is kept where exp neither overflows nor
+// leaves f32's normal numbers, because WGSL promises nothing about infinities.
+
+fn relu(v: vec4<f32>) -> vec4<f32> {
+    return max(v, vec4<f32>(0.0));
+}
+
+fn sigmoid(v: vec4<f32>) -> vec4<f32> {
+    return 1.0 / (1.0 + exp(clamp(-v, vec4<f32>(-87.0), vec4<f32>(87.0))));
+}
+
+fn silu(v: vec4<f32>) -> vec4<f32> {
+    return v * sigmoid(v);
+}
+
+// Not the built-in, which WGSL allows an absolute error of 1e-5. Near 0, where 1 - e would cancel,
+// the first terms of the Taylor series.
+fn tanh_(v: vec4<f32>) -> vec4<f32> {
+    let e = exp(-2.0 * min(abs(v), vec4<f32>(20.0)));
+    let far = sign(v) * (1.0 - e) / (1.0 + e);
+    let x = clamp(v, vec4<f32>(-0.25), vec4<f32>(0.25));
+    let s = x * x;
+    var series = vec4<f32>(62.0 / 2835.0);
+    series = fma(series, s, vec4<f32>(-17.0 / 315.0));
+    series = fma(series, s, vec4<f32>(2.0 / 15.0));
+    series = fma(series, s, vec4<f32>(-1.0 / 3.0));
+    series = fma(series, s, vec4<f32>(1.0));
+    return select(far, x * series, abs(v) < vec4<f32>(0.25));
+}
+
+// erfc(z)·exp(z²) for z in [0, 10] as t·P(t), t = 1 / (1 + 3z/8): a minimax fit whose relative
+// error is 1.5e-9, and 7 units of roundoff when evaluated in f32.
+fn erfcx(z: vec4<f32>) -> vec4<f32> {
+    let t = 1.0 / (1.0 + 0.375 * z);
+    var s = vec4<f32>(0.06159035116434097);
+    s = fma(s, t, vec4<f32>(-0.28740328550338745));
+    s = fma(s, t, vec4<f32>(0.4321464002132416));
+    s = fma(s, t, vec4<f32>(-0.2286342978477478));
+    s = fma(s, t, vec4<f32>(0.27283915877342224));
+    s = fma(s, t, vec4<f32>(0.12202703952789307));
+    s = fma(s, t, vec4<f32>(0.2051456868648529));
+    s = fma(s, t, vec4<f32>(0.21067729592323303));
+    s = fma(s, t, vec4<f32>(0.21161165833473206));
+    return t * s;
+}
+
+// x·Φ(x) = max(x, 0) - |x|·erfc(|x|/√2)/2: no cancellation where the result is small.
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+    let z = min(abs(v) * 0.7071067811865476, vec4<f32>(9.3));
+    return max(v, vec4<f32>(0.0)) - abs(v) * (0.5 * erfcx(z) * exp(-z * z));
+}
+
+// 0.5·x·(1 + tanh(u)) = x·sigmoid(2u), u = √(2/π)·(x + 0.044715·x³); beyond ±14 it is x or 0.
+fn gelu_tanh(v: vec4<f32>) -> vec4<f32> {
+    let x = clamp(v, vec4<f32>(-14.0), vec4<f32>(14.0));
+    return v * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x));
+}
+
+// erf(x): 1 - erfc(|x|) away from 0, and near it, where that would cancel, the Taylor series to x¹⁵.
+fn erf(v: vec4<f32>) -> vec4<f32> {
+    let z = min(abs(v), vec4<f32>(9.3));
+    let far = sign(v) * (1.0 - erfcx(z) * exp(-z * z));
+    let x = clamp(v, vec4<f32>(-0.5), vec4<f32>(0.5));
+    let s = x * x;
+    var series = vec4<f32>(-1.0 / 75600.0);
+    series = fma(series, s, vec4<f32>(1.0 / 9360.0));
+    series = fma(series, s, vec4<f32>(-1.0 / 1320.0));
+    series = fma(series, s, vec4<f32>(1.0 / 216.0));
+    series = fma(series, s, vec4<f32>(-1.0 / 42.0));
+    series = fma(series, s, vec4<f32>(1.0 / 10.0));
+    series = fma(series, s, vec4<f32>(-1.0 / 3.0));
+    series = fma(series, s, vec4<f32>(1.0));
+    return select(far, 1.1283791670955126 * x * series, abs(v) < vec4<f32>(0.5));
+}
+
+// eˣ, kept inside f32's normal numbers.
+fn exp_(v: vec4<f32>) -> vec4<f32> {
+    return exp(clamp(v, vec4<f32>(-87.0), vec4<f32>(88.7)));
+}
+
+// √x as x/√x, and 0 for 0, of which WGSL promises nothing.
+fn sqrt_(v: vec4<f32>) -> vec4<f32> {
+    return select(v * inverseSqrt(v), vec4<f32>(0.0), v == vec4<f32>(0.0));
+}
+
+// ln(1 + eˣ) = max(x, 0) + ln(1 + e), e = exp(-|x|). ln(1 + e) = 2·artanh(t), t = e/(2 + e) ≤ 1/3:
+// a series, since the built-in is only right to an absolute error next to 1.
+fn softplus(v: vec4<f32>) -> vec4<f32> {
+    let e = exp(max(-abs(v), vec4<f32>(-87.0)));
+    let t = e / (2.0 + e);
+    let s = t * t;
+    var series = vec4<f32>(1.0 / 15.0);
+    series = fma(series, s, vec4<f32>(1.0 / 13.0));
+    series = fma(series, s, vec4<f32>(1.0 / 11.0));
+    series = fma(series, s, vec4<f32>(1.0 / 9.0));
+    series = fma(series, s, vec4<f32>(1.0 / 7.0));
+    series = fma(series, s, vec4<f32>(1.0 / 5.0));
+    series = fma(series, s, vec4<f32>(1.0 / 3.0));
+    series = fma(series, s, vec4<f32>(1.0));
+    return max(v, vec4<f32>(0.0)) + 2.0 * t * series;
+}
+
+// x, or alpha·(eˣ - 1) below 0; near 0, where that would cancel, the Taylor series to x⁹.
+fn elu(v: vec4<f32>, alpha: f32) -> vec4<f32> {
+    let far = exp(clamp(v, vec4<f32>(-87.0), vec4<f32>(0.0))) - 1.0;
+    let x = clamp(v, vec4<f32>(-0.5), vec4<f32>(0.0));
+    var series = vec4<f32>(1.0 / 362880.0);
+    series = fma(series, x, vec4<f32>(1.0 / 40320.0));
+    series = fma(series, x, vec4<f32>(1.0 / 5040.0));
+    series = fma(series, x, vec4<f32>(1.0 / 720.0));
+    series = fma(series, x, vec4<f32>(1.0 / 120.0));
+    series = fma(series, x, vec4<f32>(1.0 / 24.0));
+    series = fma(series, x, vec4<f32>(1.0 / 6.0));
+    series = fma(series, x, vec4<f32>(0.5));
+    series = fma(series, x, vec4<f32>(1.0));
+    let below = alpha * select(far, x * series, v > vec4<f32>(-0.5));
+    return select(below, v, v >= vec4<f32>(0.0));
+}
+
+fn leaky_relu(v: vec4<f32>, alpha: f32) -> vec4<f32> {
+    return select(alpha * v, v, v >= vec4<f32>(0.0));
+}
+
+// Halves go away from zero. |x| - floor(|x|) is exact, while |x| + 0.5 would round.
+fn round_away(v: vec4<f32>) -> vec4<f32> {
+    let whole = floor(abs(v));
+    return sign(v) * select(whole, whole + 1.0, abs(v) - whole >= vec4<f32>(0.5));
+}
+
+// aᵇ. Whole exponents up to 64 by squaring, so that powers of whole numbers are whole, and negative
+// bases have their sign; others as exp2(b·log2|a|).
+fn power(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let n = abs(b);
+    let whole = floor(b) == b;
+    var bits = vec4<u32>(min(n, vec4<f32>(64.0)));
+    var square = a;
+    var product = vec4<f32>(1.0);
+    for (var i = 0; i < 7; i++) {
+        product = select(product, product * square, (bits & vec4<u32>(1u)) == vec4<u32>(1u));
+        square = square * square;
+        bits = bits >> vec4<u32>(1u);
+    }
+    let small = select(product, 1.0 / product, b < vec4<f32>(0.0));
+    let t = clamp(b * log2(max(abs(a), vec4<f32>(1.1754944e-38))), vec4<f32>(-126.0), vec4<f32>(127.9));
+    let odd = whole & (floor(n * 0.5) * 2.0 != n);
+    let large = select(exp2(t), -exp2(t), odd & (a < vec4<f32>(0.0)));
+    let zero = (a == vec4<f32>(0.0)) & (b > vec4<f32>(0.0));
+    return select(select(large, small, whole & (n <= vec4<f32>(64.0))), vec4<f32>(0.0), zero);
+}

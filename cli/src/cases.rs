@@ -112,6 +112,7 @@ fn on_adapter(
         names: &names,
         shares: starts.map(|at| at..names.len().min(at + SHARE)).collect(),
         timeout: Duration::from_secs(arguments.timeout),
+        patience: Duration::ZERO,
         jobs: jobs(arguments),
         program: &program,
     };

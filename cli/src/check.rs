@@ -14,12 +14,15 @@ use crate::{cannot_run, device, reexec, say};
 pub(crate) mod child;
 mod progress;
 pub(crate) mod record;
+mod remote;
 mod report;
 mod select;
+mod wire;
 pub(crate) mod worker;
 
 use child::Ran;
 use record::{Record, Row};
+use remote::Runner;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -27,6 +30,10 @@ pub(crate) struct Arguments {
     /// repeated [default: all of them]
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Vec<String>,
+    /// Check another WebGPU than this program's own, through exported plans; on the adapter that it
+    /// takes by itself. Needs Node
+    #[arg(long, conflicts_with = "adapter")]
+    runner: Option<Runner>,
     /// Only the cases of this op. May be repeated
     #[arg(long, value_name = "OP")]
     pub(crate) op: Vec<String>,
@@ -37,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CASE")]
     pub(crate) case: Vec<String>,
     /// Run the cases of this suite, or of this folder of suites, instead of our own
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick", "runner"])]
     cases: Option<std::path::PathBuf>,
     /// Use this seed for every case, instead of the hash of its name
     #[arg(long)]
@@ -91,8 +98,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             names: &names,
             shares: shares(&cases),
             timeout,
+            // A child watches its runner itself, and should be heard before it is ended.
+            patience: arguments.runner.map_or(Duration::ZERO, |_| child::WATCHED),
             jobs: jobs(arguments),
-            program: &|| worker(adapter, arguments.seed),
+            program: &|| worker(arguments, adapter),
         };
         match child::check(work) {
             Ran::On { device, ends } => {
@@ -131,6 +140,9 @@ pub(crate) fn jobs(arguments: &Arguments) -> usize {
 
 /// The adapters that were asked for, or all there are.
 pub(crate) fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
+    if let Some(runner) = arguments.runner {
+        return Ok(vec![runner.name().to_owned()]);
+    }
     if !arguments.adapter.is_empty() {
         return Ok(arguments.adapter.clone());
     }
@@ -157,7 +169,11 @@ pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// How a case is asked for again.
 fn reproduce(adapter: &str, case: &str, seed: u64) -> String {
-    format!("tachylite check --adapter {} --case {} --seed {seed}", quoted(adapter), quoted(case))
+    let on = match Runner::of(adapter) {
+        Some(runner) => format!("--runner {}", runner.name()),
+        None => format!("--adapter {}", quoted(adapter)),
+    };
+    format!("tachylite check {on} --case {} --seed {seed}", quoted(case))
 }
 
 pub(crate) fn quoted(word: &str) -> String {
@@ -165,10 +181,17 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// What starts a child for an adapter.
-fn worker(adapter: &str, seed: Option<u64>) -> std::io::Result<Command> {
+fn worker(arguments: &Arguments, adapter: &str) -> std::io::Result<Command> {
     let mut command = reexec::this_program()?;
-    command.args(["check-worker", "--adapter", adapter]);
-    if let Some(seed) = seed {
+    command.arg("check-worker");
+    match arguments.runner {
+        None => command.args(["--adapter", adapter]),
+        Some(runner) => {
+            let seconds = arguments.timeout.to_string();
+            command.args(["--runner", runner.name(), "--timeout", &seconds])
+        }
+    };
+    if let Some(seed) = arguments.seed {
         command.args(["--seed", &seed.to_string()]);
     }
     Ok(command)

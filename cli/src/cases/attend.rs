@@ -160,7 +160,7 @@ fn composed(case: &mut Case, a: &Attend, lse: bool, sizes: [usize; 7]) -> Built<
         Ok(case.graph.select(each, x, by)?)
     };
     let hidden = hide(case, masked, "low", LOW)?;
-    let mut weights = softmax(case, a, hidden, full)?;
+    let (mut weights, with_sink) = softmax(case, a, hidden, full)?;
     if let Some([each, _]) = seen {
         weights = case.graph.mul(weights, each)?;
     }
@@ -168,7 +168,7 @@ fn composed(case: &mut Case, a: &Attend, lse: bool, sizes: [usize; 7]) -> Built<
     let v = case.swap(v, 1, 2)?;
     let o = case.graph.matmul(p, v)?;
     let o = case.reshape(o, &[b, h, s, dv])?;
-    let lse = if lse { Some(log_sum_exp(case, hidden, seen.map(|s| s[1]), full)?) } else { None };
+    let lse = if lse { Some(log_sum_exp(case, with_sink, seen.map(|s| s[1]), full)?) } else { None };
     let shown = hide(case, masked, "hidden", f64::NEG_INFINITY)?;
     Ok(Attended { o, lse, stages: Some([scaled, capped, shown, weights]) })
 }
@@ -182,10 +182,11 @@ fn visible(case: &mut Case, mask: &Mask) -> Built<[ValueId; 2]> {
     Ok([case.numbers("visible", &mask.shape, &each)?, case.numbers("sees_any", &[b, h, s, 1], &any)?])
 }
 
-/// Softmax over the keys, and over the sink if there is one, whose weight goes nowhere.
-fn softmax(case: &mut Case, a: &Attend, scores: ValueId, full: [usize; 4]) -> Built<ValueId> {
+/// Softmax over the keys, and over the sink if there is one, whose weight goes nowhere. Also the
+/// scores with the sink.
+fn softmax(case: &mut Case, a: &Attend, scores: ValueId, full: [usize; 4]) -> Built<(ValueId, ValueId)> {
     let [b, h, s, t] = full;
-    let Some(sinks) = &a.sinks else { return Ok(case.graph.softmax(scores, 3)?) };
+    let Some(sinks) = &a.sinks else { return Ok((case.graph.softmax(scores, 3)?, scores)) };
     if sinks.len() != h {
         return wrong(format!("attention: {} sinks for {h} heads", sinks.len()));
     }
@@ -193,10 +194,10 @@ fn softmax(case: &mut Case, a: &Attend, scores: ValueId, full: [usize; 4]) -> Bu
     let sinks = case.graph.expand(sinks, &dims(&[b, h, s, 1]))?;
     let all = case.graph.concat(&[scores, sinks], 3)?;
     let weights = case.graph.softmax(all, 3)?;
-    Ok(case.graph.slice(weights, 3, 0, t)?)
+    Ok((case.graph.slice(weights, 3, 0, t)?, all))
 }
 
-/// The natural logarithm of Σ exp(score): the largest score taken out first; -∞ where none is seen.
+/// The natural logarithm of Σ exp(score), sinks and all; -∞ where no key is seen.
 fn log_sum_exp(
     case: &mut Case,
     scores: ValueId,
@@ -204,15 +205,19 @@ fn log_sum_exp(
     full: [usize; 4],
 ) -> Built<ValueId> {
     let [b, h, s, _] = full;
-    let largest = case.graph.max(scores, &[3], true)?;
-    let below = case.graph.sub(scores, largest)?;
-    let below = case.graph.exp(below)?;
-    let sum = case.graph.sum(below, &[3], true)?;
-    let log = case.graph.log(sum)?;
-    let mut y = case.graph.add(log, largest)?;
+    let mut y = log_sum(case, scores, 3)?;
     if let Some(any) = sees_any {
         let none = case.numbers("nothing", &[1], &[f64::NEG_INFINITY])?;
         y = case.graph.select(any, y, none)?;
     }
     case.reshape(y, &[b, h, s])
+}
+
+/// ln Σ exp(x) along an axis, which is kept: log-softmax is x minus that, so the largest of both differ
+/// by it.
+pub(super) fn log_sum(case: &mut Case, x: ValueId, axis: usize) -> Built<ValueId> {
+    let largest = case.graph.max(x, &[axis], true)?;
+    let below = case.graph.log_softmax(x, axis)?;
+    let below = case.graph.max(below, &[axis], true)?;
+    Ok(case.graph.sub(largest, below)?)
 }

@@ -53,6 +53,8 @@ pub(super) struct Expected {
     pub value: Vec<f64>,
     /// How near.
     pub bound: Bound,
+    /// How far off each expected value may be itself, where whoever made it rounded too; or nothing.
+    pub slack: Vec<f64>,
 }
 
 /// A case, built.
@@ -64,6 +66,8 @@ pub(super) struct Case {
     pub tensors: BTreeMap<String, Tensor>,
     /// In the order of the graph's outputs.
     pub expected: Vec<Expected>,
+    /// What of the case is left out, and why.
+    pub note: Option<String>,
     /// What goes before the names of inputs, so that a part of a graph can be there twice.
     part: String,
 }
@@ -125,11 +129,6 @@ impl Case {
         shape.iter().map(|d| d.constant().map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX))).collect()
     }
 
-    /// A value's type.
-    pub fn dtype(&self, id: ValueId) -> DType {
-        self.graph.value(id).dtype
-    }
-
     /// The same elements under another shape.
     pub fn reshape(&mut self, id: ValueId, shape: &[usize]) -> Built<ValueId> {
         let shape = inner(shape);
@@ -154,6 +153,9 @@ impl Case {
         let twice = self.graph.outputs().contains(&id);
         let id = if twice { self.graph.reshape(id, &dims(&own))? } else { id };
         let value = host.numbers().map_err(Stop::Unsupported)?;
+        if value.iter().any(|v| v.is_nan()) {
+            return unsupported("NaN is expected");
+        }
         let unit = match host.logical.as_str() {
             "f16" => 1.0 / 2048.0,
             "bf16" => 1.0 / 256.0,
@@ -167,8 +169,17 @@ impl Case {
             Bound::Ours => Bound::Ours,
         };
         self.graph.output(name, id)?;
-        self.expected.push(Expected { name: name.to_owned(), value, bound });
+        self.expected.push(Expected { name: name.to_owned(), value, bound, slack: Vec::new() });
         Ok(())
+    }
+}
+
+impl Case {
+    /// Says of the last expectation how far off each of its values may be itself.
+    pub fn slack(&mut self, slack: Vec<f64>) {
+        if let Some(last) = self.expected.last_mut() {
+            last.slack = slack;
+        }
     }
 }
 

@@ -108,6 +108,13 @@ impl Host {
         self.logical == "bool"
     }
 
+    /// Some of the elements of a tensor with one axis.
+    pub fn picked(&self, places: &[usize]) -> Self {
+        let size = self.bytes.len() / self.len().max(1);
+        let bytes = places.iter().flat_map(|p| self.bytes[p * size..(p + 1) * size].iter().copied());
+        Self { shape: vec![places.len()], bytes: bytes.collect(), ..self.clone() }
+    }
+
     /// How many elements there are.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

@@ -62,7 +62,8 @@ impl Row {
             Ended::Said(end) => {
                 row.error = shown(end.get("error"));
                 row.failures = end.get("failures").and_then(Value::as_array).cloned().unwrap_or_default();
-                row.reason = row.failures.first().map(sentence);
+                let said = || end.get("reason").and_then(Value::as_str).map(str::to_owned);
+                row.reason = row.failures.first().map(sentence).or_else(said);
             }
         }
         if let (Status::Unsupported, Ended::Said(end)) = (row.status, ended) {

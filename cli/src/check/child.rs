@@ -19,6 +19,8 @@ use super::text;
 const GIVE_UP: usize = 5;
 /// How long a driver may take to open.
 const OPEN: Duration = Duration::from_secs(120);
+/// How much later than its child the parent gives up a runner.
+pub(super) const WATCHED: Duration = Duration::from_secs(15);
 
 /// What came of an adapter.
 pub(crate) enum Ran {
@@ -52,7 +54,7 @@ impl Ended {
 
 /// What is run, and how.
 pub(crate) struct Work<'a> {
-    /// The adapter's name.
+    /// The adapter's name, or the runner's.
     pub adapter: &'a str,
     /// The names of the cases: one line each, none empty.
     pub names: &'a [String],
@@ -60,6 +62,8 @@ pub(crate) struct Work<'a> {
     pub shares: Vec<Range<usize>>,
     /// How long a case may take.
     pub timeout: Duration,
+    /// How much longer a child is waited for, so that it can say itself that something hangs.
+    pub patience: Duration,
     /// How many children at once.
     pub jobs: usize,
     /// What starts a child.
@@ -179,7 +183,7 @@ impl Job<'_> {
             Err(e) => return End::Refused(format!("cannot start itself: {e}")),
         };
         running.tell(&self.work.names[rest.clone()]);
-        let timeout = self.work.timeout;
+        let timeout = self.work.timeout + self.work.patience;
         let mut deadline = Instant::now() + OPEN.max(timeout);
         loop {
             let line = match running.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -191,6 +195,9 @@ impl Job<'_> {
             let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
             if let Some(why) = value.get("refused").and_then(Value::as_str) {
                 return End::Refused(why.to_owned());
+            }
+            if value.get("hung").is_some() {
+                return End::Hung(self.work.timeout);
             }
             if let Some(device) = value.get("opened") {
                 self.state().opened(device);
@@ -289,7 +296,7 @@ impl Drop for Running {
     }
 }
 
-fn how(status: ExitStatus) -> String {
+pub(super) fn how(status: ExitStatus) -> String {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt;
@@ -301,7 +308,7 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// The end of what a child wrote to stderr, where a panic or a driver says why.
-fn last_words(stderr: Option<impl Read>) -> String {
+pub(super) fn last_words(stderr: Option<impl Read>) -> String {
     const KEPT: usize = 600;
     let mut tail: Vec<u8> = Vec::new();
     let mut piece = [0; 4096];

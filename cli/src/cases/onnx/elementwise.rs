@@ -132,8 +132,11 @@ fn composed(n: &mut Node<'_>, x: ValueId) -> Built<ValueId> {
             hard_sigmoid(n, x, alpha, beta)?
         }
         "HardSwish" => {
-            let gate = hard_sigmoid(n, x, 1.0 / 6.0, 0.5)?;
-            n.g().mul(x, gate)?
+            // By 6 at the end: a sixth is no f32.
+            let (gate, six) = (n.offset(x, 3.0)?, n.constant("six", 6.0)?);
+            let gate = n.g().clamp(gate, 0.0, 6.0)?;
+            let y = n.g().mul(x, gate)?;
+            n.g().div(y, six)?
         }
         "Mish" => {
             let gate = n.g().softplus(x)?;

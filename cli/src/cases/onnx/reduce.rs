@@ -49,35 +49,39 @@ fn reduce(n: &mut Node<'_>) -> Built<ValueId> {
     axes.dedup();
     let keep = n.int("keepdims", 1)? != 0;
     let shape = n.case.shape(x);
-    if matches!(n.op.as_str(), "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceLogSumExp")
-        && axes.iter().any(|a| shape[*a] == 0)
-    {
+    let sums = ["ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"];
+    if !sums.contains(&n.op.as_str()) && axes.iter().any(|a| shape[*a] == 0) {
         return unsupported("a reduction of nothing that is not a sum");
     }
+    let sum = |n: &mut Node<'_>, x: ValueId| -> Built<ValueId> {
+        if axes.is_empty() { Ok(x) } else { Ok(n.g().sum(x, &axes, keep)?) }
+    };
     Ok(match n.op.as_str() {
+        "ReduceMax" | "ReduceMin" | "ReduceMean" | "ReduceProd" if axes.is_empty() => x,
         "ReduceMax" => n.g().max(x, &axes, keep)?,
         "ReduceMin" => n.g().min(x, &axes, keep)?,
         "ReduceMean" => n.g().mean(x, &axes, keep)?,
         "ReduceProd" => n.g().prod(x, &axes, keep)?,
         "ReduceL1" => {
             let size = n.g().abs(x)?;
-            n.g().sum(size, &axes, keep)?
+            sum(n, size)?
         }
         "ReduceL2" => {
             let square = n.g().mul(x, x)?;
-            let sum = n.g().sum(square, &axes, keep)?;
+            let sum = sum(n, square)?;
             n.g().sqrt(sum)?
         }
         "ReduceSumSquare" => {
             let square = n.g().mul(x, x)?;
-            n.g().sum(square, &axes, keep)?
+            sum(n, square)?
         }
         "ReduceLogSum" => {
-            let sum = n.g().sum(x, &axes, keep)?;
+            let sum = sum(n, x)?;
             n.g().log(sum)?
         }
+        "ReduceLogSumExp" if axes.is_empty() => x,
         "ReduceLogSumExp" => log_sum_exp(n, x, &axes, keep)?,
-        _ => n.g().sum(x, &axes, keep)?,
+        _ => sum(n, x)?,
     })
 }
 

@@ -7,7 +7,15 @@ fn played(script: fn() -> std::io::Result<Command>) -> Ran {
     let names: Vec<String> = (0..8).map(|i| format!("case/{i}")).collect();
     let timeout = Duration::from_millis(1500);
     let shares = std::iter::once(0..names.len()).collect();
-    check(Work { adapter: "played", names: &names, shares, timeout, jobs: 1, program: &script })
+    check(Work {
+        adapter: "played",
+        names: &names,
+        shares,
+        timeout,
+        patience: Duration::ZERO,
+        jobs: 1,
+        program: &script,
+    })
 }
 
 /// A child that opens, then does `body` for each case that it is told: `$name` is the case, `$n` counts.

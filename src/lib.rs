@@ -51,6 +51,8 @@ pub mod plan;
 pub mod profile;
 pub mod rng;
 pub mod tensor;
+#[cfg(feature = "json")]
+pub mod web;
 
 pub use dim::{Call, Dim, Expr, ScalarId, ScalarKind, ScalarSpec};
 pub use dtype::DType;

@@ -147,8 +147,8 @@ impl Reader {
             let own = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
             list.push((*own, self.attr(own, value, &at)?));
         }
-        if op.name == "attention" && !attrs.contains_key("causal") {
-            list.push(("causal", Attr::U32(0)));
+        for name in ["causal", "lse"].iter().filter(|n| op.name == "attention" && !attrs.contains_key(**n)) {
+            list.push((name, Attr::U32(0)));
         }
         if op.name == "attention" && !attrs.contains_key("scale") {
             // As `Graph::attention`: 1/√D.
@@ -160,7 +160,7 @@ impl Reader {
     }
 
     fn attr(&self, name: &str, value: &Value, at: &str) -> Result<Attr> {
-        let whole = matches!(name, "causal" | "axis" | "start" | "len");
+        let whole = matches!(name, "causal" | "lse" | "axis" | "start" | "len");
         match value {
             Value::Bool(b) if whole => Ok(Attr::U32(u32::from(*b))),
             Value::Number(n) if whole => {

@@ -2,6 +2,7 @@
 //! parts. Who sees whom is worked out here, on the host, from whatever a suite says it with.
 
 use tachylite::op::Attr;
+use tachylite::ops::attention::{Attention, Reach};
 use tachylite::{DType, Tensor, ValueId};
 
 use super::build::{Built, Case, dims, wrong};
@@ -70,30 +71,30 @@ impl Mask {
         self.visible.iter().any(|v| !v)
     }
 
-    /// The lengths and the causality that say the same, if there are some: key t is seen if
-    /// t < length and, if causal, t ≤ s + T - S.
-    fn plain(&self, batch: usize) -> Option<(Option<Vec<u32>>, bool)> {
+    /// Behind which key no query of a batch sees anything: what lies there may be anything.
+    fn lengths(&self) -> Vec<usize> {
         let [b, h, s, t] = self.shape;
-        if self.bias.is_some() || s * t == 0 {
-            return None;
-        }
-        let row = |i: usize| &self.visible[i * t..(i + 1) * t];
-        let length = |b: usize| {
-            let ends =
-                (b * h * s..(b + 1) * h * s).map(|r| row(r).iter().rposition(|v| *v).map_or(0, |p| p + 1));
-            ends.max().unwrap_or(0)
+        let end = |row: usize| {
+            let row = &self.visible[row * t..(row + 1) * t];
+            row.iter().rposition(|v| *v).map_or(0, |last| last + 1)
         };
-        let lengths: Vec<usize> = (0..b).map(length).collect();
-        let says = |causal: bool| {
-            (0..b * h * s).all(|r| {
-                let sees = |key: usize| key < lengths[r / (h * s)] && (!causal || key + s <= r % s + t);
-                row(r).iter().enumerate().all(|(key, v)| *v == sees(key))
-            })
-        };
-        let causal = [false, true].into_iter().find(|c| says(*c))?;
-        let all = lengths.iter().all(|n| *n == t);
-        let each = |i: usize| lengths[if b == 1 { 0 } else { i }] as u32;
-        Some(((!all).then(|| (0..batch).map(each).collect()), causal))
+        (0..b).map(|b| (b * h * s..(b + 1) * h * s).map(end).max().unwrap_or(0)).collect()
+    }
+
+    /// Whether lengths and causality, if there is some, say all that the mask says about who sees whom.
+    fn is(&self, lengths: &[usize], causal: Option<Reach>) -> bool {
+        let [b, h, s, t] = self.shape;
+        (0..b * h * s).all(|row| {
+            let length = lengths[row / (h * s)];
+            let reach = match causal {
+                None => usize::MAX / 2,
+                Some(Reach::Keys) => t,
+                Some(Reach::Queries) => s,
+                Some(Reach::Lengths) => length,
+            };
+            let sees = |key: usize| key < length && key + s <= row % s + reach;
+            self.visible[row * t..(row + 1) * t].iter().enumerate().all(|(key, v)| *v == sees(key))
+        })
     }
 }
 
@@ -107,23 +108,45 @@ pub(super) fn attend(case: &mut Case, a: &Attend, lse: bool, stages: bool) -> Bu
     if !fits || a.mask.shape[2..] != [s, t] {
         return wrong(format!("attention: q is {q:?}, k is {k:?}, v is {v:?}: they do not go together"));
     }
-    if a.softcap == 0.0 && a.sinks.is_none() && !stages && !lse && dv == d && d <= 256 {
-        if let Some((lengths, causal)) = a.mask.plain(b) {
-            return fused(case, a, lengths, causal);
-        }
+    if a.softcap == 0.0 && a.sinks.is_none() && !stages && dv <= 256 && d <= 256 {
+        return fused(case, a, lse, b);
     }
     composed(case, a, lse, [b, h, g, s, t, d, dv])
 }
 
 /// One op.
-fn fused(case: &mut Case, a: &Attend, lengths: Option<Vec<u32>>, causal: bool) -> Built<Attended> {
+fn fused(case: &mut Case, a: &Attend, lse: bool, batch: usize) -> Built<Attended> {
     let [q, k, v] = [case.swap(a.q, 1, 2)?, case.swap(a.k, 1, 2)?, case.swap(a.v, 1, 2)?];
-    let lengths = match lengths {
-        Some(lengths) => Some(case.given("lengths", Tensor::from_u32(&[lengths.len()], &lengths)?)?),
-        None => None,
+    let mut how = Attention { scale: Some(a.scale as f32), ..Attention::default() };
+    let ends = a.mask.lengths();
+    if ends.iter().any(|end| *end < a.mask.shape[3]) {
+        let each = |i: usize| ends[if ends.len() == 1 { 0 } else { i }] as u32;
+        let lengths: Vec<u32> = (0..batch).map(each).collect();
+        how.lengths = Some(case.given("lengths", Tensor::from_u32(&[batch], &lengths)?)?);
+    }
+    let ways = [None, Some(Reach::Keys), Some(Reach::Queries), Some(Reach::Lengths)];
+    let way = ways.into_iter().find(|way| a.mask.is(&ends, *way));
+    if let Some(Some(reach)) = way {
+        (how.causal, how.reach) = (true, reach);
+    }
+    let added = match (&a.mask.bias, way) {
+        (bias, Some(_)) => bias.clone(),
+        (None, None) => Some(a.mask.each(|_, seen| if seen { 0.0 } else { f64::NEG_INFINITY })),
+        (Some(bias), None) => {
+            let hide = |(bias, seen): (&f64, &bool)| if *seen { *bias } else { f64::NEG_INFINITY };
+            Some(bias.iter().zip(&a.mask.visible).map(hide).collect())
+        }
     };
-    let o = case.graph.attention(q, k, v, lengths, causal, Some(a.scale as f32))?;
-    Ok(Attended { o: case.swap(o, 1, 2)?, lse: None, stages: None })
+    if let Some(added) = added {
+        how.mask = Some(case.numbers("mask", &a.mask.shape, &added)?);
+    }
+    let (o, lse) = if lse {
+        let (o, lse) = case.graph.attention_lse(q, k, v, how)?;
+        (o, Some(lse))
+    } else {
+        (case.graph.attention(q, k, v, how)?, None)
+    };
+    Ok(Attended { o: case.swap(o, 1, 2)?, lse, stages: None })
 }
 
 /// Products, softmax, products.

@@ -189,7 +189,10 @@ pub(super) fn carry(host: &Host) -> Built<Tensor> {
     if host.is_integer() {
         let values = host.integers().map_err(Stop::Unsupported)?;
         if let Some(v) = values.iter().find(|v| v.abs() > EXACT) {
-            return unsupported(format!("{} holds {v}: beyond ±2^24 f32 is not exact", host.logical));
+            return unsupported(format!(
+                "integers beyond ±2^24, which f32 does not hold ({} {v})",
+                host.logical
+            ));
         }
     }
     let values = host.numbers().map_err(Stop::Unsupported)?;

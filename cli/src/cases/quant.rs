@@ -1,9 +1,9 @@
 //! The `quant` suite: products with quantised weights.
 
 use serde_json::Value;
-use tachylite::{DType, Tensor};
+use tachylite::DType;
 
-use super::build::{Bound, Built, Case, Stop, unsupported};
+use super::build::{Bound, Built, Case, Stop, carry_quantized, unsupported};
 use super::data::{Data, Host};
 
 /// Builds the graph of a case.
@@ -64,6 +64,19 @@ fn groupwise(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     if groups == 0 || !k.is_multiple_of(groups) || !(k / groups).is_multiple_of(32) {
         return unsupported("a last group that is not full");
     }
-    let _ = (n, zeros, DType::U8, Tensor::zeros(DType::U8, &[1])?, case, Bound::Ours);
-    unsupported("weights with a scale for each group")
+    // Dequantised by groups, which are an axis of their own, and multiplied.
+    let by_group = |host: &Host| Ok::<_, Stop>(carry_quantized(host)?.reshape(&[n, groups, 1])?);
+    let q = case.given("q", carry_quantized(&q)?.reshape(&[n, groups, k / groups])?)?;
+    let (zeros, scales) =
+        (case.given("zeros", by_group(&zeros)?)?, case.given("scales", by_group(&scales)?)?);
+    let w = case.graph.dequantize(q, scales, Some(zeros), DType::F32)?;
+    let w = case.reshape(w, &[n, k])?;
+    case.expect("w_dequant", w, &parts.host("outputs", "w_dequant")?, Bound::Ours)?;
+    let x = case.carried("x", &parts.host("inputs", "x")?)?;
+    let mut y = case.graph.matmul(x, w)?;
+    if let Some(bias) = parts.maybe("inputs", "bias")? {
+        let bias = case.carried("bias", &bias)?;
+        y = case.graph.add(y, bias)?;
+    }
+    case.expect("y", y, &parts.host("outputs", "y")?, Bound::Ours)
 }

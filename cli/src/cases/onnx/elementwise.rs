@@ -325,6 +325,9 @@ fn cast(n: &mut Node<'_>) -> Built<ValueId> {
             let is_zero = n.g().equal(wide, zero)?;
             n.g().equal(is_zero, zero)?
         }
+        other @ ("i4" | "u4" | "i2" | "u2") => {
+            return unsupported(format!("a result of less than 8 bits ({other})"));
+        }
         other => return unsupported(format!("type {other}")),
     })
 }

@@ -156,8 +156,8 @@ impl Reader {
             let (own, kind) = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
             list.push((*own, self.attr(*kind == AttrKind::U32, value, &at)?));
         }
-        if op.name == "attention" && !attrs.contains_key("causal") {
-            list.push(("causal", Attr::U32(0)));
+        for name in ["causal", "lse"].iter().filter(|n| op.name == "attention" && !attrs.contains_key(**n)) {
+            list.push((name, Attr::U32(0)));
         }
         if op.name == "attention" && !attrs.contains_key("scale") {
             // As `Graph::attention`: 1/√D.

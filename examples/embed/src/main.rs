@@ -35,6 +35,10 @@ struct Arguments {
     /// How many lines --query prints
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
+    /// Write the encoder for up to 8 lines of 256 tokens as files that any WebGPU can run: OUT.json and,
+    /// beside it, OUT.safetensors; reads no input
+    #[arg(long, value_name = "OUT.json", conflicts_with_all = ["json", "query", "measure"])]
+    export: Option<PathBuf>,
     /// Print what recording a dispatch costs and what fusion gains; reads no input
     #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
@@ -60,6 +64,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     if arguments.measure {
         return print(&measure::report(&model, &arguments.device, arguments.weights)?);
+    }
+    if let Some(path) = &arguments.export {
+        let files = embed::encoder::export(&model, &options, path)?;
+        return print(&files.iter().map(|f| format!("{}\n", f.display())).collect::<String>());
     }
     let mut encoder = Encoder::new(model, &options)?;
     let mut input = Vec::new();

@@ -11,17 +11,22 @@ use crate::error::{Error, Result};
 use crate::profile::Profile;
 
 mod adapter;
+mod bind;
+mod cache;
 mod executable;
 mod load;
 mod pipeline;
 mod run;
 mod scope;
+mod timings;
 mod wait;
 
 pub use executable::{Executable, Io};
 pub use load::LoadOptions;
+pub use timings::{LoadTimings, OpenTimings};
 
 use pipeline::Pipeline;
+use timings::Clock;
 
 /// A device, with what executables loaded on it share: pipelines and weights. Cloning is cheap.
 #[derive(Clone)]
@@ -31,10 +36,13 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     profile: Profile,
+    opened: OpenTimings,
     /// Why our own device was lost; `None` for a device that was handed over.
     lost: Option<Arc<OnceLock<String>>>,
     /// Pipelines by WGSL text, while an executable holds them.
     pipelines: Mutex<HashMap<String, Weak<Pipeline>>>,
+    /// The pipeline cache that pipelines are made through, once there is one.
+    cache: OnceLock<wgpu::PipelineCache>,
     /// Weights' buffers by fingerprint, while an executable holds them.
     weights: Mutex<HashMap<[u64; 2], Weak<wgpu::Buffer>>>,
     /// Two keys of the fingerprint, drawn at random: nobody can make weights that collide.
@@ -44,7 +52,7 @@ struct Inner {
 impl Gpu {
     /// The adapters that can run plans, best first.
     pub async fn adapters() -> Vec<Profile> {
-        adapter::all().await.into_iter().map(|(profile, _)| profile).collect()
+        adapter::all(wgpu::Backends::all()).await.into_iter().map(|(profile, _)| profile).collect()
     }
 
     /// Opens an adapter with a device of our own.
@@ -56,7 +64,9 @@ impl Gpu {
     /// # Errors
     /// [`Error::Adapter`] if there is none of that name, with those there are, or it does not open.
     pub async fn open(name: &str) -> Result<Self> {
+        let mut clock = Clock::start();
         let (profile, adapter) = adapter::find(name).await?;
+        let adapters = clock.lap();
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("tachylite"),
@@ -80,7 +90,8 @@ impl Gpu {
             });
         });
         let profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
-        Ok(Self::new(device, queue, profile, Some(lost)))
+        let opened = OpenTimings { adapters, device: clock.lap() };
+        Ok(Self::new(device, queue, profile, opened, Some(lost)))
     }
 
     /// Uses a device that the caller owns. Nothing is installed on it; its features and limits are
@@ -97,22 +108,28 @@ impl Gpu {
                 profile.name, profile.limits.storage_buffers_per_stage, profile.limits.workgroup_invocations
             )));
         }
-        Ok(Self::new(device, queue, profile, None))
+        Ok(Self::new(device, queue, profile, OpenTimings::default(), None))
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         profile: Profile,
+        opened: OpenTimings,
         lost: Option<Arc<OnceLock<String>>>,
     ) -> Self {
-        let (pipelines, weights, keys) = Default::default();
-        Self(Arc::new(Inner { device, queue, profile, lost, pipelines, weights, keys }))
+        let (pipelines, cache, weights, keys) = Default::default();
+        Self(Arc::new(Inner { device, queue, profile, opened, lost, pipelines, cache, weights, keys }))
     }
 
     /// What it is, as data: what plans for it are made from.
     pub fn profile(&self) -> &Profile {
         &self.0.profile
+    }
+
+    /// Where opening it spent its time; zero if it was handed over.
+    pub fn timings(&self) -> &OpenTimings {
+        &self.0.opened
     }
 
     /// The wgpu device.

@@ -12,7 +12,9 @@ pub mod matmul;
 pub mod mean_pool;
 pub mod pad;
 pub mod quantize;
+pub mod reduce;
 pub mod rms_norm;
+pub mod softmax;
 pub mod view;
 pub mod where_;
 
@@ -22,6 +24,10 @@ pub static ALL: &[&Op] = &[
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
+    &softmax::SOFTMAX,
+    &softmax::LOG_SOFTMAX,
+    &reduce::REDUCE,
+    &reduce::REDUCE_COLUMNS,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

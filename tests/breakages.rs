@@ -23,6 +23,15 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("wrong tail mask", &["layer_norm.row/f32.f32/plain"], |p| {
         edit(p, "+ c4 * 4u < vec4<u32>(p.C)", "+ c4 * 4u <= vec4<u32>(p.C)")
     }),
+    Breakage("exponentials summed of what they are not of", &["softmax.row/f32/plain"], |p| {
+        edit(p, "dot(weight4(v - top,", "dot(weight4(v,")
+    }),
+    Breakage("half a workgroup left out of a reduction", &["reduce.row/f32/sum"], |p| {
+        edit(p, "var step = BLOCK / 2u;", "var step = BLOCK / 4u;")
+    }),
+    Breakage("the last element of an axis missed", &["reduce_columns.walk/f32/sum"], |p| {
+        edit(p, "k < p.K;", "k + 1u < p.K;")
+    }),
     Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
         edit(p, "column * p.w_N + k4 * p.w_K", "column * p.w_K + k4 * p.w_N")
     }),
@@ -45,6 +54,29 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("causal mask off by one", &["attention.online/f32/causal"], |p| {
         edit(p, "key + p.S <= s0", "key + p.S < s0")
     }),
+    Breakage("a column's element taken for its neighbour", &["mul/elementwise.rows/f32/column/R=3"], |p| {
+        edit(p, "[at0 & 3u]", "[(at0 + 1u) & 3u]")
+    }),
+    Breakage("halves rounded the other way", &["round_away/elementwise.rows/f32/plain/R=3"], |p| {
+        edit(p, ">= vec4<f32>(0.5)", "> vec4<f32>(0.5)")
+    }),
+    Breakage("a power's last factor left out", &["pow/elementwise.rows/f32/full"], |p| {
+        edit(p, "i < 7;", "i < 2;")
+    }),
+    Breakage("the joint of two tensors off by one", &["concat.pick/f32/columns"], |p| {
+        edit(p, "if k < p.M {", "if k <= p.M {")
+    }),
+    Breakage("padding one place too far", &["pad.pick/f32/rows"], |p| {
+        edit(p, "% p.N - p.before;", "% p.N - p.before - 1u;")
+    }),
+    Breakage("a condition the wrong way round", &["where.rows/f32/full"], |p| {
+        edit(p, "select(no, yes, holds)", "select(yes, no, holds)")
+    }),
+    Breakage(
+        "views taken from the start of what they share",
+        &["sub/elementwise.rows/f32/full/R=3,C=5/views"],
+        |p| edit(p, "p.post0_offset + r", "r"),
+    ),
     Breakage("stray writes past the end", &["relu/elementwise.rows/f32/plain/R=3,C=5"], |p| {
         edit(p, "if i >= p.R * groups {", "if i >= p.R * groups + 2u {")
     }),

@@ -166,10 +166,8 @@ fn back_ends_translate_every_text() {
 #[test]
 fn tint_compiles_every_text() {
     let texts = texts();
-    let all: Vec<_> = texts
-        .values()
-        .map(|(_, text)| extensions::directives(&text.extensions) + &text.wgsl)
-        .collect();
+    let all: Vec<_> =
+        texts.values().map(|(_, text)| extensions::directives(&text.extensions) + &text.wgsl).collect();
     let Some(verdicts) = tint(&all) else { return report("Tint", 0, texts.len(), "tint") };
     let wrong: Vec<_> = verdicts.iter().filter(|v| v["ok"] != true).map(ToString::to_string).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -181,7 +179,8 @@ fn tint(texts: &[String]) -> Option<Vec<Value>> {
     let script = format!("{}/tests/tint/compile.mjs", env!("CARGO_MANIFEST_DIR"));
     let child = Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.ok()?;
-    let lines = (0..).zip(texts).map(|(i, wgsl)| format!("{}\n", json!({ "name": i.to_string(), "wgsl": wgsl })));
+    let lines =
+        (0..).zip(texts).map(|(i, wgsl)| format!("{}\n", json!({ "name": i.to_string(), "wgsl": wgsl })));
     let lines: String = lines.collect();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));

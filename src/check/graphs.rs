@@ -9,6 +9,8 @@ use crate::graph::{Graph, ValueId};
 use crate::op::Attr;
 use crate::rng::Rng;
 
+mod layouts;
+
 /// A graph to check, with the calls it is run with.
 #[derive(Debug)]
 pub struct GraphCase {
@@ -56,6 +58,12 @@ pub static ALL: &[GraphCase] = &[
         fill: no_fill,
     },
     GraphCase { name: "graph.reused_buffers", build: reused_buffers, calls: ROWS, fill: no_fill },
+    GraphCase {
+        name: "graph.reductions",
+        build: reductions,
+        calls: &[&[("B", 3.0), ("S", 9.0)], &[("B", 1.0), ("S", 4.0)], &[("B", 2.0), ("S", 0.0)]],
+        fill: no_fill,
+    },
 ];
 
 /// Calls of graphs over up to 33 rows.
@@ -63,7 +71,7 @@ const ROWS: &[&[(&str, f64)]] = &[&[("R", 33.0)], &[("R", 5.0)], &[("R", 1.0)], 
 
 /// Every case of every graph.
 pub(super) fn cases(all: &mut Vec<Case>) {
-    for graph in ALL {
+    for graph in ALL.iter().chain(layouts::ALL) {
         for dtype in [DType::F32, DType::F16] {
             for call in 0..graph.calls.len() {
                 for inputs in Inputs::ALL {
@@ -272,4 +280,24 @@ fn reused_buffers(g: &mut Graph, dtype: DType) -> Result<()> {
     }
     let y = g.sub(y, first)?;
     g.output("y", y)
+}
+
+/// Reductions along axes that lie apart, together, first and last, of sizes that calls give, read by
+/// what broadcasts them; and softmax along an axis that is not the last.
+fn reductions(g: &mut Graph, dtype: DType) -> Result<()> {
+    let (b, s) = (g.dim("B", 3)?, g.dim("S", 9)?);
+    let x = g.input("x", dtype, &[b.clone(), s.clone(), 3.into(), 5.into()])?;
+    let wide = g.input("wide", dtype, &[b, s, 2.into(), 16.into()])?;
+    let apart = g.sum(x, &[2, 0], false)?;
+    let together = g.mean(x, &[1, 2], true)?;
+    let centred = g.sub(x, together)?;
+    let largest = g.max(centred, &[3], true)?;
+    let shifted = g.sub(centred, largest)?;
+    let along = g.softmax(shifted, 2)?;
+    let last = g.mean(wide, &[2, 3], false)?;
+    let all = g.min(x, &[0, 1, 2, 3], false)?;
+    for (name, value) in [("apart", apart), ("along", along), ("last", last), ("all", all)] {
+        g.output(name, value)?;
+    }
+    Ok(())
 }

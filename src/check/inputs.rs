@@ -94,7 +94,8 @@ fn overflows(graph: &Graph, values: &[Option<Approx>]) -> bool {
     let pairs = graph.values().iter().zip(values);
     pairs.filter(|(v, _)| matches!(v.source, Source::Node { .. })).any(|(value, approx)| {
         let max = value.dtype.max_finite();
-        let inside = |(v, e): (&f64, &f64)| v.abs() + e <= max;
+        // What is exactly -∞ is meant to be: a masked logarithm.
+        let inside = |(v, e): (&f64, &f64)| v.abs() + e <= max || *v == f64::NEG_INFINITY && *e == 0.0;
         // Where half of what is not 0 might as well be 0, a kernel that does nothing would pass.
         let vague = |a: &Approx| {
             let pairs = || a.value.iter().zip(&a.error).filter(|(v, _)| **v != 0.0);

@@ -7,18 +7,22 @@ use crate::profile::{DeviceKind, Features, Limits, Profile, Speeds};
 /// refusal is an error that the caller can handle; running out is the end of the process or device.
 const BUDGET_PERCENT: u8 = 95;
 
-/// What kernels or measurements can use beyond the default.
+/// What kernels, measurements or start-up can use beyond the default.
 pub(super) fn used_features() -> wgpu::Features {
-    wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16
+    wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::PIPELINE_CACHE
 }
 
-/// The adapters that can compute, best first.
-pub(super) async fn all() -> Vec<(Profile, wgpu::Adapter)> {
+/// The adapters of some backends that can compute, best first.
+pub(super) async fn all(backends: wgpu::Backends) -> Vec<(Profile, wgpu::Adapter)> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
     descriptor.memory_budget_thresholds.for_resource_creation = Some(BUDGET_PERCENT);
     let instance = wgpu::Instance::new(descriptor);
     let mut adapters: Vec<_> = instance
-        .enumerate_adapters(wgpu::Backends::all())
+        .enumerate_adapters(backends)
         .await
         .into_iter()
         .map(|a| (profile(&a.get_info(), a.features() & used_features(), &a.limits()), a))
@@ -33,7 +37,14 @@ pub(super) async fn all() -> Vec<(Profile, wgpu::Adapter)> {
 
 /// The best adapter that a name means.
 pub(super) async fn find(name: &str) -> Result<(Profile, wgpu::Adapter)> {
-    let mut adapters = all().await;
+    // Drivers of other backends need not be loaded, unless to say what there is instead.
+    let one = name.split_once(':').map_or(wgpu::Backends::all(), |(backend, _)| backends(backend));
+    if one != wgpu::Backends::all()
+        && let Some(found) = all(one).await.into_iter().find(|(p, _)| is_named(p, name))
+    {
+        return Ok(found);
+    }
+    let mut adapters = all(wgpu::Backends::all()).await;
     match adapters.iter().position(|(p, _)| is_named(p, name)) {
         Some(i) => Ok(adapters.swap_remove(i)),
         None if adapters.is_empty() => Err(Error::Adapter(format!(
@@ -60,12 +71,24 @@ fn rank(p: &Profile) -> (u8, bool) {
     (kind, p.backend == "gl")
 }
 
+/// The backend of a name, or all of them.
+fn backends(name: &str) -> wgpu::Backends {
+    match name {
+        "vulkan" => wgpu::Backends::VULKAN,
+        "metal" => wgpu::Backends::METAL,
+        "dx12" => wgpu::Backends::DX12,
+        "gl" => wgpu::Backends::GL,
+        "browser" => wgpu::Backends::BROWSER_WEBGPU,
+        _ => wgpu::Backends::all(),
+    }
+}
+
 fn is_named(p: &Profile, name: &str) -> bool {
     if name == "gpu" {
         return true;
     }
     let part = match name.split_once(':') {
-        Some((backend, part)) if ["vulkan", "metal", "dx12", "gl", "browser"].contains(&backend) => {
+        Some((backend, part)) if backends(backend) != wgpu::Backends::all() => {
             if p.backend != backend {
                 return false;
             }

@@ -1,7 +1,6 @@
 //! A plan loaded on a device, and how calls of it are recorded. Recording makes no wgpu object,
 //! allocates nothing of ours, never submits and never polls.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +9,9 @@ use crate::dim::Call;
 use crate::error::{Error, Result};
 use crate::gpu::pipeline::{Pipeline, params_layout};
 use crate::gpu::scope::answer_now;
-use crate::gpu::{Gpu, LoadOptions};
+use crate::gpu::{Gpu, LoadOptions, LoadTimings};
 use crate::plan::host::fold_workgroups;
-use crate::plan::{Plan, Role, Step};
+use crate::plan::{Plan, Step};
 
 /// What an executable shares with its forks.
 pub(super) struct Loaded {
@@ -48,6 +47,7 @@ pub struct Executable {
     pub(super) own: Option<Io>,
     /// Where our own outputs are read back through.
     pub(super) staging: Option<wgpu::Buffer>,
+    pub(super) timings: LoadTimings,
 }
 
 /// An executable's inputs and outputs, bound to buffers. Cloning is cheap.
@@ -111,6 +111,7 @@ impl Executable {
             pending: 0,
             own: None,
             staging: None,
+            timings: LoadTimings::default(),
             loaded,
         })
     }
@@ -123,6 +124,11 @@ impl Executable {
     /// The device it is loaded on.
     pub fn gpu(&self) -> &Gpu {
         &self.loaded.gpu
+    }
+
+    /// Where loading it spent its time; zero for a fork, which shares all that takes long.
+    pub fn timings(&self) -> &LoadTimings {
+        &self.timings
     }
 
     /// Another executable of the same plan, for calls that overlap with this one's: it shares
@@ -168,74 +174,6 @@ impl Executable {
         });
         answer_now(said)?;
         Ok(Io { owner: self.id, groups })
-    }
-
-    /// The caller's buffers by place in the plan, each cut to the bytes that the plan needs.
-    fn given<'a>(
-        &self,
-        tensors: &[(&str, wgpu::BufferBinding<'a>)],
-    ) -> Result<BTreeMap<usize, wgpu::BufferBinding<'a>>> {
-        let plan = &self.loaded.plan;
-        let mut given = BTreeMap::new();
-        for (name, slice) in tensors {
-            let Some(port) = plan.inputs.iter().chain(&plan.outputs).find(|p| p.name == *name) else {
-                return Err(Error::Argument(format!("bind: there is no input or output `{name}`")));
-            };
-            let bytes = self.loaded.bytes(port.buffer);
-            let mut slice = slice.clone();
-            check_slice(
-                name,
-                &slice,
-                bytes,
-                self.loaded.gpu.device().limits().min_storage_buffer_offset_alignment,
-            )?;
-            slice.size = wgpu::BufferSize::new(bytes);
-            match given.insert(port.buffer, slice.clone()) {
-                Some(other) if (other.buffer, other.offset) != (slice.buffer, slice.offset) => {
-                    return Err(Error::Argument(format!("bind: `{name}` was given twice, in two places")));
-                }
-                _ => {}
-            }
-        }
-        let ours = |r: &Role| !matches!(r, Role::Input(_) | Role::Output(_));
-        match (0..plan.buffers.len()).find(|i| !ours(&plan.buffers[*i].role) && !given.contains_key(i)) {
-            Some(i) => Err(Error::Argument(format!("bind: {} was not given", plan.buffer_name(i)))),
-            None => Ok(given),
-        }
-    }
-
-    /// WebGPU forbids a buffer that a dispatch writes to appear in it a second time, whatever the
-    /// ranges.
-    fn check_aliases(&self, given: &BTreeMap<usize, wgpu::BufferBinding<'_>>) -> Result<()> {
-        let plan = &self.loaded.plan;
-        for (i, a) in given {
-            for (j, b) in given {
-                let output = [i, j].iter().all(|b| matches!(plan.buffers[**b].role, Role::Output(_)));
-                if i != j && output && a.buffer == b.buffer && overlap(plan, (*i, a), (*j, b)) {
-                    return Err(Error::Argument(format!(
-                        "bind: {} lies over {}, which it would overwrite",
-                        plan.buffer_name(*i),
-                        plan.buffer_name(*j)
-                    )));
-                }
-            }
-        }
-        for step in &self.loaded.plan.steps {
-            for (i, a) in step.bindings.iter().enumerate() {
-                for b in &step.bindings[i + 1..] {
-                    let (Some(x), Some(y)) = (given.get(&a.buffer), given.get(&b.buffer)) else { continue };
-                    if a.buffer != b.buffer && (a.write || b.write) && x.buffer == y.buffer {
-                        return Err(Error::Argument(format!(
-                            "bind: {} and {} lie in one buffer, but {} writes to it, so they need two",
-                            self.loaded.plan.buffer_name(a.buffer),
-                            self.loaded.plan.buffer_name(b.buffer),
-                            step.kernel_name
-                        )));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Records one call into a pass of the caller's: dispatches only. Takes one slot.
@@ -360,27 +298,6 @@ impl Loaded {
     }
 }
 
-/// Whether a slice of a caller's buffer can hold `bytes` bytes of a tensor.
-fn check_slice(name: &str, slice: &wgpu::BufferBinding<'_>, bytes: u64, alignment: u32) -> Result<()> {
-    let rest = slice.buffer.size().saturating_sub(slice.offset);
-    let given = slice.size.map_or(rest, |s| rest.min(s.get()));
-    if !slice.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
-        return Err(Error::Argument(format!("bind: the buffer of `{name}` was made without STORAGE usage")));
-    }
-    if !slice.offset.is_multiple_of(u64::from(alignment)) {
-        return Err(Error::Argument(format!(
-            "bind: `{name}` starts at byte {}, but the device binds at multiples of {alignment}",
-            slice.offset
-        )));
-    }
-    if given < bytes {
-        return Err(Error::Argument(format!(
-            "bind: `{name}` needs {bytes} bytes, but its buffer gives {given}"
-        )));
-    }
-    Ok(())
-}
-
 impl std::fmt::Debug for Executable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Executable({} steps on {:?})", self.loaded.plan.steps.len(), self.loaded.gpu)
@@ -391,10 +308,4 @@ impl std::fmt::Debug for Io {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Io({} steps)", self.groups.len())
     }
-}
-
-/// Whether two tensors of a plan share bytes of the one buffer that both are bound in.
-fn overlap(plan: &Plan, a: (usize, &wgpu::BufferBinding<'_>), b: (usize, &wgpu::BufferBinding<'_>)) -> bool {
-    let end = |(i, binding): (usize, &wgpu::BufferBinding<'_>)| binding.offset + plan.buffers[i].bytes;
-    a.1.offset < end(b) && b.1.offset < end(a)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu::executable::{Executable, Loaded};
+use crate::gpu::timings::{Clock, LoadTimings};
 use crate::gpu::{Gpu, lock};
 use crate::plan::prepare::{Weights, prepare};
 use crate::plan::{Plan, Role, WeightSpec};
@@ -53,16 +54,17 @@ impl Gpu {
         self.alive()?;
         plan.check_references()?;
         plan.check_limits(&self.profile().limits, options.guard_bytes)?;
-        let pipelines = self.pipelines(&plan.kernels).await?;
-        let weights = self.weights(plan, weights, options.guard_bytes).await?;
-        Executable::new(Arc::new(Loaded {
-            gpu: self.clone(),
-            plan: plan.clone(),
-            pipelines,
-            weights,
-            options,
-        }))
-        .await
+        let (mut whole, mut part, mut times) = (Clock::start(), Clock::start(), LoadTimings::default());
+        let pipelines = self.pipelines(&plan.kernels, &mut times).await?;
+        times.pipelines = part.lap();
+        let weights = self.weights(plan, weights, options.guard_bytes, &mut times).await?;
+        part.lap();
+        let loaded = Loaded { gpu: self.clone(), plan: plan.clone(), pipelines, weights, options };
+        let mut executable = Executable::new(Arc::new(loaded)).await?;
+        times.binding = part.lap();
+        times.total = whole.lap();
+        executable.timings = times;
+        Ok(executable)
     }
 
     /// [`Gpu::load`], blocking.
@@ -80,8 +82,11 @@ impl Gpu {
         plan: &Plan,
         given: &Weights,
         guard_bytes: u64,
+        times: &mut LoadTimings,
     ) -> Result<Vec<Arc<wgpu::Buffer>>> {
+        let mut clock = Clock::start();
         let keys: Vec<_> = plan.weights.iter().map(|spec| self.fingerprint(spec, given)).collect();
+        times.hashing = clock.lap();
         let mut out: Vec<Option<Arc<wgpu::Buffer>>> = {
             let known = lock(&self.0.weights);
             let share = |key: &[u64; 2]| (guard_bytes == 0).then(|| known.get(key)?.upgrade()).flatten();
@@ -95,13 +100,18 @@ impl Gpu {
         });
         said.await?;
         for (i, buffer) in missing.iter().zip(made) {
-            self.upload(&buffer, &prepare(&plan.weights[*i], given)?).await?;
+            times.uploading += clock.lap();
+            let bytes = prepare(&plan.weights[*i], given)?;
+            times.preparing += clock.lap();
+            self.upload(&buffer, &bytes).await?;
+            times.uploaded_bytes += bytes.len() as u64;
             let buffer = Arc::new(buffer);
             if guard_bytes == 0 {
                 lock(&self.0.weights).insert(keys[*i], Arc::downgrade(&buffer));
             }
             out[*i] = Some(buffer);
         }
+        times.uploading += clock.lap();
         lock(&self.0.weights).retain(|_, b| b.strong_count() > 0);
         Ok(out.into_iter().flatten().collect())
     }

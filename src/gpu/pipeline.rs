@@ -1,10 +1,15 @@
 //! Pipelines: made once for each text on a device, several at a time, and shared while an
 //! executable holds them. An error of the shader compiler points at the line of the shader's file.
 
+use std::future::Future;
 use std::sync::Arc;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::gpu::scope::one_line;
+use crate::gpu::timings::{Clock, LoadTimings};
 use crate::gpu::{Gpu, lock};
 use crate::kernel::{Access, Composed};
 
@@ -38,16 +43,25 @@ fn entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntr
 
 impl Gpu {
     /// The pipelines of a plan's kernels, in order; those that exist already are shared.
-    pub(super) async fn pipelines(&self, kernels: &[Composed]) -> Result<Vec<Arc<Pipeline>>> {
+    pub(super) async fn pipelines(
+        &self,
+        kernels: &[Composed],
+        times: &mut LoadTimings,
+    ) -> Result<Vec<Arc<Pipeline>>> {
         let mut out: Vec<Option<Arc<Pipeline>>> = {
             let known = lock(&self.0.pipelines);
             kernels.iter().map(|k| known.get(&k.wgsl)?.upgrade()).collect()
         };
         let missing: Vec<usize> = (0..kernels.len()).filter(|i| out[*i].is_none()).collect();
-        let made = self.make(&missing.iter().map(|i| &kernels[*i]).collect::<Vec<_>>()).await?;
+        let made = self.make(&missing.iter().map(|i| &kernels[*i]).collect::<Vec<_>>()).await;
         let mut known = lock(&self.0.pipelines);
         known.retain(|_, p| p.strong_count() > 0);
-        for (i, pipeline) in missing.into_iter().zip(made) {
+        for (i, made) in missing.into_iter().zip(made) {
+            // The first error in the plan's order, whichever thread met one first.
+            let Made { pipeline, shader, compiling } = made?;
+            times.pipelines_made += 1;
+            times.shaders += shader;
+            times.compiling += compiling;
             let pipeline = Arc::new(pipeline);
             known.insert(kernels[i].wgsl.clone(), Arc::downgrade(&pipeline));
             out[i] = Some(pipeline);
@@ -55,51 +69,70 @@ impl Gpu {
         Ok(out.into_iter().flatten().collect())
     }
 
-    /// Makes pipelines on as many threads as there are, since drivers compile on the caller's.
+    /// Makes pipelines on as many threads as there are cores, since drivers compile on the caller's.
+    /// Each thread takes the longest text that is left: what takes long must not come last.
     #[cfg(not(target_arch = "wasm32"))]
-    async fn make(&self, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
+    async fn make(&self, kernels: &[&Composed]) -> Vec<Result<Made>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
-        if threads < 2 {
-            return make_some(self, kernels).await;
-        }
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = kernels
-                .chunks(kernels.len().div_ceil(threads))
-                .map(|some| scope.spawn(move || pollster::block_on(make_some(self, some))))
-                .collect();
-            let made = threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
-            Ok(made.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-        })
+        let mut order: Vec<usize> = (0..kernels.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(kernels[*i].wgsl.len()));
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let taken = std::iter::from_fn(|| order.get(next.fetch_add(1, Ordering::Relaxed)));
+            taken.map(|i| (*i, pollster::block_on(begin(self, kernels[*i])))).collect::<Vec<_>>()
+        };
+        let mut made = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut made = work();
+            for other in others {
+                made.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            made
+        });
+        made.sort_by_key(|(i, _)| *i);
+        made.into_iter().map(|(_, made)| made).collect()
     }
 
+    /// Begins all before it waits for the first: a browser compiles elsewhere.
     #[cfg(target_arch = "wasm32")]
-    async fn make(&self, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
-        make_some(self, kernels).await
+    async fn make(&self, kernels: &[&Composed]) -> Vec<Result<Made>> {
+        let mut made = Vec::with_capacity(kernels.len());
+        for begun in kernels.iter().map(|k| begin(self, k)).collect::<Vec<_>>() {
+            made.push(begun.await);
+        }
+        made
     }
 }
 
-/// Makes pipelines within one set of error scopes.
-async fn make_some(gpu: &Gpu, kernels: &[&Composed]) -> Result<Vec<Pipeline>> {
-    let (made, said) = gpu.scoped(|| kernels.iter().map(|k| make_one(gpu.device(), k)).collect::<Vec<_>>());
-    let Err(error) = said.await else {
-        return Ok(made.into_iter().map(|(_, pipeline)| pipeline).collect());
-    };
-    for (kernel, (module, _)) in kernels.iter().zip(made) {
+/// A pipeline, and how long its two halves took.
+struct Made {
+    pipeline: Pipeline,
+    shader: Duration,
+    compiling: Duration,
+}
+
+/// Makes a pipeline now; the future has it, or what was wrong. Error scopes belong to a thread, so
+/// every pipeline has its own, pushed and popped where it is made.
+fn begin(gpu: &Gpu, kernel: &Composed) -> impl Future<Output = Result<Made>> {
+    let ((module, made), said) = gpu.scoped(|| make_one(gpu, kernel));
+    async move {
+        let Err(error) = said.await else { return Ok(made) };
         let info = module.get_compilation_info().await;
         let is_error = |m: &&wgpu::CompilationMessage| m.message_type == wgpu::CompilationMessageType::Error;
-        if let Some(message) = info.messages.iter().find(is_error) {
-            return Err(Error::Validation(blame(kernel, message)));
+        match info.messages.iter().find(is_error) {
+            Some(message) => Err(Error::Validation(blame(kernel, message))),
+            None => Err(error),
         }
     }
-    Err(error)
 }
 
-fn make_one(device: &wgpu::Device, kernel: &Composed) -> (wgpu::ShaderModule, Pipeline) {
-    let label = Some(&*kernel.name);
+fn make_one(gpu: &Gpu, kernel: &Composed) -> (wgpu::ShaderModule, Made) {
+    let (device, label, mut clock) = (gpu.device(), Some(&*kernel.name), Clock::start());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
         source: wgpu::ShaderSource::Wgsl(kernel.wgsl.as_str().into()),
     });
+    let shader = clock.lap();
     let entries: Vec<_> = (0..)
         .zip(&kernel.bindings)
         .map(|(i, b)| entry(i, wgpu::BufferBindingType::Storage { read_only: b.access == Access::Read }))
@@ -119,9 +152,10 @@ fn make_one(device: &wgpu::Device, kernel: &Composed) -> (wgpu::ShaderModule, Pi
         module: &module,
         entry_point: Some("main"),
         compilation_options: wgpu::PipelineCompilationOptions::default(),
-        cache: None,
+        cache: gpu.0.cache.get(),
     });
-    (module, Pipeline { pipeline, tensors })
+    let pipeline = Pipeline { pipeline, tensors };
+    (module, Made { pipeline, shader, compiling: clock.lap() })
 }
 
 /// One sentence that names the kernel, the line of its file, and what the compiler says of it.

@@ -100,6 +100,8 @@ const WEIGHT_I8: Piece = lib!("weight_i8.wgsl");
 const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
 const FUNCTIONS: Piece = lib!("functions.wgsl");
 const WORKGROUP_SUM: Piece = lib!("workgroup_sum.wgsl");
+const WORKGROUP_MAX: Piece = lib!("workgroup_max.wgsl");
+const COMBINE: Piece = lib!("combine.wgsl");
 const LENGTH_GIVEN: Piece = lib!("length_given.wgsl");
 const LENGTH_FULL: Piece = lib!("length_full.wgsl");
 const TABLES: [Piece; 3] = [lib!("tables_1.wgsl"), lib!("tables_2.wgsl"), lib!("tables_3.wgsl")];
@@ -192,6 +194,12 @@ impl Text {
         }
         if self.calls("workgroup_sum(") {
             self.append(WORKGROUP_SUM);
+        }
+        if self.calls("combine(") {
+            self.append(COMBINE);
+        }
+        if self.calls("workgroup_max(") {
+            self.append(WORKGROUP_MAX);
         }
     }
 

@@ -206,7 +206,8 @@ impl Placer<'_, '_> {
         if let Some(along) = strides::along(dtype, &shape, &lay, fold)
             && (!whole || start == 0)
         {
-            self.in_place[v] = true;
+            // Not if it was copied on the way, because strides cannot say it.
+            self.in_place[v] |= self.copies.get(&v) != Some(&root);
             return Ok(Found { root, offset: start, strides: along, keeps: vec![root] });
         }
         let copy = match self.copies.get(&v) {
@@ -311,7 +312,7 @@ impl Placer<'_, '_> {
         let (root, lay) = self.at(v)?;
         let shape = self.program.vals[v].shape.clone();
         if let (Some(offset), Some(row)) = (lay.offset.constant(), strides::over_rows(&shape, &lay)) {
-            self.in_place[v] = true;
+            self.in_place[v] |= self.copies.get(&v) != Some(&root);
             keeps.push(root);
             return Ok(PlacedOperand { home: self.home(root)?, offset, row });
         }

@@ -258,3 +258,98 @@ fn scales_of_columns_that_do_not_start_their_buffer_are_copied() {
     let call = p.call(&[]).unwrap();
     agrees(&g, &p, &call, &tensors(&g, &call), "scales of columns");
 }
+
+#[test]
+fn a_copy_that_a_kernel_reads_is_where_the_view_is_found() {
+    let mut g = Graph::new();
+    let a = x(&mut g, &[4, 6]);
+    let v = g.reshape(a, &fixed(&[3, 8])).unwrap();
+    let y = g.relu(v).unwrap();
+    g.output("y", y).unwrap();
+    let p = portable(&g);
+    assert_eq!(p.values[v.index()].as_ref().unwrap().0, p.steps[0].writes[0].1);
+}
+
+#[test]
+fn axes_in_another_order_are_read_in_place_while_the_last_stays() {
+    let mut g = Graph::new();
+    let a = x(&mut g, &[2, 3, 5, 8]);
+    let heads = g.transpose(a, &[0, 2, 1, 3]).unwrap();
+    let o = g.attention(heads, heads, heads, None, false, None).unwrap();
+    g.output("o", o).unwrap();
+    let p = portable(&g);
+    assert_eq!(kernels(&p), ["attention.online"]);
+    assert_eq!(["q_B", "q_S", "q_H"].map(|n| param(&p, 0, n)), [30, 2, 10]);
+
+    let mut g = Graph::new();
+    let a = x(&mut g, &[3, 8]);
+    let turned = g.transpose(a, &[1, 0]).unwrap();
+    let y = g.relu(turned).unwrap();
+    g.output("y", y).unwrap();
+    assert_eq!(kernels(&portable(&g)), ["copy.gather", "elementwise.rows"]);
+}
+
+#[test]
+fn rows_and_columns_join_a_chain_and_what_else_is_broadcast_is_read_through_strides_or_copied() {
+    let steps = |other: &[usize]| {
+        let mut g = Graph::new();
+        let a = x(&mut g, &[2, 3, 8]);
+        let y = g.silu(a).unwrap();
+        let b = g.input("b", DType::F32, &fixed(other)).unwrap();
+        let y = g.sub(b, y).unwrap();
+        g.output("y", y).unwrap();
+        let p = portable(&g);
+        let last = p.steps.len() - 1;
+        let row = param(&p, last, "post0_R");
+        (kernels(&p).into_iter().map(str::to_owned).collect::<Vec<_>>(), row, p.kernels[last].wgsl.clone())
+    };
+    for other in [&[8][..], &[1, 1, 8]] {
+        let (kernels, row, _) = steps(other);
+        assert_eq!((kernels.as_slice(), row), (&["elementwise.rows".to_owned()][..], 0), "{other:?}");
+    }
+    let (names, row, wgsl) = steps(&[2, 3, 1]);
+    assert_eq!((names.len(), row), (1, 4), "a column, in elements");
+    assert!(wgsl.contains("v = vec4<f32>(load4_post0(at0 >> 2u)[at0 & 3u]) - v;"), "{wgsl}");
+    for other in [&[2, 1, 8][..], &[3, 1], &[1]] {
+        let (names, row, _) = steps(other);
+        assert_eq!((names.len(), row), (2, 2), "{other:?} is copied");
+        assert_eq!(names[0], "copy.gather");
+    }
+}
+
+#[test]
+fn shapes_that_do_not_broadcast_are_named() {
+    let mut g = Graph::new();
+    let a = x(&mut g, &[2, 3, 8]);
+    let b = g.input("b", DType::F32, &fixed(&[2, 8])).unwrap();
+    assert_eq!(
+        g.add(a, b).unwrap_err().to_string(),
+        "add: [2, 3, 8] and [2, 8] cannot be broadcast to one shape: axis 0 of `b` is [2], but another's is [3]"
+    );
+    let message = |e: Result<ValueId, tachylite::Error>| e.unwrap_err().to_string();
+    assert_eq!(
+        message(g.expand(b, &fixed(&[2, 9]))),
+        "expand: `x` is [2, 8], which cannot be broadcast to [2, 9]"
+    );
+    assert_eq!(
+        message(g.transpose(a, &[0, 2])),
+        "transpose: `order` is [0, 2], but it must name each of the 3 axes of `x` once"
+    );
+    assert_eq!(
+        message(g.concat(&[a, b], 1)),
+        "concat: `x0` is [2, 3, 8] and `x1` is [2, 8], which do not differ in axis 1 alone"
+    );
+    assert_eq!(message(g.pad(b, 2, 1, 1, 0.0)), "pad: `x` has 2 axes, but axis 2 was asked for");
+    assert_eq!(message(g.pad(b, 1, 1, 1, f32::INFINITY)), "pad: `value` is inf, but it must be finite");
+    assert_eq!(message(g.gather(a, b, 3)), "gather: `x` has 3 axes, but axis 3 was asked for");
+    assert_eq!(message(g.clamp(a, 1.0, 0.0)), "clamp: `min` is 1, but `max` is 0");
+    assert_eq!(message(g.cast(a, DType::U32)), "cast: u32 is no type that a tensor can be cast to");
+    let scale = g.weight("scale", DType::F32, &[3]).unwrap();
+    assert_eq!(
+        message(g.quantize(b, scale, None, DType::F16, Default::default())),
+        "quantize: to f16, but it must be to i8 or u8"
+    );
+    assert!(
+        message(g.dequantize(b, scale, None, DType::F32)).starts_with("dequantize: [2, 8] and [3] cannot")
+    );
+}

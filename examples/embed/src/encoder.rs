@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tachylite::Gpu;
-use tachylite::gpu::{Executable, LoadOptions};
+use tachylite::gpu::{Executable, LoadOptions, LoadTimings};
 use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Determinism, Policy};
 use tachylite::{Call, DType, Graph, Plan, Profile, Tensor, cpu};
 
 use crate::model::{HIDDEN, Model, WeightType};
+use crate::startup::Timeline;
 use crate::{Error, Result, graph};
 
 /// The largest batches that plans are made for: (lines, tokens of the longest), smallest first. A
@@ -66,46 +67,86 @@ enum Machine {
     /// The reference kernels; the weights are among the inputs.
     Cpu { graph: Graph, weights: Weights },
     /// One plan per shape; they share pipelines and weights.
-    Gpu { name: String, buckets: Vec<Bucket> },
+    Gpu { gpu: Gpu, weights: Weights, buckets: Vec<Bucket> },
 }
 
-/// A plan for batches up to some shape, loaded.
+/// A plan for batches up to some shape, loaded when the first such batch comes: whoever encodes one
+/// line does not wait for the pipelines of many.
 #[derive(Debug)]
 struct Bucket {
     lines: usize,
     tokens: usize,
-    executable: Executable,
+    plan: Plan,
+    executable: Option<Executable>,
+}
+
+impl Bucket {
+    fn run(&mut self, gpu: &Gpu, weights: &Weights, batch: &Batch) -> Result<Vec<Tensor>> {
+        let call = self.plan.call(&batch.dims())?;
+        let executable = match self.executable.take() {
+            Some(executable) => executable,
+            None => gpu.load_blocking(&self.plan, weights, LoadOptions::default())?,
+        };
+        Ok(self.executable.insert(executable).run_blocking(&batch.inputs(), &call)?)
+    }
 }
 
 impl Encoder {
-    /// Opens the device, plans and loads.
+    /// Opens the device and plans.
     ///
     /// # Errors
-    /// If there is no such device, it cannot run the model, or memory runs out.
+    /// If there is no such device or it cannot run the model.
     pub fn new(model: Model, options: &Options) -> Result<Self> {
-        let weights = model.weights(options.weights)?;
-        if options.device == "cpu" {
+        let gpu = match options.device.as_str() {
+            "cpu" => None,
+            name => Some(Gpu::open_blocking(name)?),
+        };
+        Self::on(model, gpu, options, &Timeline::begin())
+    }
+
+    /// Plans for a device that is open; without one, for the reference kernels.
+    ///
+    /// # Errors
+    /// If the device cannot run the model.
+    pub fn on(model: Model, gpu: Option<Gpu>, options: &Options, times: &Timeline) -> Result<Self> {
+        let weights = times.time("convert the weights", || model.weights(options.weights))?;
+        let Some(gpu) = gpu else {
             let (lines, tokens) = largest(&options.shapes);
             let graph = graph::encoder(lines, tokens, options.weights)?;
             return Ok(Self { model, machine: Machine::Cpu { graph, weights } });
-        }
-        let gpu = Gpu::open_blocking(&options.device)?;
-        let mut buckets: Vec<Bucket> = Vec::new();
-        for &(lines, tokens) in &options.shapes {
+        };
+        let bucket = |&(lines, tokens): &(usize, usize)| {
             let graph = graph::encoder(lines, tokens, options.weights)?;
             let plan = tachylite::plan::plan(&graph, gpu.profile(), &options.policy())?;
-            let executable = gpu.load_blocking(&plan, &weights, LoadOptions::default())?;
-            buckets.push(Bucket { lines, tokens, executable });
-        }
-        let name = device_name(gpu.profile());
-        Ok(Self { model, machine: Machine::Gpu { name, buckets } })
+            Ok(Bucket { lines, tokens, plan, executable: None })
+        };
+        let buckets = times.time("plan", || options.shapes.iter().map(bucket).collect::<Result<_>>())?;
+        Ok(Self { model, machine: Machine::Gpu { gpu, weights, buckets } })
     }
 
     /// The device, as people read it.
-    pub fn device(&self) -> &str {
+    pub fn device(&self) -> String {
         match &self.machine {
-            Machine::Cpu { .. } => "cpu, the reference kernels in f64",
-            Machine::Gpu { name, .. } => name,
+            Machine::Cpu { .. } => "cpu, the reference kernels in f64".to_owned(),
+            Machine::Gpu { gpu, .. } => device_name(gpu.profile()),
+        }
+    }
+
+    /// The device; none is behind `cpu`.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.machine {
+            Machine::Cpu { .. } => None,
+            Machine::Gpu { gpu, .. } => Some(gpu),
+        }
+    }
+
+    /// Where loading the plans that were needed so far spent its time.
+    pub fn loads(&self) -> Vec<&LoadTimings> {
+        match &self.machine {
+            Machine::Cpu { .. } => Vec::new(),
+            Machine::Gpu { buckets, .. } => {
+                buckets.iter().filter_map(|b| Some(b.executable.as_ref()?.timings())).collect()
+            }
         }
     }
 
@@ -118,7 +159,7 @@ impl Encoder {
     pub fn plans(&self) -> Vec<&Plan> {
         match &self.machine {
             Machine::Cpu { .. } => Vec::new(),
-            Machine::Gpu { buckets, .. } => buckets.iter().map(|b| b.executable.plan()).collect(),
+            Machine::Gpu { buckets, .. } => buckets.iter().map(|b| &b.plan).collect(),
         }
     }
 
@@ -162,7 +203,7 @@ impl Encoder {
     /// The embeddings of lines of tokens that share one call.
     ///
     /// # Errors
-    /// If no plan has room for the batch, the device fails, or a result is not finite.
+    /// If no plan has room for the batch, memory runs out, the device fails, or a result is not finite.
     pub fn encode_batch(&mut self, lines: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         let batch = Batch::new(lines)?;
         let result = match &mut self.machine {
@@ -171,7 +212,7 @@ impl Encoder {
                 inputs.extend(batch.inputs.iter().map(|(name, t)| ((*name).to_owned(), t.clone())));
                 cpu::evaluate(graph, &inputs, &Call::new(graph.scalars(), &batch.dims())?)?
             }
-            Machine::Gpu { buckets, .. } => {
+            Machine::Gpu { gpu, weights, buckets } => {
                 let fits = |b: &&mut Bucket| b.lines >= batch.lines && b.tokens >= batch.tokens;
                 let Some(bucket) = buckets.iter_mut().find(fits) else {
                     return Err(Error::new(format!(
@@ -179,8 +220,7 @@ impl Encoder {
                         batch.lines, batch.tokens
                     )));
                 };
-                let call = bucket.executable.plan().call(&batch.dims())?;
-                bucket.executable.run_blocking(&batch.inputs(), &call)?
+                bucket.run(gpu, weights, &batch)?
             }
         };
         let values = result[0].to_f32();

@@ -12,13 +12,14 @@
 //! ```
 //!
 //! [`model`] reads a folder, [`graph`] says what is computed, [`encoder`] batches lines and runs
-//! the graph, [`search`] ranks, [`measure`] times. Nothing here knows how a kernel works.
+//! the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`] times. Nothing here knows how a kernel works.
 
 pub mod encoder;
 pub mod graph;
 pub mod measure;
 pub mod model;
 pub mod search;
+pub mod startup;
 pub mod text;
 
 pub use encoder::{Encoder, Options};

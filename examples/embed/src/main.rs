@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use embed::startup::{self, CacheFile, Timeline};
 use embed::{Encoder, Error, Model, Options, Result, WeightType, measure, search, text};
+use tachylite::Gpu;
 
 /// Encodes the lines on standard input with all-MiniLM-L6-v2.
 ///
@@ -42,20 +44,26 @@ struct Arguments {
     /// Print what recording a dispatch costs and what fusion gains; reads no input
     #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
+    /// Keep what the driver compiles in this file, for the next run on this device
+    #[arg(long, value_name = "FILE", conflicts_with = "measure")]
+    cache: Option<PathBuf>,
+    /// Say on standard error what happened when, up to the first embedding
+    #[arg(long, conflicts_with = "measure")]
+    timings: bool,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let times = Timeline::begin();
+    match run(&Arguments::parse(), &times) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            let _ = writeln!(std::io::stderr(), "embed: {e}"); // nobody is left to tell if this fails
+            say(&format!("embed: {e}\n"));
             ExitCode::from(1)
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let model = Model::open(&arguments.model)?;
+fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
     let options = Options {
         device: arguments.device.clone(),
         weights: arguments.weights,
@@ -63,20 +71,30 @@ fn run(arguments: &Arguments) -> Result<()> {
         ..Options::default()
     };
     if arguments.measure {
+        let model = Model::open(&arguments.model)?;
         return print(&measure::report(&model, &arguments.device, arguments.weights)?);
     }
     if let Some(path) = &arguments.export {
-        let files = embed::encoder::export(&model, &options, path)?;
+        let files = embed::encoder::export(&Model::open(&arguments.model)?, &options, path)?;
         return print(&files.iter().map(|f| format!("{}\n", f.display())).collect::<String>());
     }
-    let mut encoder = Encoder::new(model, &options)?;
+    let cache = arguments.cache.as_deref().map(CacheFile::new);
+    let mut encoder = startup::open(&arguments.model, &options, cache.as_ref(), times)?;
     let mut input = Vec::new();
     let read = std::io::stdin().lock().read_to_end(&mut input);
     read.map_err(|e| Error::new(format!("standard input cannot be read: {e}")))?;
     let lines = text::lines(&input)?;
 
     let begun = Instant::now();
-    let rows = encoder.encode(&lines, progress(lines.len()))?;
+    let rows = encoder.encode(&lines, progress(lines.len(), times))?;
+    if let (Some(file), Some(gpu)) = (cache, encoder.gpu())
+        && let Err(e) = times.time("save the pipeline cache", || file.save(gpu))
+    {
+        say(&format!("embed: {e}\n"));
+    }
+    if arguments.timings {
+        say(&timings(&encoder, times));
+    }
     if arguments.json {
         print(&json(&lines, &rows)?)
     } else if let Some(query) = &arguments.query {
@@ -88,15 +106,37 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Says on the terminal how far a long input has come.
-fn progress(total: usize) -> impl FnMut(usize) {
+/// Says on the terminal how far a long input has come, and remembers when the first batch was done.
+fn progress(total: usize, times: &Timeline) -> impl FnMut(usize) {
     let shown = std::io::stderr().is_terminal();
+    let mut begun = Some(Instant::now());
     move |done| {
+        if let Some(begun) = begun.take() {
+            times.since(begun, "load, and encode the first batch");
+        }
         if shown && total > 64 {
             let end = if done == total { "\r\x1b[K" } else { "" };
-            let _ = write!(std::io::stderr(), "\r{done} of {total} lines{end}");
+            say(&format!("\r{done} of {total} lines{end}"));
         }
     }
+}
+
+/// Where start-up went.
+fn timings(encoder: &Encoder, times: &Timeline) -> String {
+    let mut text = times.report();
+    if let Some(opened) = encoder.gpu().map(Gpu::timings) {
+        text += &startup::open_report(opened);
+    }
+    for (i, load) in encoder.loads().into_iter().enumerate() {
+        text += &format!("plan {i} was loaded in {:.1} ms\n", load.total.as_secs_f64() * 1e3);
+        text += &startup::load_report(load);
+    }
+    text
+}
+
+/// Says something on standard error; nobody is left to tell if this fails.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn json(lines: &[&str], rows: &[Vec<f32>]) -> Result<String> {

@@ -9,6 +9,7 @@ use tachylite::plan::prepare::Weights;
 use tachylite::{DType, Tensor};
 use tokenizers::{Tokenizer, TruncationParams};
 
+use crate::startup::Timeline;
 use crate::{Error, Result};
 
 /// Encoder layers.
@@ -89,15 +90,28 @@ impl Model {
     /// If the folder, a file or a tensor is missing, cannot be read, or has another shape or type
     /// than all-MiniLM-L6-v2's.
     pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_timed(folder, &Timeline::begin())
+    }
+
+    /// [`open`](Self::open), both files at once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_timed(folder: &Path, times: &Timeline) -> Result<Self> {
         if !folder.is_dir() {
             return Err(Error::new(format!(
                 "there is no folder `{}` with the model; examples/embed/README.md says how to get it",
                 folder.display()
             )));
         }
-        let tokenizer = tokenizer(&read(folder, "tokenizer.json")?)?;
-        let tensors = tensors(&read(folder, "model.safetensors")?)?;
-        Ok(Self { tokenizer, tensors })
+        let read_tokenizer = || tokenizer(&read(folder, "tokenizer.json")?);
+        let read_tensors = || tensors(&read(folder, "model.safetensors")?);
+        let (tokenizer, tensors) = std::thread::scope(|scope| {
+            let tensors = scope.spawn(|| times.time("read the weights", read_tensors));
+            let tokenizer = times.time("read the tokenizer", read_tokenizer);
+            (tokenizer, tensors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        Ok(Self { tokenizer: tokenizer?, tensors: tensors? })
     }
 
     /// The tokens of a text, `[CLS]` and `[SEP]` included, at most [`MAX_TOKENS`].

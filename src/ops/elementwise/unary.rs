@@ -16,12 +16,12 @@ pub(crate) fn exp_error(t: f64) -> f64 {
 pub(crate) const DIVISION: f64 = 5.0 * U32;
 /// What a product with an exponential that was clamped or flushed may be off, per unit.
 const FLOOR: f64 = 4e-38;
-pub(super) const ROUND: f64 = EITHER_NEIGHBOUR * U32;
+pub(crate) const ROUND: f64 = EITHER_NEIGHBOUR * U32;
 /// The largest exponent whose exponential is promised.
 const MAX_EXPONENT: f64 = 88.7;
 
 /// What WGSL allows a logarithm to any base whose value is v: 2⁻²¹ for arguments from 1/2 to 2, else 3 ulp.
-pub(super) fn log_error(x: f64, v: f64) -> f64 {
+pub(crate) fn log_error(x: f64, v: f64) -> f64 {
     if (0.5..=2.0).contains(&x) { 8.0 * U32 } else { 6.0 * U32 * v.abs() }
 }
 

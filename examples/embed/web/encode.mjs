@@ -23,7 +23,8 @@ async function inNode() {
 
 async function inChromium() {
   const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-  const files = { plan, weights, batches, 'runner.js': here('../../../web/runner.js'), 'encode.js': here('encode.js') };
+  const modules = { 'runner.js': here('../../../web/runner.js'), 'encode.js': here('encode.js') };
+  const files = { plan, weights, batches, ...modules };
   const { next, close } = await page(files, `
     import * as runner from './runner.js';
     import { encoder } from './encode.js';

@@ -9,7 +9,7 @@ use tachylite::{DType, Dim, Graph, ValueId, ops};
 mod methods;
 
 /// The format, as `--help` tells it.
-pub(super) const FORMAT: &str = r#"A graph is a JSON object:
+pub(crate) const FORMAT: &str = r#"A graph is a JSON object:
 
   {
     "dims": {"B": 32},                     sizes that each call gives, with their bounds

@@ -22,6 +22,8 @@ mod alias;
 mod fence;
 mod graphs;
 mod inputs;
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+mod known;
 mod rule;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod run;

@@ -205,7 +205,7 @@ impl ByHand {
         let (params_layout, params) = group(device, &[wgpu::BufferBindingType::Uniform], &[&params]);
         let limit = device.limits().max_compute_workgroups_per_dimension;
         let grid = fold_workgroups(step.workgroups.eval(call), limit).ok_or("too many workgroups")?;
-        let pipeline = pipeline(device, kernel.name, &kernel.wgsl, &[Some(&layout), Some(&params_layout)]);
+        let pipeline = pipeline(device, &kernel.name, &kernel.wgsl, &[Some(&layout), Some(&params_layout)]);
         Ok(Self { pipeline, tensors, params, grid })
     }
 

@@ -4,7 +4,7 @@
 //! device's own inputs to that step; the whole graph end to end; and buffer reuse on against reuse
 //! off, bit for bit. Around that every buffer is fenced: outputs are poisoned, what follows inputs
 //! is NaN, and what a step has no business with must stay as it was. The list is pure; only the
-//! runner (feature `gpu`) needs a device.
+//! runner needs a device, and it takes any that is a [`Machine`].
 
 use std::fmt;
 
@@ -18,22 +18,26 @@ use crate::plan::Policy;
 use crate::rng::Rng;
 
 mod alias;
-#[cfg(any(test, all(feature = "gpu", not(target_arch = "wasm32"))))]
+#[cfg(not(target_arch = "wasm32"))]
 mod fence;
 mod graphs;
 mod inputs;
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 mod known;
+#[cfg(not(target_arch = "wasm32"))]
+mod machine;
 mod rule;
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 mod run;
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 mod verdicts;
 
 pub use graphs::GraphCase;
 pub use inputs::Prepared;
+#[cfg(not(target_arch = "wasm32"))]
+pub use machine::{Fill, Machine};
 pub use rule::cases;
-#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+#[cfg(not(target_arch = "wasm32"))]
 pub use run::{Event, Failure, Outcome, Status, run, run_altered};
 
 /// Which numbers a case is fed with.

@@ -4,10 +4,12 @@ use std::fmt;
 
 /// A scalar of the call: an index into [`Graph::scalars`](crate::Graph::scalars).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub struct ScalarId(pub(crate) u32);
 
 /// What a scalar of the call is.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ScalarKind {
     /// A size, from 0 to `max`: a plan reserves memory for `max`.
     Dim {
@@ -20,6 +22,7 @@ pub enum ScalarKind {
 
 /// A named scalar of the call.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ScalarSpec {
     /// Its name, as the caller gives it.
     pub name: String,
@@ -68,6 +71,11 @@ impl Call {
         Ok(())
     }
 
+    /// The values, in the order of the scalars.
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
     /// The value of a scalar.
     pub fn get(&self, id: ScalarId) -> f64 {
         self.0[id.0 as usize]
@@ -76,6 +84,7 @@ impl Call {
 
 /// A size: a constant times dims of the call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Dim {
     /// The constant factor.
     factor: u64,
@@ -164,6 +173,7 @@ impl From<i32> for Dim {
 
 /// A whole-number expression over dims: workgroup counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Expr {
     /// A size.
     Dim(Dim),

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The type of a tensor's elements, or the block format of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum DType {
     /// IEEE 754 binary32.

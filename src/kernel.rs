@@ -11,6 +11,7 @@ use crate::profile::Profile;
 
 pub mod chain;
 pub mod compose;
+pub mod extensions;
 mod link;
 mod unroll;
 
@@ -76,6 +77,7 @@ impl Work {
 
 /// Where the elements of a tensor lie in its buffer, in elements.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Layout {
     /// Where the first element lies.
     pub offset: u64,

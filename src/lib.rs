@@ -52,6 +52,8 @@ pub mod profile;
 pub mod quirks;
 pub mod rng;
 pub mod tensor;
+#[cfg(feature = "json")]
+pub mod web;
 
 pub use dim::{Call, Dim, Expr, ScalarId, ScalarKind, ScalarSpec};
 pub use dtype::DType;

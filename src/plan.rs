@@ -1,6 +1,7 @@
 //! A plan: everything a machine needs to run a graph, as data. Making one is a pure function of
 //! the graph, the device's profile and the policy: no GPU, no I/O, no clock.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::dim::{Call, Dim, Expr, ScalarId, ScalarSpec};
@@ -18,10 +19,16 @@ mod emit;
 mod explain;
 mod fuse;
 pub mod host;
+#[cfg(feature = "json")]
+mod json;
 mod place;
 pub mod prepare;
 mod siblings;
 mod strides;
+mod whole;
+
+#[cfg(feature = "json")]
+pub use json::Requirements;
 
 use buffers::Buffers;
 use draft::{Origin, Program};
@@ -29,6 +36,7 @@ use place::{Home, Placement};
 
 /// Which function kernels may compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Numerics {
     /// Inputs as given, sums in f32.
     #[default]
@@ -37,6 +45,7 @@ pub enum Numerics {
 
 /// What two runs owe each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Determinism {
     /// The same plan on the same device gives the same bits.
     #[default]
@@ -48,6 +57,7 @@ pub enum Determinism {
 
 /// What the caller asks of a plan, besides the graph.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Policy {
     /// Which function kernels may compute.
     pub numerics: Numerics,
@@ -56,6 +66,7 @@ pub struct Policy {
     /// The most bytes the plan may hold at its peak, weights and inputs included.
     pub budget_bytes: Option<u64>,
     /// How long one submit may take, by the estimate, before the plan is cut into another segment.
+    #[cfg_attr(feature = "json", serde(with = "json::float"))]
     pub segment_ms: f64,
     /// Whether elementwise work joins its neighbours, and siblings become one. Off only to compare.
     pub fuse: bool,
@@ -81,6 +92,7 @@ impl Default for Policy {
 
 /// What a buffer of a plan is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Role {
     /// Input `plan.inputs[i]`: the caller's.
     Input(usize),
@@ -94,6 +106,7 @@ pub enum Role {
 
 /// A buffer that a plan needs.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BufferSpec {
     /// What it is for.
     pub role: Role,
@@ -106,6 +119,7 @@ pub struct BufferSpec {
 /// Rows of floats start at multiples of 16 bytes: the stride of the last axis but one is the last
 /// axis rounded up to 4 (f32) or 8 (f16) elements. `u32` tensors are tight.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -123,6 +137,7 @@ pub struct Port {
 
 /// How a weight's buffer is made from the tensors that the user gives.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct WeightSpec {
     /// The tensors, joined along their first axis, by name.
     pub sources: Vec<WeightSource>,
@@ -134,6 +149,7 @@ pub struct WeightSpec {
 
 /// A tensor that the user gives.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct WeightSource {
     /// Its name.
     pub name: String,
@@ -145,6 +161,7 @@ pub struct WeightSource {
 
 /// How a weight's elements are laid out in its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WeightForm {
     /// Rows padded with zeros to 16 bytes, as every other float tensor.
     Rows,
@@ -159,6 +176,7 @@ pub enum WeightForm {
 
 /// A tensor that a step binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Binding {
     /// Its name in the shader.
     pub name: String,
@@ -170,29 +188,33 @@ pub struct Binding {
 
 /// A parameter of a step, in the order of the kernel's `Params`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Param {
     /// A whole number.
     U32(Expr),
     /// A float.
-    F32(f32),
+    F32(#[cfg_attr(feature = "json", serde(with = "json::float32"))] f32),
     /// A float that each call gives.
     Scalar(ScalarId),
 }
 
 /// A kernel that was considered for a step.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Candidate {
     /// Its name.
-    pub kernel: &'static str,
+    pub kernel: Cow<'static, str>,
     /// The estimated time in seconds, or why it does not fit.
+    #[cfg_attr(feature = "json", serde(with = "json::estimate"))]
     pub estimate: Result<f64, String>,
 }
 
 /// One dispatch.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Step {
     /// The kernel's name.
-    pub kernel_name: &'static str,
+    pub kernel_name: Cow<'static, str>,
     /// Its place in [`Plan::kernels`].
     pub kernel: usize,
     /// What it binds, in the order of the kernel's bindings.
@@ -217,6 +239,7 @@ pub struct Step {
 
 /// Everything a machine needs to run a graph.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Plan {
     /// What each call gives.
     pub scalars: Vec<ScalarSpec>,

@@ -9,6 +9,8 @@
 
 use crate::profile::Profile;
 
+mod swiftshader;
+
 /// Which devices a quirk is about. What is left at [`Pattern::ANY`] is any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pattern {
@@ -69,7 +71,7 @@ pub struct Quirk {
 }
 
 /// All quirks.
-pub static ALL: &[&Quirk] = &[];
+pub static ALL: &[&Quirk] = &[&swiftshader::QUIRK];
 
 /// The quirks of a device.
 pub fn of(profile: &Profile) -> Vec<&'static Quirk> {

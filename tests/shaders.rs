@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner, back};
 use tachylite::check::{Subject, cases};
-use tachylite::kernel::{Access, Composed, ParamKind};
+use tachylite::kernel::{Access, Composed, ParamKind, extensions};
 use tachylite::plan::plan;
 use tachylite::profile::Profile;
 
@@ -104,10 +104,10 @@ fn lines_point_into_the_files() {
         let lines: Vec<_> = text.wgsl.lines().collect();
         assert_eq!(lines.len(), text.lines.len(), "{name}");
         let at = lines.iter().position(|l| l.contains("@workgroup_size(")).unwrap();
-        let (file, number) = text.lines[at];
+        let (file, number) = &text.lines[at];
         let path = format!("{}/shaders/{file}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(path).unwrap();
-        assert_eq!(source.lines().nth(number as usize - 1), Some(lines[at]), "{name}");
+        assert_eq!(source.lines().nth(*number as usize - 1), Some(lines[at]), "{name}");
     }
 }
 
@@ -170,7 +170,8 @@ fn tint_compiles_every_text() {
     let Ok(mut child) = child else { return report("Tint", 0, texts.len(), "tint") };
     let mut lines = String::new();
     for (i, (_, text)) in texts.values().enumerate() {
-        lines += &format!("{{\"name\": \"{i}\", \"wgsl\": \"{}\"}}\n", escape(&text.wgsl));
+        let wgsl = extensions::directives(&text.extensions) + &text.wgsl;
+        lines += &format!("{{\"name\": \"{i}\", \"wgsl\": \"{}\"}}\n", escape(&wgsl));
     }
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));

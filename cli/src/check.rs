@@ -13,12 +13,15 @@ use crate::{cannot_run, device, reexec, say};
 mod child;
 mod progress;
 mod record;
+mod remote;
 mod report;
 mod select;
+mod wire;
 pub(crate) mod worker;
 
 use child::Ran;
 use record::Record;
+use remote::Runner;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -26,6 +29,10 @@ pub(crate) struct Arguments {
     /// repeated [default: all of them]
     #[arg(long, value_name = "NAME")]
     adapter: Vec<String>,
+    /// Check another WebGPU than this program's own, through exported plans; on the adapter that it
+    /// takes by itself. Needs Node
+    #[arg(long, conflicts_with = "adapter")]
+    runner: Option<Runner>,
     /// Only the cases of this op. May be repeated
     #[arg(long, value_name = "OP")]
     op: Vec<String>,
@@ -82,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     for adapter in &adapters {
         let work = child::Work {
             adapter,
+            runner: arguments.runner,
             cases: &cases,
             seed: arguments.seed,
             timeout,
@@ -117,6 +125,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// The adapters that were asked for, or all there are.
 fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
+    if let Some(runner) = arguments.runner {
+        return Ok(vec![runner.name().to_owned()]);
+    }
     if !arguments.adapter.is_empty() {
         return Ok(arguments.adapter.clone());
     }
@@ -143,7 +154,11 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// How a case is asked for again.
 fn reproduce(adapter: &str, case: &str, seed: u64) -> String {
-    format!("tachylite check --adapter {} --case {} --seed {seed}", quoted(adapter), quoted(case))
+    let on = match Runner::of(adapter) {
+        Some(runner) => format!("--runner {}", runner.name()),
+        None => format!("--adapter {}", quoted(adapter)),
+    };
+    format!("tachylite check {on} --case {} --seed {seed}", quoted(case))
 }
 
 fn quoted(word: &str) -> String {

@@ -3,18 +3,16 @@
 
 use std::time::Instant;
 
-use pollster::block_on;
-
 use super::fence::{BEYOND, POISON, Place, filled, first_touched};
 use super::inputs::Prepared;
+use super::machine::{Fill, Machine};
 use super::{Case, verdicts};
 use crate::dim::Call;
 use crate::error::{Error, Result};
-use crate::gpu::{Executable, Gpu, LoadOptions};
 use crate::graph::Graph;
 use crate::judge::Verdict;
 use crate::plan::prepare::prepare;
-use crate::plan::{Plan, Policy, Role, plan};
+use crate::plan::{BufferSpec, Plan, Policy, Role, plan};
 
 /// Bytes that every buffer is longer than it need be: where stray writes land, and what stray reads
 /// find.
@@ -76,20 +74,20 @@ pub enum Event<'a> {
 }
 
 /// Runs cases on a device, in order, until the device is lost; `seed` replaces that of every case.
-pub fn run(gpu: &Gpu, cases: &[Case], seed: Option<u64>, tell: &mut dyn FnMut(Event<'_>)) {
-    run_altered(gpu, cases, seed, &|_| (), tell);
+pub fn run<M: Machine>(machine: &M, cases: &[Case], seed: Option<u64>, tell: &mut dyn FnMut(Event<'_>)) {
+    run_altered(machine, cases, seed, &|_| (), tell);
 }
 
 /// [`run`] with every plan altered before it is loaded: to show that a plan or a shader that is
 /// broken on purpose does not pass.
-pub fn run_altered(
-    gpu: &Gpu,
+pub fn run_altered<M: Machine>(
+    machine: &M,
     cases: &[Case],
     seed: Option<u64>,
     alter: &dyn Fn(&mut Plan),
     tell: &mut dyn FnMut(Event<'_>),
 ) {
-    let mut bench = Bench { gpu, alter, kept: Vec::new(), poison: Vec::new() };
+    let mut bench = Bench { machine, alter, kept: Vec::new() };
     for case in cases {
         tell(Event::Begin(case));
         let outcome = bench.outcome(case, seed.unwrap_or_else(|| case.seed()));
@@ -122,26 +120,30 @@ impl Found {
     }
 }
 
+/// A plan on the device.
+struct Held<L> {
+    plan: Plan,
+    loaded: L,
+}
+
 /// A case's plan on the device, without buffer reuse and with it.
-struct Loaded {
+struct Kept<L> {
     name: String,
     graph: Graph,
     call: Call,
-    apart: Executable,
+    apart: Held<L>,
     /// `None` where reuse changes nothing.
-    shared: Option<Executable>,
+    shared: Option<Held<L>>,
 }
 
 /// A device with the plans that were loaded last.
-struct Bench<'a> {
-    gpu: &'a Gpu,
+struct Bench<'a, M: Machine> {
+    machine: &'a M,
     alter: &'a dyn Fn(&mut Plan),
-    kept: Vec<Loaded>,
-    /// As much poison as was needed so far.
-    poison: Vec<u8>,
+    kept: Vec<Kept<M::Loaded>>,
 }
 
-impl Bench<'_> {
+impl<M: Machine> Bench<'_, M> {
     fn outcome(&mut self, case: &Case, seed: u64) -> Outcome {
         let begun = Instant::now();
         let mut found = Found::default();
@@ -158,7 +160,7 @@ impl Bench<'_> {
                 Status::Fail
             }
         };
-        let status = status.expecting(self.gpu.profile().expects_failure(&case.to_string()));
+        let status = status.expecting(self.machine.profile().expects_failure(&case.to_string()));
         let Found { failures, elements, worst } = found;
         let seconds = begun.elapsed().as_secs_f64();
         Outcome { status, seed, elements, worst, seconds, failures, device_lost }
@@ -166,22 +168,24 @@ impl Bench<'_> {
 
     fn check(&mut self, case: &Case, seed: u64, found: &mut Found) -> Result<()> {
         let prepared = self.load(case, seed)?;
-        let Some(Loaded { graph, call, apart, shared, .. }) = self.kept.last_mut() else { return Ok(()) };
-        verdicts::plan_writes_no_input(apart.plan(), found);
+        let machine = self.machine;
+        let Some(Kept { graph, call, apart, shared, .. }) = self.kept.last_mut() else { return Ok(()) };
+        verdicts::plan_writes_no_input(&apart.plan, found);
 
-        let mut buffers = send(apart, call, &prepared)?;
-        keep(execute(apart, call, &mut self.poison)?, &mut buffers);
-        verdicts::steps(graph, call, apart.plan(), &buffers, &prepared, found)?;
-        fence(apart.plan(), call, graph, &buffers, found);
+        let mut buffers = given(&apart.plan, call, &prepared)?;
+        apart.execute(machine, call, &mut buffers, true)?;
+        verdicts::steps(graph, call, &apart.plan, &buffers, &prepared, found)?;
+        fence(&apart.plan, call, graph, &buffers, found);
 
-        let again = execute(apart, call, &mut self.poison)?;
+        let mut again = vec![Vec::new(); buffers.len()];
+        apart.execute(machine, call, &mut again, false)?;
         if let Some((buffer, at)) = verdicts::first_difference(&buffers, &again) {
-            found.fail(format!("two runs differ: byte {at} of {}", apart.plan().buffer_name(buffer)));
+            found.fail(format!("two runs differ: byte {at} of {}", apart.plan.buffer_name(buffer)));
         }
         let Some(shared) = shared else { return Ok(()) };
-        let mut reused = send(shared, call, &prepared)?;
-        keep(execute(shared, call, &mut self.poison)?, &mut reused);
-        verdicts::same_outputs(call, (apart.plan(), &buffers), (shared.plan(), &reused), found);
+        let mut reused = given(&shared.plan, call, &prepared)?;
+        shared.execute(machine, call, &mut reused, true)?;
+        verdicts::same_outputs(call, (&apart.plan, &buffers), (&shared.plan, &reused), found);
         Ok(())
     }
 
@@ -195,20 +199,22 @@ impl Bench<'_> {
         let prepared = case.prepare(&graph, &call, seed)?;
         let policy = case.policy();
         let altered = |policy: &Policy| -> Result<Plan> {
-            let mut plan = plan(&graph, self.gpu.profile(), policy)?;
+            let mut plan = plan(&graph, self.machine.profile(), policy)?;
             (self.alter)(&mut plan);
             Ok(plan)
         };
         let shared = altered(&policy)?;
         let apart = altered(&Policy { reuse: false, ..policy })?;
-        let options = LoadOptions { slots: 2, guard_bytes: GUARD_BYTES };
-        let load = |plan: &Plan| self.gpu.load_blocking(plan, &prepared.tensors, options);
         let differs = shared.buffers != apart.buffers || shared.steps != apart.steps;
-        let shared = differs.then(|| load(&shared)).transpose()?;
-        let loaded = Loaded { name, apart: load(&apart)?, shared, graph, call };
-        self.kept.retain(|k| k.apart.plan().peak_bytes <= KEPT_BYTES);
+        let load = |plan: Plan| -> Result<Held<M::Loaded>> {
+            let loaded = self.machine.load(&plan, &prepared.tensors, GUARD_BYTES)?;
+            Ok(Held { plan, loaded })
+        };
+        let shared = differs.then(|| load(shared)).transpose()?;
+        let kept = Kept { name, apart: load(apart)?, shared, graph, call };
+        self.kept.retain(|k| k.apart.plan.peak_bytes <= KEPT_BYTES);
         self.kept.drain(..(self.kept.len() + 1).saturating_sub(KEPT));
-        self.kept.push(loaded);
+        self.kept.push(kept);
         Ok(prepared)
     }
 }
@@ -216,13 +222,12 @@ impl Bench<'_> {
 /// The bytes of every buffer of a plan, by place.
 type Buffers = Vec<Vec<u8>>;
 
-/// Fills the buffers of inputs and weights, NaN in every gap between rows and behind the end.
-fn send(exe: &mut Executable, call: &Call, prepared: &Prepared) -> Result<Buffers> {
-    let plan = exe.plan().clone();
-    let mut buffers = vec![Vec::new(); plan.buffers.len()];
-    for (i, spec) in plan.buffers.iter().enumerate() {
-        let len = exe.buffer_bytes(i)? as usize;
-        buffers[i] = match spec.role {
+/// What the buffers of inputs and weights hold, NaN in every gap between rows and behind the end;
+/// nothing for the others.
+fn given(plan: &Plan, call: &Call, prepared: &Prepared) -> Result<Buffers> {
+    let fill = |spec: &BufferSpec| {
+        let len = (spec.bytes.max(16) + GUARD_BYTES) as usize;
+        match spec.role {
             Role::Input(port) => {
                 let mut bytes = filled(BEYOND, len);
                 let port = &plan.inputs[port];
@@ -233,42 +238,41 @@ fn send(exe: &mut Executable, call: &Call, prepared: &Prepared) -> Result<Buffer
                     ))
                 })?;
                 Place::new(port.dtype, &port.shape, &port.layout, call).write(tensor, &mut bytes);
-                bytes
+                Ok(bytes)
             }
             Role::Weight(weight) => {
                 let mut bytes = prepare(&plan.weights[weight], &prepared.tensors)?;
                 bytes.extend(filled(BEYOND, len.saturating_sub(bytes.len())));
-                bytes
+                Ok(bytes)
             }
-            Role::Output(_) | Role::Scratch => continue,
-        };
-        block_on(exe.write_buffer(i, &buffers[i]))?;
-    }
-    Ok(buffers)
+            Role::Output(_) | Role::Scratch => Ok(Vec::new()),
+        }
+    };
+    plan.buffers.iter().map(fill).collect()
 }
 
-/// Poisons every buffer that the plan may write, runs the call once, and reads them back.
-fn execute(exe: &mut Executable, call: &Call, poison: &mut Vec<u8>) -> Result<Vec<Option<Vec<u8>>>> {
-    let roles = exe.plan().buffers.iter().map(|b| matches!(b.role, Role::Output(_) | Role::Scratch));
-    let written: Vec<bool> = roles.collect();
-    for i in (0..written.len()).filter(|i| written[*i]) {
-        let len = exe.buffer_bytes(i)? as usize;
-        if poison.len() < len {
-            *poison = filled(POISON, len);
+impl<L> Held<L> {
+    /// Poisons every buffer that the plan may write, runs the call once, and puts what it left there
+    /// among the buffers; before that it fills the others with what stands among them, if `send`.
+    fn execute<M>(&mut self, machine: &M, call: &Call, buffers: &mut Buffers, send: bool) -> Result<()>
+    where
+        M: Machine<Loaded = L>,
+    {
+        let (mut fills, mut reads) = (Vec::new(), Vec::new());
+        for (i, spec) in self.plan.buffers.iter().enumerate() {
+            if matches!(spec.role, Role::Output(_) | Role::Scratch) {
+                fills.push((i, Fill::Pattern(POISON)));
+                reads.push(i);
+            } else if send {
+                fills.push((i, Fill::Bytes(&buffers[i])));
+            }
         }
-        block_on(exe.write_buffer(i, &poison[..len]))?;
-    }
-    block_on(exe.dispatch(call))?;
-    let mut read = |i: usize| written[i].then(|| block_on(exe.read_buffer(i))).transpose();
-    (0..written.len()).map(&mut read).collect()
-}
-
-/// Puts what was read back among the rest.
-fn keep(read: Vec<Option<Vec<u8>>>, buffers: &mut Buffers) {
-    for (buffer, read) in buffers.iter_mut().zip(read) {
-        if let Some(bytes) = read {
-            *buffer = bytes;
+        let read = machine.run(&mut self.loaded, call, &fills, &reads)?;
+        drop(fills);
+        for (i, bytes) in reads.into_iter().zip(read) {
+            buffers[i] = bytes;
         }
+        Ok(())
     }
 }
 

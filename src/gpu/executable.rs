@@ -291,7 +291,7 @@ impl Loaded {
         };
         let entries: Option<Vec<_>> = (0..).zip(&step.bindings).map(entry).collect();
         Some(self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(step.kernel_name),
+            label: Some(&*step.kernel_name),
             layout: &self.pipelines[step.kernel].tensors,
             entries: &entries?,
         }))

@@ -127,7 +127,7 @@ fn begin(gpu: &Gpu, kernel: &Composed) -> impl Future<Output = Result<Made>> {
 }
 
 fn make_one(gpu: &Gpu, kernel: &Composed) -> (wgpu::ShaderModule, Made) {
-    let (device, label, mut clock) = (gpu.device(), Some(kernel.name), Clock::start());
+    let (device, label, mut clock) = (gpu.device(), Some(&*kernel.name), Clock::start());
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
         source: wgpu::ShaderSource::Wgsl(kernel.wgsl.as_str().into()),
@@ -179,13 +179,14 @@ mod tests {
     #[test]
     fn a_compiler_message_points_at_the_file() {
         let kernel = Composed {
-            name: "copy.plain",
+            name: "copy.plain".into(),
             wgsl: "fn a() {}\n  let x = ;\n".into(),
             bindings: Vec::new(),
             params: Vec::new(),
             workgroup_size: 1,
             workgroup_bytes: 0,
-            lines: vec![("lib/load.wgsl", 3), ("copy.wgsl", 17)],
+            lines: vec![("lib/load.wgsl".into(), 3), ("copy.wgsl".into(), 17)],
+            extensions: Vec::new(),
         };
         let location =
             Some(wgpu::SourceLocation { line_number: 2, line_position: 11, offset: 20, length: 1 });

@@ -3,12 +3,15 @@
 //! Text in, text out, always the same; every line knows where it came from. A file that does not
 //! say what the host expects is our bug and panics with the kernel's name.
 
+use std::borrow::Cow;
+
 use super::unroll::unroll;
-use super::{Kernel, Site, chain, link};
+use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
 
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Access {
     /// `var<storage, read>`.
     Read,
@@ -18,6 +21,7 @@ pub enum Access {
 
 /// A storage binding of a composed kernel; its place in the list is its number in group 0.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BindingDecl {
     /// The variable's name: a tensor of the signature, a plane of it, or a chain's operand.
     pub name: String,
@@ -27,6 +31,7 @@ pub struct BindingDecl {
 
 /// What a parameter holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ParamKind {
     /// `u32`.
     U32,
@@ -36,6 +41,7 @@ pub enum ParamKind {
 
 /// A field of the kernel's `Params`, a uniform at group 1, binding 0.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ParamDecl {
     /// Its name.
     pub name: String,
@@ -45,9 +51,10 @@ pub struct ParamDecl {
 
 /// WGSL that a device takes, with what a host must know of it. The entry point is `main`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Composed {
     /// The kernel it was made from.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The text.
     pub wgsl: String,
     /// Its storage bindings: group 0, numbered from 0.
@@ -59,7 +66,9 @@ pub struct Composed {
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
     /// Where each line of the text comes from: file and line.
-    pub lines: Vec<(&'static str, u32)>,
+    pub lines: Vec<(Cow<'static, str>, u32)>,
+    /// Extensions of WGSL that the text uses, sorted; see [`extensions`](super::extensions).
+    pub extensions: Vec<Cow<'static, str>>,
 }
 
 /// A line with where it came from.
@@ -123,13 +132,14 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
         wgsl.push('\n');
     }
     Composed {
-        name: kernel.name,
+        name: kernel.name.into(),
+        extensions: extensions::used(&wgsl),
         wgsl,
         bindings,
         params,
         workgroup_size,
         workgroup_bytes,
-        lines: text.lines.iter().map(|l| (l.file, l.number)).collect(),
+        lines: text.lines.iter().map(|l| (l.file.into(), l.number)).collect(),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     for kernel in kernels(site.op, site.policy) {
         match suits(kernel, &judged) {
             Ok(()) => ranked.push((kernel, (kernel.cost)(&judged).seconds(site.profile))),
-            Err(why) => refused.push(Candidate { kernel: kernel.name, estimate: Err(why) }),
+            Err(why) => refused.push(Candidate { kernel: kernel.name.into(), estimate: Err(why) }),
         }
     }
     ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -53,7 +53,8 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
             Err(why) => why,
             Ok(()) => match too_many_workgroups(kernel, site) {
                 None => {
-                    let estimate = |(k, s): &(&Kernel, f64)| Candidate { kernel: k.name, estimate: Ok(*s) };
+                    let estimate =
+                        |(k, s): &(&Kernel, f64)| Candidate { kernel: k.name.into(), estimate: Ok(*s) };
                     let candidates = ranked[at..].iter().map(estimate).chain(refused).collect();
                     let seconds = (kernel.cost)(site).seconds(site.profile);
                     return Ok(Chosen { kernel, composed, candidates, seconds });
@@ -61,7 +62,7 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
                 Some(why) => too_many.get_or_insert(why).clone(),
             },
         };
-        refused.push(Candidate { kernel: kernel.name, estimate: Err(why) });
+        refused.push(Candidate { kernel: kernel.name.into(), estimate: Err(why) });
         if invariant {
             break; // another kernel, taken for this number of rows, would be other bits
         }

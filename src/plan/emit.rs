@@ -54,7 +54,7 @@ pub(super) fn emit(
         let at = Place { placed, site: &site, kernel: chosen.kernel.name };
         let composed = &chosen.composed;
         out.steps.push(Step {
-            kernel_name: chosen.kernel.name,
+            kernel_name: chosen.kernel.name.into(),
             kernel,
             bindings: composed.bindings.iter().map(|b| at.binding(b, buffers)).collect(),
             params: composed.params.iter().map(|p| at.param(p)).collect(),

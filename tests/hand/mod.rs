@@ -45,15 +45,16 @@ fn composed(
     bindings: &[(&str, Access)],
     params: &[(&str, ParamKind)],
 ) -> Composed {
-    let lines = (0..wgsl.lines().count() as u32).map(|i| ("hand.wgsl", i + 100)).collect();
+    let lines = (0..wgsl.lines().count() as u32).map(|i| ("hand.wgsl".into(), i + 100)).collect();
     Composed {
-        name,
+        name: name.into(),
         wgsl: wgsl.to_owned(),
         bindings: bindings.iter().map(|(n, a)| BindingDecl { name: (*n).into(), access: *a }).collect(),
         params: params.iter().map(|(n, k)| ParamDecl { name: (*n).into(), kind: *k }).collect(),
         workgroup_size: 64,
         workgroup_bytes: 0,
         lines,
+        extensions: Vec::new(),
     }
 }
 
@@ -81,7 +82,7 @@ fn step(
         write: *write,
     };
     Step {
-        kernel_name,
+        kernel_name: kernel_name.into(),
         kernel,
         bindings: bindings.iter().map(bind).collect(),
         params,

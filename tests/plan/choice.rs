@@ -22,8 +22,8 @@ fn matmul(m: u64, n: usize, k: usize, w: DType) -> Graph {
     g
 }
 
-fn chosen(g: &Graph, profile: &Profile, policy: &Policy) -> &'static str {
-    plan(g, profile, policy).unwrap().steps[0].kernel_name
+fn chosen(g: &Graph, profile: &Profile, policy: &Policy) -> String {
+    plan(g, profile, policy).unwrap().steps[0].kernel_name.to_string()
 }
 
 #[test]

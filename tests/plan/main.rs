@@ -17,8 +17,8 @@ fn portable(graph: &Graph) -> Plan {
 }
 
 /// The kernels of a plan, in order.
-fn kernels(plan: &Plan) -> Vec<&'static str> {
-    plan.steps.iter().map(|s| s.kernel_name).collect()
+fn kernels(plan: &Plan) -> Vec<&str> {
+    plan.steps.iter().map(|s| &*s.kernel_name).collect()
 }
 
 /// The names of the ops that a step covers.

@@ -184,10 +184,10 @@ fn plans_of_random_graphs_give_what_the_references_give() {
                 let call = p.call(&[("B", b), ("factor", 1.5)]).unwrap();
                 agrees(&g, &p, &call, &tensors(&g, &call), &format!("seed {seed}, B = {b}, {policy:?}"));
             }
-            seen.extend(kernels(&p));
+            seen.extend(kernels(&p).into_iter().map(str::to_owned));
             let told: Vec<_> = p.steps.iter().flat_map(|s| &s.fused).collect();
             for part in ["joined the store", "joined the load", "joined along N"] {
-                seen.extend(told.iter().any(|f| f.contains(part)).then_some(part));
+                seen.extend(told.iter().any(|f| f.contains(part)).then(|| part.to_owned()));
             }
         }
     }

@@ -15,11 +15,14 @@ use tachylite::check::Case;
 use super::names;
 use super::progress::Progress;
 use super::record::{Record, Row, Status};
+use super::remote::Runner;
 
 /// After so many children in a row that ended without finishing a single case, the adapter is given up.
 const GIVE_UP: usize = 5;
 /// How long a driver may take to open.
 const OPEN: Duration = Duration::from_secs(120);
+/// How much later than its child the parent gives up a runner.
+const WATCHED: Duration = Duration::from_secs(15);
 
 /// What came of an adapter.
 pub(super) enum Ran {
@@ -31,8 +34,10 @@ pub(super) enum Ran {
 
 /// What is run, and how.
 pub(super) struct Work<'a> {
-    /// The adapter's name.
+    /// The adapter's name, or the runner's.
     pub adapter: &'a str,
+    /// What runs exported plans, instead of this program.
+    pub runner: Option<Runner>,
     /// The cases.
     pub cases: &'a [Case],
     /// The seed of every case.
@@ -182,7 +187,8 @@ impl Job<'_> {
             Err(e) => return End::Refused(format!("cannot start itself: {e}")),
         };
         running.tell(&self.work.cases[rest.clone()]);
-        let timeout = self.work.timeout;
+        // A child watches its runner itself, and should be heard before it is ended.
+        let timeout = self.work.timeout + self.work.runner.map_or(Duration::ZERO, |_| WATCHED);
         let mut deadline = Instant::now() + OPEN.max(timeout);
         loop {
             let line = match running.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -194,6 +200,9 @@ impl Job<'_> {
             let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
             if let Some(why) = value.get("refused").and_then(Value::as_str) {
                 return End::Refused(why.to_owned());
+            }
+            if value.get("hung").is_some() {
+                return End::Hung(self.work.timeout);
             }
             if let Some(device) = value.get("opened") {
                 self.state().opened(device);
@@ -241,7 +250,14 @@ struct Running {
 impl Running {
     fn start(work: &Work<'_>) -> std::io::Result<Self> {
         let mut command = (work.program)()?;
-        command.args(["check-worker", "--adapter", work.adapter]);
+        command.arg("check-worker");
+        match work.runner {
+            None => command.args(["--adapter", work.adapter]),
+            Some(runner) => {
+                let seconds = work.timeout.as_secs().to_string();
+                command.args(["--runner", runner.name(), "--timeout", &seconds])
+            }
+        };
         if let Some(seed) = work.seed {
             command.args(["--seed", &seed.to_string()]);
         }
@@ -295,7 +311,7 @@ impl Drop for Running {
     }
 }
 
-fn how(status: ExitStatus) -> String {
+pub(super) fn how(status: ExitStatus) -> String {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt;
@@ -307,7 +323,7 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// The end of what a child wrote to stderr, where a panic or a driver says why.
-fn last_words(stderr: Option<impl Read>) -> String {
+pub(super) fn last_words(stderr: Option<impl Read>) -> String {
     const KEPT: usize = 600;
     let mut tail: Vec<u8> = Vec::new();
     let mut piece = [0; 4096];

@@ -4,33 +4,52 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tachylite::Gpu;
-use tachylite::check::{Case, Event, Failure, Outcome, Status, cases, run as run_cases};
+use tachylite::check::{Case, Event, Failure, Machine, Outcome, Status, cases, run as run_cases};
 
+use super::remote::{Remote, Runner};
+use super::wire::Ended;
 use crate::{device, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The adapter to open
+    #[arg(long, required_unless_present = "runner")]
+    adapter: Option<String>,
+    /// What runs exported plans instead
     #[arg(long)]
-    adapter: String,
+    runner: Option<Runner>,
+    /// How long the runner may take to answer, in seconds
+    #[arg(long, default_value_t = 120)]
+    timeout: u64,
     /// The seed of every case
     #[arg(long)]
     seed: Option<u64>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let all: HashMap<String, Case> = cases().into_iter().map(|c| (c.to_string(), c)).collect();
-    let gpu = match Gpu::open_blocking(&arguments.adapter) {
-        Ok(gpu) => gpu,
-        Err(e) => {
-            line(&json!({ "refused": e.to_string() }));
-            return ExitCode::from(2);
+    let opened = match arguments.runner {
+        None => {
+            let name = arguments.adapter.as_deref().unwrap_or_default();
+            Gpu::open_blocking(name).map(|gpu| serve(&gpu, arguments, &|| None)).map_err(|e| e.to_string())
         }
+        Some(runner) => Remote::open(runner, Duration::from_secs(arguments.timeout))
+            .map(|remote| serve(&remote, arguments, &|| remote.ended())),
     };
-    line(&json!({ "opened": device::to_json(gpu.profile()) }));
+    opened.unwrap_or_else(|why| {
+        line(&json!({ "refused": why }));
+        ExitCode::from(2)
+    })
+}
+
+/// Runs what stdin asks for. `ended` says how the machine ended, where it is a process that can: then
+/// this one ends too, so that the case counts as what ended it.
+fn serve<M: Machine>(machine: &M, arguments: &Arguments, ended: &dyn Fn() -> Option<Ended>) -> ExitCode {
+    let all: HashMap<String, Case> = cases().into_iter().map(|c| (c.to_string(), c)).collect();
+    line(&json!({ "opened": device::to_json(machine.profile()) }));
     let mut share: Vec<Case> = Vec::new();
     for name in std::io::stdin().lock().lines().map_while(Result::ok) {
         if !name.is_empty() {
@@ -38,13 +57,22 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             continue;
         }
         let mut device_lost = false;
-        run_cases(&gpu, &share, arguments.seed, &mut |event| match event {
+        run_cases(machine, &share, arguments.seed, &mut |event| match event {
             Event::Begin(case) => line(&json!({ "begin": case.to_string() })),
+            Event::End(..) if ended().is_some() => {}
             Event::End(case, outcome) => {
                 device_lost |= outcome.device_lost;
                 line(&json!({ "end": row(case, outcome) }));
             }
         });
+        match ended() {
+            Some(Ended::Hung(_)) => line(&json!({ "hung": true })),
+            Some(died) => eprintln!("{}", died.why()),
+            None => {}
+        }
+        if ended().is_some() {
+            return ExitCode::from(3);
+        }
         if device_lost {
             break;
         }

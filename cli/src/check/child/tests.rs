@@ -9,7 +9,15 @@ fn played(script: fn() -> std::io::Result<Command>) -> Ran {
     let cases: Vec<Case> = cases().into_iter().filter(|c| c.op() == "relu").take(8).collect();
     assert_eq!(shares(&cases).len(), 1);
     let timeout = Duration::from_millis(1500);
-    check(&Work { adapter: "played", cases: &cases, seed: None, timeout, jobs: 1, program: script })
+    check(&Work {
+        adapter: "played",
+        runner: None,
+        cases: &cases,
+        seed: None,
+        timeout,
+        jobs: 1,
+        program: script,
+    })
 }
 
 /// A child that opens, then does `body` for each case that it is told: `$name` is the case, `$n` counts.

@@ -1,0 +1,72 @@
+//! Extensions of WGSL: which ones a text uses, and the lines that a target wants to see for them.
+//!
+//! Texts are composed without such lines, so that their line numbers are those of the shader files,
+//! and because targets differ: naga knows some extensions unasked that Dawn wants enabled.
+
+use std::borrow::Cow;
+
+/// Extensions that a text must enable and a device must have as a feature: the name in WGSL and the
+/// name of WebGPU's feature. Every other extension is a feature of the language.
+pub const ENABLED: [(&str, &str); 2] = [("f16", "shader-f16"), ("subgroups", "subgroups")];
+
+const PACKED: &str = "packed_4x8_integer_dot_product";
+/// Built-in functions that are there only with [`PACKED`] (WGSL §17.6 and §17.10).
+const PACKED_WORDS: [&str; 8] = [
+    "dot4I8Packed",
+    "dot4U8Packed",
+    "pack4xI8",
+    "pack4xI8Clamp",
+    "pack4xU8",
+    "pack4xU8Clamp",
+    "unpack4xI8",
+    "unpack4xU8",
+];
+
+/// The extensions that a text uses, sorted.
+pub fn used(wgsl: &str) -> Vec<Cow<'static, str>> {
+    let mut out: Vec<Cow<'static, str>> = Vec::new();
+    let code = wgsl.lines().map(|l| l.split("//").next().unwrap_or(""));
+    for word in code.flat_map(|l| l.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')) {
+        let found = match word {
+            "f16" => "f16",
+            _ if word.starts_with("subgroup") => "subgroups",
+            _ if PACKED_WORDS.contains(&word) => PACKED,
+            _ => continue,
+        };
+        if !out.iter().any(|known| known == found) {
+            out.push(found.into());
+        }
+    }
+    out.sort();
+    out
+}
+
+/// The feature of WebGPU that an extension needs; `None` for features of the language.
+pub fn feature(extension: &str) -> Option<&'static str> {
+    ENABLED.iter().find(|(name, _)| *name == extension).map(|(_, feature)| *feature)
+}
+
+/// The directives for a target that wants them all, in one line without an end: put in front of a
+/// text they move no line.
+pub fn directives(extensions: &[Cow<'static, str>]) -> String {
+    let word = |name: &str| if feature(name).is_some() { "enable" } else { "requires" };
+    // A module enables before it requires, or the other way round: WGSL does not mind.
+    extensions.iter().map(|name| format!("{} {name}; ", word(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_calls_is_what_it_uses() {
+        let text =
+            "// f16 in a comment\nlet a = unpack4xI8(w[i]);\nlet b = subgroupAdd(x);\nvar h: vec4<f16>;";
+        assert_eq!(used(text), ["f16", PACKED, "subgroups"]);
+        assert_eq!(
+            directives(&used(text)),
+            "enable f16; requires packed_4x8_integer_dot_product; enable subgroups; "
+        );
+        assert!(used("let v = unpack2x16float(w); // pack4xI8").is_empty());
+    }
+}

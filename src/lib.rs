@@ -51,6 +51,7 @@ pub mod op;
 pub mod ops;
 pub mod plan;
 pub mod profile;
+pub mod quirks;
 pub mod rng;
 pub mod tensor;
 #[cfg(feature = "json")]

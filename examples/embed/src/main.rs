@@ -112,7 +112,7 @@ fn progress(total: usize, times: &Timeline) -> impl FnMut(usize) {
     let mut begun = Some(Instant::now());
     move |done| {
         if let Some(begun) = begun.take() {
-            times.since(begun, "load, and encode the first batch");
+            times.since(begun, "plan, load, and encode the first batch");
         }
         if shown && total > 64 {
             let end = if done == total { "\r\x1b[K" } else { "" };
@@ -127,9 +127,8 @@ fn timings(encoder: &Encoder, times: &Timeline) -> String {
     if let Some(opened) = encoder.gpu().map(Gpu::timings) {
         text += &startup::open_report(opened);
     }
-    for (i, load) in encoder.loads().into_iter().enumerate() {
-        text += &format!("plan {i} was loaded in {:.1} ms\n", load.total.as_secs_f64() * 1e3);
-        text += &startup::load_report(load);
+    for (planning, load) in encoder.loads() {
+        text += &startup::load_report(planning, load);
     }
     text
 }

@@ -23,6 +23,8 @@ mod fence;
 mod graphs;
 mod inputs;
 #[cfg(not(target_arch = "wasm32"))]
+mod known;
+#[cfg(not(target_arch = "wasm32"))]
 mod machine;
 mod rule;
 #[cfg(not(target_arch = "wasm32"))]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::profile::Profile;
+use crate::quirks::Quirk;
 
 mod adapter;
 mod bind;
@@ -120,6 +121,25 @@ impl Gpu {
     ) -> Self {
         let (pipelines, cache, weights, keys) = Default::default();
         Self(Arc::new(Inner { device, queue, profile, opened, lost, pipelines, cache, weights, keys }))
+    }
+
+    /// The same device with other [`quirks`](crate::quirks): those that its owner knows of, or none. Only
+    /// executables of the same handle, or its clones, share pipelines and weights.
+    pub fn with_quirks(&self, quirks: Vec<&'static Quirk>) -> Self {
+        let Inner { device, queue, profile, opened, lost, cache, .. } = &*self.0;
+        let profile = Profile { quirks, ..profile.clone() };
+        let (pipelines, weights, keys) = Default::default();
+        Self(Arc::new(Inner {
+            device: device.clone(),
+            queue: queue.clone(),
+            profile,
+            opened: *opened,
+            lost: lost.clone(),
+            pipelines,
+            cache: cache.clone(),
+            weights,
+            keys,
+        }))
     }
 
     /// What it is, as data: what plans for it are made from.

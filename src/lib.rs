@@ -38,6 +38,8 @@ pub mod cpu;
 pub mod dim;
 pub mod dtype;
 pub mod error;
+#[cfg(all(feature = "json", not(target_arch = "wasm32")))]
+pub mod export;
 pub mod formats;
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -49,6 +51,7 @@ pub mod op;
 pub mod ops;
 pub mod plan;
 pub mod profile;
+pub mod quirks;
 pub mod rng;
 pub mod tensor;
 #[cfg(feature = "json")]

@@ -1,5 +1,7 @@
 //! What a device is, as data: planning needs nothing else of it.
 
+use crate::quirks::Quirk;
+
 /// What kind of machine an adapter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeviceKind {
@@ -123,6 +125,8 @@ pub struct Profile {
     pub subgroup_sizes: (u32, u32),
     /// How fast it is.
     pub speeds: Speeds,
+    /// What is known to go wrong on it. Clear it to plan as if nothing were.
+    pub quirks: Vec<&'static Quirk>,
 }
 
 impl Profile {
@@ -139,6 +143,7 @@ impl Profile {
             limits: Limits::WEBGPU,
             subgroup_sizes: (0, 0),
             speeds: Speeds::guess(DeviceKind::Other),
+            quirks: Vec::new(),
         }
     }
 }

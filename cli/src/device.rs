@@ -40,6 +40,22 @@ pub(crate) fn to_json(p: &Profile) -> Value {
     })
 }
 
+/// As much of a profile as says which device it is, with its quirks.
+pub(crate) fn from_json(device: &Value) -> Profile {
+    let text = |field: &str| device[field].as_str().unwrap_or_default().to_owned();
+    let id = |field: &str| device[field].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let mut profile = Profile {
+        name: text("name"),
+        backend: text("backend"),
+        driver: text("driver"),
+        vendor: id("vendor"),
+        device: id("device"),
+        ..Profile::portable()
+    };
+    profile.quirks = tachylite::quirks::of(&profile);
+    profile
+}
+
 /// The profile as a few lines of text.
 pub(crate) fn to_text(p: &Profile) -> String {
     let (f, l) = (&p.features, &p.limits);

@@ -1,5 +1,5 @@
-//! The `tachylite` program: which adapters there are, whether every kernel is right on them, and
-//! how a graph is planned.
+//! The `tachylite` program: which adapters there are, whether every kernel is right on them, how
+//! a graph is planned, and the plan as a file.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ mod cases;
 mod check;
 mod device;
 mod explain;
+mod export;
 mod info;
 mod reexec;
 
@@ -28,6 +29,8 @@ enum Command {
     Check(check::Arguments),
     /// Print the plan of a graph: what is fused, which kernels, which buffers
     Explain(explain::Arguments),
+    /// Write the plan of a graph, and its weights, as files that any WebGPU can run
+    Export(export::Arguments),
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
         Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }

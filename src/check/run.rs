@@ -30,6 +30,10 @@ pub enum Status {
     Fail,
     /// The device cannot run it, and why.
     Unsupported(String),
+    /// Something is wrong, as a quirk of the device says that it must be, and why.
+    ExpectedFailure(String),
+    /// Everything is right although a quirk says otherwise: the quirk is to be mended.
+    UnexpectedPass(String),
 }
 
 /// Something wrong with a case.
@@ -156,6 +160,7 @@ impl<M: Machine> Bench<'_, M> {
                 Status::Fail
             }
         };
+        let status = status.expecting(self.machine.profile().expects_failure(&case.to_string()));
         let Found { failures, elements, worst } = found;
         let seconds = begun.elapsed().as_secs_f64();
         Outcome { status, seed, elements, worst, seconds, failures, device_lost }

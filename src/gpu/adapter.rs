@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::profile::{DeviceKind, Features, Limits, Profile, Speeds};
+use crate::quirks;
 
 /// How much of a device's memory budget may be taken before a buffer is refused, in percent. A
 /// refusal is an error that the caller can handle; running out is the end of the process or device.
@@ -114,7 +115,7 @@ pub(super) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits
         other => other.to_str(),
     };
     let subgroup = features.contains(wgpu::Features::SUBGROUP);
-    Profile {
+    let mut profile = Profile {
         name: info.name.clone(),
         backend: backend.to_owned(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
@@ -139,7 +140,10 @@ pub(super) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits
         },
         subgroup_sizes: if subgroup { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) },
         speeds: Speeds::guess(kind),
-    }
+        quirks: Vec::new(),
+    };
+    profile.quirks = quirks::of(&profile);
+    profile
 }
 
 #[cfg(test)]

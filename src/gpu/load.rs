@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::executable::{Executable, Loaded};
 use crate::gpu::timings::{Clock, LoadTimings};
 use crate::gpu::{Gpu, lock};
-use crate::plan::prepare::{Weights, prepare};
+use crate::plan::prepare::{Weights, prepared};
 use crate::plan::{Plan, Role, WeightSpec};
 
 /// Weights are uploaded in pieces of this many bytes, so that the copy on its way stays small.
@@ -101,7 +101,7 @@ impl Gpu {
         said.await?;
         for (i, buffer) in missing.iter().zip(made) {
             times.uploading += clock.lap();
-            let bytes = prepare(&plan.weights[*i], given)?;
+            let bytes = prepared(&plan.weights[*i], given)?;
             times.preparing += clock.lap();
             self.upload(&buffer, &bytes).await?;
             times.uploaded_bytes += bytes.len() as u64;

@@ -31,7 +31,7 @@ pub(super) struct Chosen {
 /// Chooses a kernel for a site. `folds` says how each of its tensors reads as axes of the op.
 ///
 /// # Errors
-/// [`Error::NoKernel`] with every reason, or [`Error::Limit`] if only the number of workgroups is in
+/// [`Error::NoKernel`] with every reason, also if a quirk forbids the last kernel that could do it, or [`Error::Limit`] if only the number of workgroups is in
 /// the way.
 pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     let invariant = site.policy.determinism == Determinism::BatchInvariant;
@@ -83,6 +83,12 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
 
 /// What can be asked of a kernel before it is composed.
 fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
+    // Asked for by name it runs all the same: that is how `check` finds out whether a quirk still holds.
+    if site.policy.kernel.as_deref() != Some(kernel.name)
+        && let Some(why) = site.profile.avoids(kernel.name)
+    {
+        return Err(format!("it is avoided on this device: {why}"));
+    }
     for (hook, chain) in [("pre", site.pre), ("post", site.post)] {
         if !chain.is_empty() && !has_hook(kernel, hook) {
             return Err(format!("it has no `{hook}` hook, and elementwise work was fused into the step"));

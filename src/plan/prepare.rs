@@ -2,6 +2,7 @@
 //!
 //! It never guesses: a tensor of another type or shape than the graph says is an error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::dtype::DType;
@@ -19,6 +20,11 @@ pub type Weights = BTreeMap<String, Tensor>;
 /// [`Error::Argument`] if a tensor is missing or has another type than the graph says,
 /// [`Error::Shape`] if it has another shape, or if the spec asks for a form its type cannot take.
 pub fn prepare(spec: &WeightSpec, weights: &Weights) -> Result<Vec<u8>> {
+    Ok(prepared(spec, weights)?.into_owned())
+}
+
+/// [`prepare`] without a copy where the tensor's bytes are the buffer's.
+pub(crate) fn prepared<'a>(spec: &WeightSpec, weights: &'a Weights) -> Result<Cow<'a, [u8]>> {
     let (dtype, shape) = joined(&spec.sources)?;
     let needed = form_bytes(spec.form, dtype, &shape)?;
     if needed != spec.bytes {
@@ -28,18 +34,33 @@ pub fn prepare(spec: &WeightSpec, weights: &Weights) -> Result<Vec<u8>> {
             spec.bytes
         )));
     }
-    let mut bytes = Vec::new();
-    for source in &spec.sources {
-        bytes.extend(given(source, weights)?.to_bytes());
-    }
-    let mut out = match spec.form {
-        WeightForm::Rows => rows(dtype, &shape, &bytes),
-        WeightForm::Interleaved if dtype == DType::Q8_0 => interleaved(1, &shape, &q8_0::planes(&bytes).1),
-        WeightForm::Interleaved => interleaved(dtype.block_bytes(), &shape, &bytes),
-        WeightForm::BlockScales => block_scales(&shape, &q8_0::planes(&bytes).0),
+    let bytes = match spec.sources.as_slice() {
+        [one] => contiguous(given(one, weights)?),
+        several => {
+            let mut all = Vec::with_capacity(needed as usize);
+            for source in several {
+                all.extend_from_slice(&contiguous(given(source, weights)?));
+            }
+            Cow::Owned(all)
+        }
     };
-    out.resize(needed as usize, 0);
+    let mut out = match spec.form {
+        WeightForm::Rows => rows(dtype, &shape, bytes),
+        WeightForm::Interleaved if dtype == DType::Q8_0 => {
+            interleaved(1, &shape, &q8_0::planes(&bytes).1).into()
+        }
+        WeightForm::Interleaved => interleaved(dtype.block_bytes(), &shape, &bytes).into(),
+        WeightForm::BlockScales => block_scales(&shape, &q8_0::planes(&bytes).0).into(),
+    };
+    if out.len() as u64 != needed {
+        out.to_mut().resize(needed as usize, 0);
+    }
     Ok(out)
+}
+
+/// The bytes of a tensor in row-major order: its own, if they lie so.
+fn contiguous(tensor: &Tensor) -> Cow<'_, [u8]> {
+    tensor.as_bytes().map_or_else(|| tensor.to_bytes().into(), Cow::Borrowed)
 }
 
 /// The bytes that a weight of this type and shape takes in a form; a multiple of 16, and at least 16.
@@ -116,17 +137,17 @@ fn names(sources: &[WeightSource]) -> String {
     sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join("+")
 }
 
-fn rows(dtype: DType, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+fn rows<'a>(dtype: DType, shape: &[usize], bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
     let last = shape.last().copied().unwrap_or(1);
     let (tight, padded) = (last * dtype.block_bytes(), row_bytes(dtype, last));
     if tight == padded || tight == 0 {
-        return bytes.to_vec();
+        return bytes;
     }
     let mut out = vec![0; bytes.len() / tight * padded];
     for (to, from) in out.chunks_exact_mut(padded).zip(bytes.chunks_exact(tight)) {
         to[..tight].copy_from_slice(from);
     }
-    out
+    out.into()
 }
 
 fn interleaved(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {

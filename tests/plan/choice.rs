@@ -2,6 +2,7 @@
 
 use tachylite::plan::{Determinism, Plan, Policy, plan};
 use tachylite::profile::{DeviceKind, Speeds};
+use tachylite::quirks::{Avoid, Pattern, Quirk};
 use tachylite::{DType, Error, Graph, Profile};
 
 use crate::fixed;
@@ -116,4 +117,42 @@ fn a_weight_of_blocks_can_only_be_a_whole_matmul_weight() {
     g.output("y", y).unwrap();
     let error = plan(&g, &Profile::portable(), &Policy::default()).unwrap_err();
     assert!(error.to_string().contains("weight `w`: q8_0 [2, 8, 32]"), "{error}");
+}
+
+static SLOW: Quirk = Quirk {
+    pattern: Pattern::ANY,
+    avoid: &[Avoid { kernel: "matmul.tile", why: "its compiler takes a minute" }],
+    failing: &[],
+};
+static HOPELESS: Quirk = Quirk {
+    pattern: Pattern::ANY,
+    avoid: &[
+        Avoid { kernel: "matmul.vector", why: "its sums are wrong" },
+        Avoid { kernel: "matmul.tile_small", why: "its sums are wrong" },
+    ],
+    failing: &[],
+};
+
+#[test]
+fn a_kernel_that_a_quirk_avoids_is_refused_with_its_reason() {
+    let (g, policy) = (matmul(4096, 1024, 1024, DType::F32), Policy::default());
+    let mut quirky = profile(DeviceKind::Discrete);
+    assert_eq!(chosen(&g, &quirky, &policy), "matmul.tile");
+    quirky.quirks.push(&SLOW);
+    let p = plan(&g, &quirky, &policy).unwrap();
+    assert_eq!(p.steps[0].kernel_name, "matmul.tile_small");
+    let said =
+        "over     matmul.tile, which was refused: it is avoided on this device: its compiler takes a minute";
+    assert!(p.explain(&g).contains(said), "{}", p.explain(&g));
+    // Whoever names it gets it: that is how `check` sees whether the quirk still holds.
+    let named = Policy { kernel: Some("matmul.tile".into()), ..Policy::default() };
+    assert_eq!(chosen(&g, &quirky, &named), "matmul.tile");
+    // Nothing falls back on a kernel that is known to be wrong.
+    quirky.quirks.push(&HOPELESS);
+    let error = plan(&g, &quirky, &policy).unwrap_err();
+    assert!(matches!(error, Error::NoKernel(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("matmul.vector: it is avoided on this device: its sums are wrong"), "{text}");
+    quirky.quirks.clear();
+    assert_eq!(chosen(&g, &quirky, &policy), "matmul.tile");
 }

@@ -46,6 +46,8 @@ impl Ended {
             Self::Said(end) => match text(end, "status") {
                 "pass" => Status::Pass,
                 "unsupported" => Status::Unsupported,
+                "expected failure" => Status::ExpectedFailure,
+                "unexpected pass" => Status::UnexpectedPass,
                 _ => Status::Fail,
             },
         }

@@ -167,7 +167,7 @@ fn profile(runner: Runner, opened: &Value) -> Profile {
     let adapter = text(opened, "name");
     let software = ["swiftshader", "llvmpipe"].iter().any(|n| adapter.to_lowercase().contains(n));
     let kind = if software { DeviceKind::Cpu } else { DeviceKind::Other };
-    Profile {
+    let mut profile = Profile {
         name: if runner == Runner::Node { format!("dawn {adapter}") } else { adapter.to_owned() },
         backend: runner.name().into(),
         driver: text(opened, "driver").to_owned(),
@@ -190,7 +190,10 @@ fn profile(runner: Runner, opened: &Value) -> Profile {
         },
         subgroup_sizes: (subgroup(0), subgroup(1)),
         speeds: Speeds::guess(kind),
-    }
+        quirks: Vec::new(),
+    };
+    profile.quirks = tachylite::quirks::of(&profile);
+    profile
 }
 
 /// The runner's files, in a folder that is there until it has started.

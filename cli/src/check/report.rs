@@ -19,12 +19,14 @@ pub(super) fn failures(record: &Record) {
     if wrong.len() > TOLD {
         say(&format!("\n… and {} more, which --json FILE would list\n", wrong.len() - TOLD));
     }
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in record.rows.iter().filter(|r| r.status == Status::Unsupported) {
-        *reasons.entry(row.reason.as_deref().unwrap_or_default()).or_default() += 1;
-    }
-    for (reason, count) in reasons {
-        say(&format!("unsupported on {name}, {count} times: {reason}\n"));
+    for status in [Status::Unsupported, Status::ExpectedFailure] {
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for row in record.rows.iter().filter(|r| r.status == status) {
+            *reasons.entry(row.reason.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        for (reason, count) in reasons {
+            say(&format!("{} on {name}, {count} times: {reason}\n", status.name()));
+        }
     }
 }
 
@@ -32,6 +34,7 @@ fn failure(adapter: &str, row: &Row) -> String {
     let verb = match row.status {
         Status::Crash => "CRASHED",
         Status::Hang => "HUNG",
+        Status::UnexpectedPass => "UNEXPECTED PASS",
         _ => "FAILED",
     };
     let mut text = format!(

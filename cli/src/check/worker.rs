@@ -92,6 +92,8 @@ fn row(case: &Case, outcome: &Outcome) -> Value {
         Status::Pass => ("pass", None),
         Status::Fail => ("fail", None),
         Status::Unsupported(why) => ("unsupported", Some(why)),
+        Status::ExpectedFailure(why) => ("expected failure", Some(why)),
+        Status::UnexpectedPass(why) => ("unexpected pass", Some(why)),
     };
     json!({
         "case": case.to_string(),

@@ -1,12 +1,14 @@
 //! Runs the model on lines of text: tokens, batches of lines of like length, one call a batch.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tachylite::Gpu;
 use tachylite::gpu::{Executable, LoadOptions, LoadTimings};
 use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Determinism, Policy};
-use tachylite::{Call, DType, Graph, Plan, Tensor, cpu};
+use tachylite::{Call, DType, Graph, Profile, Tensor, cpu};
 
 use crate::model::{HIDDEN, Model, WeightType};
 use crate::startup::Timeline;
@@ -66,35 +68,40 @@ enum Machine {
     /// The reference kernels; the weights are among the inputs.
     Cpu { graph: Graph, weights: Weights },
     /// One plan per shape; they share pipelines and weights.
-    Gpu { gpu: Gpu, weights: Weights, buckets: Vec<Bucket> },
+    Gpu { gpu: Gpu, weights: Weights, options: Options, buckets: Vec<Bucket> },
 }
 
-/// A plan for batches up to some shape, loaded when the first such batch comes: whoever encodes one
-/// line does not wait for the pipelines of many.
+/// A plan for batches up to some shape, made and loaded when the first such batch comes: whoever
+/// encodes one line does not wait for the pipelines of many.
 #[derive(Debug)]
 struct Bucket {
     lines: usize,
     tokens: usize,
-    plan: Plan,
-    executable: Option<Executable>,
+    loaded: Option<Loaded>,
 }
 
-impl Bucket {
-    fn run(&mut self, gpu: &Gpu, weights: &Weights, batch: &Batch) -> Result<Vec<Tensor>> {
-        let call = self.plan.call(&batch.dims())?;
-        let executable = match self.executable.take() {
-            Some(executable) => executable,
-            None => gpu.load_blocking(&self.plan, weights, LoadOptions::default())?,
-        };
-        Ok(self.executable.insert(executable).run_blocking(&batch.inputs(), &call)?)
+#[derive(Debug)]
+struct Loaded {
+    executable: Executable,
+    /// How long planning took.
+    planning: Duration,
+}
+
+impl Loaded {
+    fn new(gpu: &Gpu, weights: &Weights, options: &Options, (lines, tokens): (usize, usize)) -> Result<Self> {
+        let begun = Instant::now();
+        let graph = graph::encoder(lines, tokens, options.weights)?;
+        let plan = tachylite::plan::plan(&graph, gpu.profile(), &options.policy())?;
+        let planning = begun.elapsed();
+        Ok(Self { executable: gpu.load_blocking(&plan, weights, LoadOptions::default())?, planning })
     }
 }
 
 impl Encoder {
-    /// Opens the device and plans.
+    /// Opens the device.
     ///
     /// # Errors
-    /// If there is no such device or it cannot run the model.
+    /// If there is no such device, or the weights cannot be converted.
     pub fn new(model: Model, options: &Options) -> Result<Self> {
         let gpu = match options.device.as_str() {
             "cpu" => None,
@@ -103,10 +110,10 @@ impl Encoder {
         Self::on(model, gpu, options, &Timeline::begin())
     }
 
-    /// Plans for a device that is open; without one, for the reference kernels.
+    /// Encodes on a device that is open; without one, with the reference kernels.
     ///
     /// # Errors
-    /// If the device cannot run the model.
+    /// If the weights cannot be converted.
     pub fn on(model: Model, gpu: Option<Gpu>, options: &Options, times: &Timeline) -> Result<Self> {
         let weights = times.time("convert the weights", || model.weights(options.weights))?;
         let Some(gpu) = gpu else {
@@ -114,13 +121,9 @@ impl Encoder {
             let graph = graph::encoder(lines, tokens, options.weights)?;
             return Ok(Self { model, machine: Machine::Cpu { graph, weights } });
         };
-        let bucket = |&(lines, tokens): &(usize, usize)| {
-            let graph = graph::encoder(lines, tokens, options.weights)?;
-            let plan = tachylite::plan::plan(&graph, gpu.profile(), &options.policy())?;
-            Ok(Bucket { lines, tokens, plan, executable: None })
-        };
-        let buckets = times.time("plan", || options.shapes.iter().map(bucket).collect::<Result<_>>())?;
-        Ok(Self { model, machine: Machine::Gpu { gpu, weights, buckets } })
+        let bucket = |&(lines, tokens): &(usize, usize)| Bucket { lines, tokens, loaded: None };
+        let buckets = options.shapes.iter().map(bucket).collect();
+        Ok(Self { model, machine: Machine::Gpu { gpu, weights, options: options.clone(), buckets } })
     }
 
     /// The device, as people read it.
@@ -139,12 +142,13 @@ impl Encoder {
         }
     }
 
-    /// Where loading the plans that were needed so far spent its time.
-    pub fn loads(&self) -> Vec<&LoadTimings> {
+    /// How long the plans that were needed so far took to make, and where loading them spent its time.
+    pub fn loads(&self) -> Vec<(Duration, &LoadTimings)> {
         match &self.machine {
             Machine::Cpu { .. } => Vec::new(),
             Machine::Gpu { buckets, .. } => {
-                buckets.iter().filter_map(|b| Some(b.executable.as_ref()?.timings())).collect()
+                let loaded = buckets.iter().filter_map(|b| b.loaded.as_ref());
+                loaded.map(|l| (l.planning, l.executable.timings())).collect()
             }
         }
     }
@@ -152,14 +156,6 @@ impl Encoder {
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
-    }
-
-    /// The plans, smallest first; none on `cpu`.
-    pub fn plans(&self) -> Vec<&Plan> {
-        match &self.machine {
-            Machine::Cpu { .. } => Vec::new(),
-            Machine::Gpu { buckets, .. } => buckets.iter().map(|b| &b.plan).collect(),
-        }
     }
 
     /// The embeddings of some lines, in their order; `progress` hears how many are done.
@@ -202,7 +198,8 @@ impl Encoder {
     /// The embeddings of lines of tokens that share one call.
     ///
     /// # Errors
-    /// If no plan has room for the batch, memory runs out, the device fails, or a result is not finite.
+    /// If no plan has room for the batch, the device cannot run the model or fails, memory runs out, or
+    /// a result is not finite.
     pub fn encode_batch(&mut self, lines: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         let batch = Batch::new(lines)?;
         let result = match &mut self.machine {
@@ -211,7 +208,7 @@ impl Encoder {
                 inputs.extend(batch.inputs.iter().map(|(name, t)| ((*name).to_owned(), t.clone())));
                 cpu::evaluate(graph, &inputs, &Call::new(graph.scalars(), &batch.dims())?)?
             }
-            Machine::Gpu { gpu, weights, buckets } => {
+            Machine::Gpu { gpu, weights, options, buckets } => {
                 let fits = |b: &&mut Bucket| b.lines >= batch.lines && b.tokens >= batch.tokens;
                 let Some(bucket) = buckets.iter_mut().find(fits) else {
                     return Err(Error::new(format!(
@@ -219,7 +216,13 @@ impl Encoder {
                         batch.lines, batch.tokens
                     )));
                 };
-                bucket.run(gpu, weights, &batch)?
+                let loaded = match bucket.loaded.take() {
+                    Some(loaded) => loaded,
+                    None => Loaded::new(gpu, weights, options, (bucket.lines, bucket.tokens))?,
+                };
+                let executable = &mut bucket.loaded.insert(loaded).executable;
+                let call = executable.plan().call(&batch.dims())?;
+                executable.run_blocking(&batch.inputs(), &call)?
             }
         };
         let values = result[0].to_f32();
@@ -231,6 +234,18 @@ impl Encoder {
         }
         Ok(values.chunks_exact(HIDDEN).map(<[f32]>::to_vec).collect())
     }
+}
+
+/// Writes the encoder as files that any WebGPU can run, planned for what every WebGPU grants and for the
+/// longest lines of [`SHAPES`]. Files that are there stay. Gives what was written.
+///
+/// # Errors
+/// If the model lacks a weight, or a file is there or cannot be written.
+pub fn export(model: &Model, options: &Options, path: &Path) -> Result<Vec<PathBuf>> {
+    let [.., (lines, tokens)] = SHAPES;
+    let graph = graph::encoder(lines, tokens, options.weights)?;
+    let plan = tachylite::plan::plan(&graph, &Profile::portable(), &options.policy())?;
+    Ok(tachylite::export::write(&plan, Some(&model.weights(options.weights)?), path, false)?)
 }
 
 /// Lines of one length that `cpu` evaluates together, to convert the weights once for all of them.

@@ -37,6 +37,10 @@ struct Arguments {
     /// How many lines --query prints
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
+    /// Write the encoder for up to 8 lines of 256 tokens as files that any WebGPU can run: OUT.json and,
+    /// beside it, OUT.safetensors; reads no input
+    #[arg(long, value_name = "OUT.json", conflicts_with_all = ["json", "query", "measure"])]
+    export: Option<PathBuf>,
     /// Print what recording a dispatch costs and what fusion gains; reads no input
     #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
@@ -69,6 +73,10 @@ fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
     if arguments.measure {
         let model = Model::open(&arguments.model)?;
         return print(&measure::report(&model, &arguments.device, arguments.weights)?);
+    }
+    if let Some(path) = &arguments.export {
+        let files = embed::encoder::export(&Model::open(&arguments.model)?, &options, path)?;
+        return print(&files.iter().map(|f| format!("{}\n", f.display())).collect::<String>());
     }
     let cache = arguments.cache.as_deref().map(CacheFile::new);
     let mut encoder = startup::open(&arguments.model, &options, cache.as_ref(), times)?;
@@ -104,7 +112,7 @@ fn progress(total: usize, times: &Timeline) -> impl FnMut(usize) {
     let mut begun = Some(Instant::now());
     move |done| {
         if let Some(begun) = begun.take() {
-            times.since(begun, "load, and encode the first batch");
+            times.since(begun, "plan, load, and encode the first batch");
         }
         if shown && total > 64 {
             let end = if done == total { "\r\x1b[K" } else { "" };
@@ -119,9 +127,8 @@ fn timings(encoder: &Encoder, times: &Timeline) -> String {
     if let Some(opened) = encoder.gpu().map(Gpu::timings) {
         text += &startup::open_report(opened);
     }
-    for (i, load) in encoder.loads().into_iter().enumerate() {
-        text += &format!("plan {i} was loaded in {:.1} ms\n", load.total.as_secs_f64() * 1e3);
-        text += &startup::load_report(load);
+    for (planning, load) in encoder.loads() {
+        text += &startup::load_report(planning, load);
     }
     text
 }

@@ -49,30 +49,32 @@ impl Timeline {
     }
 }
 
-/// What loading a plan consisted of, as text.
-pub fn load_report(t: &LoadTimings) -> String {
-    format!(
-        "{:9.1} ms pipelines: {} made, which took all threads together {:.1} ms to read WGSL and {:.1} ms \
-         to translate and compile\n\
-         {:9.1} ms weights: {:.1} ms to hash, {:.1} ms to lay out, {:.1} ms to upload {} MiB\n\
-         {:9.1} ms scratch and bind groups\n",
-        ms(t.pipelines),
-        t.pipelines_made,
-        ms(t.shaders),
-        ms(t.compiling),
-        ms(t.hashing + t.preparing + t.uploading),
-        ms(t.hashing),
-        ms(t.preparing),
-        ms(t.uploading),
-        t.uploaded_bytes >> 20,
-        ms(t.binding)
-    )
+/// What making and loading a plan consisted of, as text.
+pub fn load_report(planning: Duration, t: &LoadTimings) -> String {
+    let lines = [
+        (planning, "a plan".to_owned()),
+        (
+            t.pipelines,
+            format!(
+                "its pipelines: {} made; all threads together read WGSL for {:.1} ms, and translated and \
+                 compiled for {:.1} ms",
+                t.pipelines_made,
+                ms(t.shaders),
+                ms(t.compiling)
+            ),
+        ),
+        (t.hashing, "telling which weights are there".to_owned()),
+        (t.preparing, "laying out weights".to_owned()),
+        (t.uploading, format!("uploading weights: {} MiB", t.uploaded_bytes >> 20)),
+        (t.binding, "scratch and bind groups".to_owned()),
+    ];
+    lines.iter().map(|(time, what)| format!("{:19.1}  {what}\n", ms(*time))).collect()
 }
 
 /// What opening a device consisted of, as text.
 pub fn open_report(t: &OpenTimings) -> String {
     format!(
-        "the device was opened in {:.1} ms of listing adapters, {:.1} ms of its own\n",
+        "               took  ms\n{:19.1}  loading drivers and listing adapters\n{:19.1}  the device\n",
         ms(t.adapters),
         ms(t.device)
     )

@@ -1,0 +1,14 @@
+//! SwiftShader over Vulkan. It keeps no compiled code between runs, so that every process compiles.
+
+use super::{Avoid, Pattern, Quirk};
+
+/// Found on the SwiftShader of Debian 12's chromium; the figures are in benches/log.md.
+pub(super) static QUIRK: Quirk = Quirk {
+    pattern: Pattern { backend: Some("vulkan"), name: "swiftshader", ..Pattern::ANY },
+    avoid: &[Avoid {
+        kernel: "matmul.tile",
+        why: "its 16 rows in registers take SwiftShader twice as long to compile as matmul.tile_small's 8, \
+              and run no faster than within 15 %",
+    }],
+    failing: &[],
+};

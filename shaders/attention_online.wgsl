@@ -1,36 +1,45 @@
-// attention.online    o[b, s, h, :] = Σ_t softmax_t(scale · q[b, s, h, :] · k[b, t, g, :]) v[b, t, g, :]
-//                     over t < length(b) and, if causal, t ≤ s + T - S;  g = h / (H / G);  0 if none
+// attention.online    o[b, s, h, :] = Σ_t softmax_t(score) v[b, t, g, :],  g = h / (H / G),
+//                     score = scale · q[b, s, h, :] · k[b, t, g, :] + mask[b, h, s, t],
+//                     over t < length(b) and, if causal, t ≤ s + reach - S;  0 if none
+//                     lse[b, h, s] = log Σ_t exp(score)
 //
 //   q        [B, S, H, D]  f32 f16  in
 //   k        [B, T, G, D]  f32 f16  in
-//   v        [B, T, G, D]  f32 f16  in
+//   v        [B, T, G, C]  f32 f16  in
 //   lengths  [B]           u32      in, may be left out
-//   o        [B, S, H, D]  f32 f16  out
+//   mask     [B, H, S, T]  f32 f16  in, may be left out
+//   o        [B, S, H, C]  f32 f16  out
+//   lse      [B, H, S]     f32      out, if asked for
 //
 // A workgroup owns 16 queries of one head and walks over the keys in tiles of 32, keeping for each
 // query the largest score so far, the sum of exponentials and the weighted sum of v, rescaled
 // when the largest score grows (Milakov and Gimelshein 2018; Dao et al. 2022). Only a tile of
 // scores is ever stored, in workgroup memory. The 64 invocations are laid out three times: 4 x 16
 // blocks of four queries by two keys for the scores, 16 queries by 4 parts for the softmax, four
-// queries by 16 groups of D for the output. Tiles start at t = 0 whatever the length, so a
-// sequence's bits do not depend on padding.
+// queries by 16 groups of C for the output. Tiles start at t = 0 whatever the length, so a
+// sequence's bits do not depend on padding. What is hidden from a query is left out of its sums, so
+// that v may hold anything there.
 
 alias q_group = vec4<f32>; // knob: four elements of q
 alias k_group = vec4<f32>; // knob: four elements of k
 alias v_group = vec4<f32>; // knob: four elements of v
 alias o_group = vec4<f32>; // knob: four elements of o
-const CAUSAL: bool = false; // knob: whether a query sees later keys
-const D16: u32 = 1u; // knob: groups of D per invocation, ceil(D / 64)
+const CAUSAL: u32 = 0u; // knob: 0 all keys are seen; reach is 1 the keys' number, 2 the queries', 3 length(b)
+const HIDES: bool = false; // knob: whether single keys are hidden from single queries
+const D16: u32 = 1u; // knob: groups of C per invocation, ceil(C / 64)
 const ROWS: u32 = 16u; // queries per workgroup
 const KEYS: u32 = 32u; // keys per tile
-const MASKED: f32 = -3e38; // finite: infinities are not to be relied on
+const HIDDEN: f32 = -3.4028234e38; // finite: infinities are not to be relied on
+const LOWEST: f32 = -3.4028232e38; // the next number, and the least that a score can be
 
 struct Params {
-    B: u32, S: u32, T: u32, H: u32, G: u32, D: u32,
+    B: u32, S: u32, T: u32, H: u32, G: u32, D: u32, C: u32,
     q_offset: u32, q_B: u32, q_S: u32, q_H: u32,
     k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
     v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
     lengths_offset: u32,
+    mask_offset: u32, mask_B: u32, mask_H: u32, mask_S: u32,
+    lse_offset: u32, lse_B: u32, lse_H: u32,
     o_offset: u32, o_B: u32, o_S: u32, o_H: u32,
     scale: f32,
 }
@@ -79,14 +88,21 @@ fn main(
     let g = h / (p.H / p.G);
     let s0 = id % tiles * ROWS;
     var end = kv_length(b);
-    if CAUSAL {
+    var reach = p.T;
+    if CAUSAL == 2u {
+        reach = p.S;
+    }
+    if CAUSAL == 3u {
+        reach = end;
+    }
+    if CAUSAL != 0u {
         // keys that the last query of the tile sees; with more queries than keys, maybe none
-        let seen = min(s0 + ROWS, p.S) + p.T;
+        let seen = min(s0 + ROWS, p.S) + reach;
         end = min(end, seen - min(seen, p.S));
     }
 
     let block = lane / 16u * 4u; // the four queries of this invocation, for scores and output
-    let column = lane % 16u; // its key (and key + 16), or its group of D
+    let column = lane % 16u; // its key (and key + 16), or its group of C
     let row = lane / 4u; // its query, for the softmax
     let part = lane % 4u; // its eight keys of the tile
     let q_base = p.q_offset + b * p.q_B + h * p.q_H;
@@ -94,9 +110,9 @@ fn main(
     let v_base = p.v_offset + b * p.v_B + g * p.v_G;
     let s = min(vec4<u32>(0u, 1u, 2u, 3u) + s0 + block, vec4<u32>(p.S - 1u));
     let q_at = q_base + s * p.q_S;
-    let groups = (p.D + 3u) / 4u;
+    let groups = (p.C + 3u) / 4u;
 
-    var largest = MASKED;
+    var largest = HIDDEN;
     var sum = 0.0;
     var acc: array<vec4<f32>, D16 * 4u>;
 
@@ -108,13 +124,14 @@ fn main(
             let key = t0 + column + j * 16u;
             //@unroll i 0..4
             for (var i = 0u; i < 4u; i++) {
-                let seen = key < end && (!CAUSAL || key + p.S <= s0 + block + i + p.T);
-                scores[(block + i) * KEYS + column + j * 16u] = select(MASKED, dots[j][i] * p.scale, seen);
+                let seen = key < end && (CAUSAL == 0u || key + p.S <= s0 + block + i + reach);
+                let score = masked(dots[j][i] * p.scale, b, h, s[i], t[j]);
+                scores[(block + i) * KEYS + column + j * 16u] = select(HIDDEN, score, seen);
             }
         }
         workgroupBarrier(); // the tile of scores is complete
 
-        var top = MASKED;
+        var top = HIDDEN;
         for (var i = 0u; i < 8u; i++) {
             top = max(top, scores[row * KEYS + part * 8u + i]);
         }
@@ -128,7 +145,7 @@ fn main(
         for (var i = 0u; i < 8u; i++) {
             let at = row * KEYS + part * 8u + i;
             let score = scores[at];
-            let e = select(0.0, exp(max(score - top, -87.0)), score > MASKED && score - top > -87.0);
+            let e = select(0.0, exp(max(score - top, -87.0)), score > HIDDEN && score - top > -87.0);
             scores[at] = e;
             mass += e;
         }
@@ -153,10 +170,11 @@ fn main(
             let v_at = v_base + (t0 + j) * p.v_T;
             //@unroll d 0..D16
             for (var d = 0u; d < D16; d++) {
-                let value = load4_v(v_at + min(column + d * 16u, groups - 1u));
+                let value = load4_v(v_at + min(column + d * 16u, max(groups, 1u) - 1u));
                 //@unroll i 0..4
                 for (var i = 0u; i < 4u; i++) {
-                    acc[i * D16 + d] += scores[(block + i) * KEYS + j] * value;
+                    let e = scores[(block + i) * KEYS + j];
+                    acc[i * D16 + d] += select(e * value, vec4<f32>(0.0), HIDES && e == 0.0);
                 }
             }
         }
@@ -165,6 +183,9 @@ fn main(
 
     if part == 0u {
         factor[row] = select(0.0, 1.0 / sum, sum > 0.0);
+        if s0 + row < p.S {
+            write_lse(b, h, s0 + row, largest, sum);
+        }
     }
     workgroupBarrier(); // the inverse sums are there
     //@unroll i 0..4

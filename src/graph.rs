@@ -3,7 +3,7 @@
 use crate::dim::{Dim, ScalarId, ScalarKind, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::{Attr, Axes, Axis, Fold, Infer, Op, Operand};
+use crate::op::{Attr, Axes, Axis, Fold, Infer, Kind, Op, Operand};
 
 /// A value of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -206,7 +206,8 @@ impl Graph {
         Ok(())
     }
 
-    /// Applies an op. The methods named after ops are easier to call; this is what they call.
+    /// Applies an op. The methods named after ops are easier to call; this is what they call. The
+    /// operands of an op of two are broadcast first.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Argument`], with the op, the tensor, the axis and both numbers.
@@ -224,6 +225,14 @@ impl Graph {
                 inputs.len()
             )));
         }
+        let beside;
+        let inputs = match (op.kind, inputs) {
+            (Kind::Binary(_), &[Some(a), Some(b)]) => {
+                beside = self.side_by_side(op, a, b)?.map(Some);
+                &beside
+            }
+            _ => inputs,
+        };
         let operands = self.operands(op, inputs)?;
         self.check_attrs(op, attrs)?;
         let inferred = (op.infer)(&Infer { op, inputs: &operands, attrs })?;

@@ -38,6 +38,8 @@ pub mod cpu;
 pub mod dim;
 pub mod dtype;
 pub mod error;
+#[cfg(all(feature = "json", not(target_arch = "wasm32")))]
+pub mod export;
 pub mod formats;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -51,6 +51,18 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("keys past the length seen", &["attention.online/f32/lengths"], |p| {
         edit(p, "var end = kv_length(b);", "var end = p.T;")
     }),
+    Breakage("mask of the neighbouring query", &["attention.online/f32/mask"], |p| {
+        edit(p, "s * p.mask_S", "(s + 1u) % p.S * p.mask_S")
+    }),
+    Breakage("-inf taken for a number", &["attention.online/f16/mask/"], |p| {
+        edit(p, "0xff800000u);", "0u);")
+    }),
+    Breakage("log-sum-exp of the largest score alone", &["attention.online/f32/lse"], |p| {
+        edit(p, "largest + log(max(sum, 0.5))", "largest")
+    }),
+    Breakage("hidden values added up", &["attention.online/f32/mask/"], |p| {
+        edit(p, "HIDES && e == 0.0", "false")
+    }),
     Breakage("causal mask off by one", &["attention.online/f32/causal"], |p| {
         edit(p, "key + p.S <= s0", "key + p.S < s0")
     }),

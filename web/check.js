@@ -58,7 +58,7 @@ export async function open(gpu, driver) {
 function about(adapter, device, driver) {
   const info = adapter.info ?? {};
   return {
-    name: info.description || info.device || info.vendor || 'unnamed',
+    name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || 'unnamed',
     driver,
     subgroups: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
     features: [...device.features],

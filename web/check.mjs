@@ -3,7 +3,6 @@
 // standard output there is a mark before that, since drivers chatter there too. Ends with its input.
 
 import { writeSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { encode, open } from './check.js';
@@ -55,7 +54,8 @@ async function inNode() {
 
 /// A page of a browser.
 async function inChromium() {
-  const { next, close } = await page(dirname(fileURLToPath(import.meta.url)), `
+  const files = ['runner.js', 'check.js'].map((name) => [name, fileURLToPath(new URL(name, import.meta.url))]);
+  const { next, close } = await page(Object.fromEntries(files), `
     import { open } from './check.js';
     const { hello, answer } = await open(navigator.gpu, navigator.userAgent.match(/Chrom\\S*/)[0]);
     for (let message = await exchange(hello);; message = await exchange(await answer(message)));

@@ -14,7 +14,7 @@ const FLAGS = [
 ];
 const NAMES = ['chromium', 'google-chrome', 'chromium-browser', 'chrome'];
 
-/// A page that runs `script`, the text of a module, with `files`, a folder, beside it. The module calls
+/// A page that runs `script`, the text of a module, with `files` beside it, paths by name. The module calls
 /// `exchange(answer)`, which resolves to the next message, bytes. Here `next(message)` sends one and
 /// resolves to the answer; the first `next()` waits for the page. Browser: $TACHYLITE_CHROMIUM, or
 /// what it is usually called; adapter: $TACHYLITE_CHROMIUM_ADAPTER, or SwiftShader.
@@ -90,11 +90,9 @@ async function serve(request, response, { secret, files, script, wire }) {
   }
   if (path[1] === '') return send('text/html', '<!doctype html><script type="module" src="main.js"></script>');
   if (path[1] === 'main.js') return send('text/javascript', EXCHANGE + script);
-  try {
-    return send('text/javascript', await readFile(join(files, path[1])));
-  } catch {
-    return response.writeHead(404).end();
-  }
+  if (!Object.hasOwn(files, path[1])) return response.writeHead(404).end();
+  const type = path[1].endsWith('.js') ? 'text/javascript' : 'application/octet-stream';
+  return send(type, await readFile(files[path[1]]));
 }
 
 /// What every page begins with.

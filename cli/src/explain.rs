@@ -4,16 +4,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tachylite::plan::{Determinism, Policy, plan};
-use tachylite::{DType, Gpu, Graph, Profile};
+use tachylite::{DType, Gpu, Graph, Plan, Profile};
 
 use crate::{cannot_run, say};
 
 mod encoder;
 mod json;
 
+pub(crate) use json::FORMAT;
+
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = json::FORMAT)]
+#[command(after_long_help = FORMAT)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+}
+
+/// A graph, and what it is planned for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Source {
     /// The graph, as JSON; `--help` describes it
     #[arg(required_unless_present = "encoder", conflicts_with = "encoder")]
     graph: Option<PathBuf>,
@@ -23,9 +32,9 @@ pub(crate) struct Arguments {
     /// Types of the encoder's weights: f32, f16, i8 or q8_0
     #[arg(long, default_value = "f32", requires = "encoder")]
     weights: String,
-    /// The adapter to plan for [default: what every WebGPU grants]
-    #[arg(long, value_name = "ADAPTER")]
-    profile: Option<String>,
+    /// The adapter to plan for; `portable` is what every WebGPU grants
+    #[arg(long, value_name = "ADAPTER", default_value = "portable")]
+    profile: String,
     /// Leave every op alone
     #[arg(long)]
     no_fuse: bool,
@@ -34,30 +43,33 @@ pub(crate) struct Arguments {
     batch_invariant: bool,
 }
 
+impl Source {
+    /// The graph, the device and the plan.
+    pub fn plan(&self) -> Result<(Graph, Profile, Plan), String> {
+        let graph = graph(self)?;
+        let profile = match self.profile.as_str() {
+            "portable" => Profile::portable(),
+            name => Gpu::open_blocking(name).map_err(|e| e.to_string())?.profile().clone(),
+        };
+        let determinism =
+            if self.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
+        let policy = Policy { fuse: !self.no_fuse, determinism, ..Policy::default() };
+        let plan = plan(&graph, &profile, &policy).map_err(|e| e.to_string())?;
+        Ok((graph, profile, plan))
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match explain(arguments) {
-        Ok(text) => {
-            say(&text);
+    match arguments.source.plan() {
+        Ok((graph, profile, plan)) => {
+            say(&format!("device    {}:{}\n{}", profile.backend, profile.name, plan.explain(&graph)));
             ExitCode::SUCCESS
         }
         Err(why) => cannot_run(&why),
     }
 }
 
-fn explain(arguments: &Arguments) -> Result<String, String> {
-    let graph = graph(arguments)?;
-    let profile = match &arguments.profile {
-        Some(name) => Gpu::open_blocking(name).map_err(|e| e.to_string())?.profile().clone(),
-        None => Profile::portable(),
-    };
-    let determinism =
-        if arguments.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
-    let policy = Policy { fuse: !arguments.no_fuse, determinism, ..Policy::default() };
-    let plan = plan(&graph, &profile, &policy).map_err(|e| e.to_string())?;
-    Ok(format!("device    {}:{}\n{}", profile.backend, profile.name, plan.explain(&graph)))
-}
-
-fn graph(arguments: &Arguments) -> Result<Graph, String> {
+fn graph(arguments: &Source) -> Result<Graph, String> {
     let Some(path) = &arguments.graph else {
         let dtype = DType::parse(&arguments.weights).filter(|d| *d != DType::U32).ok_or_else(|| {
             format!("`{}` is no type of weights; there are f32, f16, i8 and q8_0", arguments.weights)

@@ -1,13 +1,15 @@
-//! The `tachylite` program: which adapters there are, whether every kernel is right on them, and
-//! how a graph is planned.
+//! The `tachylite` program: which adapters there are, whether every kernel is right on them, how
+//! a graph is planned, and the plan as a file.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cases;
 mod check;
 mod device;
 mod explain;
+mod export;
 mod info;
 mod reexec;
 
@@ -27,9 +29,14 @@ enum Command {
     Check(check::Arguments),
     /// Print the plan of a graph: what is fused, which kernels, which buffers
     Explain(explain::Arguments),
+    /// Write the plan of a graph, and its weights, as files that any WebGPU can run
+    Export(export::Arguments),
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
+    /// What `check --cases` starts for each adapter
+    #[command(hide = true)]
+    CasesWorker(cases::worker::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,7 +44,9 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
+        Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }
 }
 

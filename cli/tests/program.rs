@@ -1,9 +1,12 @@
 //! The program as people and scripts meet it: exit codes, one sentence on stderr, what `--json` holds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use tachylite::Plan;
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tachylite"));
@@ -56,6 +59,8 @@ fn what_cannot_be_run_is_code_2_and_one_sentence() {
         (&["explain", "/no/such.json"], "/no/such.json: "),
         (&["explain", graph.to_str().unwrap()], "nodes[0].op: there is no op `conv`"),
         (&["explain", "--encoder", "--weights", "u32"], "`u32` is no type of weights"),
+        (&["export", "--encoder", "--out", "x.txt", "--plan-only"], "export: x.txt must end in .json"),
+        (&["export", "--encoder", "--out", "x.json"], "give them with --tensors FILE"),
     ] {
         let output = program(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -99,4 +104,93 @@ fn results_are_written_as_json_where_there_is_an_adapter() {
     assert_eq!((row["op"].as_str(), row["status"].as_str()), (Some("relu"), Some("pass")));
     let again = row["reproduce"].as_str().unwrap();
     assert!(again.contains("--case 'relu/") && again.contains(row["seed"].as_str().unwrap()), "{again}");
+}
+
+/// A graph with a weight of each kind that files hold, and the tensors for it.
+fn graph_and_tensors(folder: &Path) -> (PathBuf, PathBuf) {
+    let graph = folder.join("graph.json");
+    let text = r#"{"dims": {"R": 4}, "inputs": [{"name": "x", "dtype": "f32", "shape": ["R", 32]}],
+        "weights": [{"name": "w", "dtype": "q8_0", "shape": [3, 32]}, {"name": "b", "dtype": "f32", "shape": [3]}],
+        "nodes": [{"op": "matmul", "inputs": ["x", "w"], "name": "h"},
+                  {"op": "add", "inputs": ["h", "b"], "name": "y"}], "outputs": ["y"]}"#;
+    std::fs::write(&graph, text).unwrap();
+    let (w, b) = (vec![1u8; 3 * 34], [0u8; 12]);
+    let w = TensorView::new(Dtype::U8, vec![3, 34], &w).unwrap();
+    let b = TensorView::new(Dtype::F32, vec![3], &b).unwrap();
+    let tensors = folder.join("tensors.safetensors");
+    std::fs::write(&tensors, safetensors::serialize([("w", w), ("b", b)], None).unwrap()).unwrap();
+    (graph, tensors)
+}
+
+#[test]
+fn an_export_is_two_files_that_fit_together_and_replaces_nothing() {
+    let folder = scratch("export");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (graph, tensors) = graph_and_tensors(&folder);
+    let out = folder.join("plan.json");
+    let export = |more: &[&str]| {
+        let mut command = program(&["export", "--out"]);
+        command.arg(&out).arg(&graph).args(more).output().unwrap()
+    };
+    let tensors = tensors.to_str().unwrap();
+    let first = export(&["--tensors", tensors]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    let plan = Plan::from_json(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    let weights = std::fs::read(out.with_extension("safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&weights).unwrap();
+    assert_eq!(weights.len(), plan.weights.len());
+    for (i, spec) in plan.weights.iter().enumerate() {
+        let bytes = weights.tensor(&format!("w{i}")).unwrap();
+        assert_eq!((bytes.dtype(), bytes.data().len() as u64), (Dtype::U8, spec.bytes));
+    }
+    let again = export(&["--tensors", tensors]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).ends_with("is there already: --force replaces it\n"), "{}", stderr(&again));
+    assert_eq!(export(&["--tensors", tensors, "--force"]).status.code(), Some(0));
+    let wrong = export(&["--tensors", graph.to_str().unwrap(), "--force"]);
+    assert!(wrong.status.code() == Some(2) && stderr(&wrong).lines().count() == 1, "{}", stderr(&wrong));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// With the driver that Dawn needs, where scripts/drivers put it: it takes no adapter of old Mesas.
+fn with_swiftshader(mut command: Command) -> Command {
+    if let (Ok(icd), Err(_)) = (std::env::var("TACHYLITE_SWIFTSHADER_ICD"), std::env::var("VK_DRIVER_FILES"))
+    {
+        command.env("VK_DRIVER_FILES", &icd).env("VK_ICD_FILENAMES", &icd);
+    }
+    command
+}
+
+/// One case on each runner.
+#[test]
+fn exported_plans_are_checked_on_other_webgpus() {
+    for runner in ["node", "chromium"] {
+        let file = scratch(&format!("{runner}.json"));
+        let arguments =
+            ["check", "--runner", runner, "--case", "relu/elementwise.rows/f32/plain/R=3,C=5/random"];
+        let mut command = with_swiftshader(program(&arguments));
+        let output = command.arg("--json").arg(&file).output().unwrap();
+        if output.status.code() == Some(2) {
+            let said = stderr(&output);
+            let required = std::env::var("TACHYLITE_REQUIRE").unwrap_or_default();
+            assert!(!required.split(',').any(|r| r == runner), "{runner} is required: {said}");
+            eprintln!("SKIPPED {runner}: {said}");
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(json["devices"][0]["backend"], runner);
+        assert_eq!(json["cases"][0]["status"], "pass");
+        let again = json["cases"][0]["reproduce"].as_str().unwrap();
+        assert!(again.contains(&format!("check --runner {runner} --case")), "{again}");
+    }
+}
+
+#[test]
+fn a_runner_that_does_not_start_is_code_2() {
+    let output = program(&["check", "--runner", "node", "--op", "relu", "--quick"]).env("PATH", "").output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("node does not start"), "{}", stderr(&output));
 }

@@ -7,6 +7,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::op::Attr;
+use crate::ops::attention::Attention;
 use crate::rng::Rng;
 
 mod layouts;
@@ -134,7 +135,7 @@ fn encoder_layer(g: &mut Graph, dtype: DType) -> Result<()> {
     let heads = [b.clone(), s.clone(), 3.into(), (C / 3).into()];
     let [q, k, v] = ["q", "k", "v"].map(|name| linear(g, x, name, dtype, C, C));
     let (q, k, v) = (g.reshape(q?, &heads)?, g.reshape(k?, &heads)?, g.reshape(v?, &heads)?);
-    let o = g.attention(q, k, v, Some(lengths), false, None)?;
+    let o = g.attention(q, k, v, Attention { lengths: Some(lengths), ..Default::default() })?;
     let o = g.reshape(o, &[b, s, C.into()])?;
     let o = linear(g, o, "o", dtype, C, C)?;
     let x1 = g.add(o, x)?;
@@ -222,7 +223,7 @@ fn packed_qkv(g: &mut Graph, dtype: DType) -> Result<()> {
         g.reshape(part, &[b.clone(), s.clone(), heads.into(), D.into()])
     };
     let (q, k, v) = (part(0, 4)?, part(4, 2)?, part(6, 2)?);
-    let o = g.attention(q, k, v, None, true, None)?;
+    let o = g.attention(q, k, v, Attention { causal: true, ..Default::default() })?;
     let o = g.reshape(o, &[b, s, (4 * D).into()])?;
     let y = linear(g, o, "o", dtype, 24, 4 * D)?;
     let y = g.add(x, y)?;

@@ -158,7 +158,6 @@ pub(super) fn same_outputs(
 
 /// The first byte in which two runs differ, with its buffer; what the second did not read is as it was.
 pub(super) fn first_difference(a: &[Vec<u8>], b: &[Vec<u8>]) -> Option<(usize, usize)> {
-    a.iter().zip(b).enumerate().filter(|(_, (a, b))| !b.is_empty() && a != b).find_map(|(i, (a, b))| {
-        Some((i, a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))))
-    })
+    let (i, (a, b)) = a.iter().zip(b).enumerate().find(|(_, (a, b))| !b.is_empty() && a != b)?;
+    Some((i, a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()))))
 }

@@ -104,6 +104,10 @@ const WORKGROUP_MAX: Piece = lib!("workgroup_max.wgsl");
 const COMBINE: Piece = lib!("combine.wgsl");
 const LENGTH_GIVEN: Piece = lib!("length_given.wgsl");
 const LENGTH_FULL: Piece = lib!("length_full.wgsl");
+const MASK_GIVEN: Piece = lib!("mask_given.wgsl");
+const MASK_NONE: Piece = lib!("mask_none.wgsl");
+const LSE_WRITTEN: Piece = lib!("lse_written.wgsl");
+const LSE_NONE: Piece = lib!("lse_none.wgsl");
 const TABLES: [Piece; 3] = [lib!("tables_1.wgsl"), lib!("tables_2.wgsl"), lib!("tables_3.wgsl")];
 /// What the composer itself writes.
 const GENERATED: &str = "(generated)";
@@ -186,6 +190,12 @@ impl Text {
         if self.calls("kv_length(") {
             let given = site.arg("lengths").is_some();
             self.append(if given { LENGTH_GIVEN } else { LENGTH_FULL });
+        }
+        if self.calls("masked(") {
+            self.append(if site.arg("mask").is_some() { MASK_GIVEN } else { MASK_NONE });
+        }
+        if self.calls("write_lse(") {
+            self.append(if site.arg("lse").is_some() { LSE_WRITTEN } else { LSE_NONE });
         }
         if self.calls("rows4(") {
             let tables =

@@ -225,7 +225,7 @@ macro_rules! methods {
             /// # Errors
             /// [`Error::Shape`] if the shapes do not go together, [`Error::Argument`] for types.
             pub fn $method(&mut self, $a: ValueId, $b: ValueId) -> Result<ValueId> {
-                self.binary(&$id, $a, $b)
+                self.apply_one(&$id, &[Some($a), Some($b)], &[])
             }
         )*
     };
@@ -327,10 +327,10 @@ impl Graph {
         self.apply_one(&CAST, &[Some(x)], &[("to", Attr::U32(place as u32))])
     }
 
-    fn binary(&mut self, op: &'static Op, a: ValueId, b: ValueId) -> Result<ValueId> {
+    /// Two operands, broadcast to one shape; one may stay a row of its last axis.
+    pub(crate) fn side_by_side(&mut self, op: &Op, a: ValueId, b: ValueId) -> Result<[ValueId; 2]> {
         let shape = self.broadcast_shape(op.name, &[a, b])?;
-        let (a, b) = (self.beside(a, &shape)?, self.beside(b, &shape)?);
-        self.apply_one(op, &[Some(a), Some(b)], &[])
+        Ok([self.beside(a, &shape)?, self.beside(b, &shape)?])
     }
 
     /// An operand as the binary ops take it: of this shape, or a row of its last axis.

@@ -1,6 +1,7 @@
 //! Plans, without a GPU: what joins what, where things lie, which kernel is chosen, what is refused.
 
 use tachylite::op::Attr;
+use tachylite::ops::attention::Attention;
 use tachylite::plan::{Plan, Policy, plan};
 use tachylite::{DType, Dim, Graph, Profile, ValueId};
 
@@ -62,7 +63,9 @@ fn encoder(c: usize, h: usize, max: (u64, u64)) -> Graph {
         let y = linear(&mut g, x, name, c);
         g.reshape(y, &heads).unwrap()
     });
-    let a = g.attention(qkv[0], qkv[1], qkv[2], Some(lengths), false, None).unwrap();
+    let a = g
+        .attention(qkv[0], qkv[1], qkv[2], Attention { lengths: Some(lengths), ..Default::default() })
+        .unwrap();
     let a = g.reshape(a, &[b.clone(), s.clone(), c.into()]).unwrap();
     let a = linear(&mut g, a, "o", c);
     let a = g.add(a, x).unwrap();

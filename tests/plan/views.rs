@@ -5,6 +5,7 @@ use tachylite::{DType, Graph, ValueId};
 
 use crate::random::{agrees, tensors};
 use crate::{fixed, kernels, ops, portable};
+use tachylite::ops::attention::Attention;
 
 fn x(g: &mut Graph, shape: &[usize]) -> ValueId {
     g.input("x", DType::F32, &fixed(shape)).unwrap()
@@ -82,7 +83,7 @@ fn heads_of_a_multiple_of_four_are_read_in_place_and_others_copied() {
             let part = g.slice(a, 2, i * 2 * width, 2 * width).unwrap();
             g.reshape(part, &fixed(&[2, 5, 2, width])).unwrap()
         });
-        let o = g.attention(parts[0], parts[1], parts[2], None, false, None).unwrap();
+        let o = g.attention(parts[0], parts[1], parts[2], Attention::default()).unwrap();
         g.output("o", o).unwrap();
         portable(&g)
     };
@@ -275,7 +276,7 @@ fn axes_in_another_order_are_read_in_place_while_the_last_stays() {
     let mut g = Graph::new();
     let a = x(&mut g, &[2, 3, 5, 8]);
     let heads = g.transpose(a, &[0, 2, 1, 3]).unwrap();
-    let o = g.attention(heads, heads, heads, None, false, None).unwrap();
+    let o = g.attention(heads, heads, heads, Attention::default()).unwrap();
     g.output("o", o).unwrap();
     let p = portable(&g);
     assert_eq!(kernels(&p), ["attention.online"]);

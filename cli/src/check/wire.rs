@@ -145,11 +145,8 @@ fn next_message(out: &mut BufReader<ChildStdout>) -> Option<Vec<u8>> {
     let (mut matched, mut byte) = (0, [0]);
     while matched < MARK.len() {
         out.read_exact(&mut byte).ok()?;
-        // The mark begins as no part of it goes on but at its place 6, a zero, before a line's end.
-        matched = match byte[0] == MARK[matched] {
-            true => matched + 1,
-            false => usize::from(byte[0] == MARK[0]),
-        };
+        // Only its first byte may begin it again: what is lost is a mark right behind a part of one.
+        matched = if byte[0] == MARK[matched] { matched + 1 } else { usize::from(byte[0] == MARK[0]) };
     }
     let mut length = [0; 4];
     out.read_exact(&mut length).ok()?;
@@ -172,4 +169,50 @@ fn split(message: &[u8]) -> Option<(Value, Vec<Vec<u8>>)> {
         rest = others;
     }
     Some((header, blobs))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A program that a shell script plays: `say TEXT` says a message, its header TEXT.
+    fn played(body: &str) -> Wire {
+        let say = r#"say() { printf '\0tlite\0\n'; n=${#1}; b() { printf "\\$(printf %o "$1")"; };
+            b $((n + 4)); printf '\0\0\0'; b $n; printf '\0\0\0%s' "$1"; }"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{say}\n{body}")]);
+        Wire::start(command).unwrap()
+    }
+
+    #[test]
+    fn messages_are_found_among_a_driver_s_chatter() {
+        let mut wire = played(
+            r#"echo chatter; printf '\0tl'; say '{"opened":1,"blobs":[]}'; echo more; say '{"blobs":[]}'; cat"#,
+        );
+        let (first, blobs) = wire.hear(Duration::from_secs(20)).unwrap();
+        assert_eq!((first["opened"].as_u64(), blobs.len()), (Some(1), 0));
+        assert!(wire.hear(Duration::from_secs(20)).is_ok());
+    }
+
+    #[test]
+    fn a_program_that_dies_says_how_and_one_that_hangs_is_ended() {
+        let mut died = played("echo 'no more' >&2; kill -SEGV $$");
+        let ended = died.hear(Duration::from_secs(20)).unwrap_err().why();
+        assert_eq!(ended, "the runner ended with signal 11: no more");
+        assert_eq!(died.hear(Duration::from_secs(20)).unwrap_err().why(), ended);
+        let mut hung = played("cat >/dev/null");
+        let ended = hung.hear(Duration::from_millis(200)).unwrap_err().why();
+        assert_eq!(ended, "the runner did not answer for 0 s");
+    }
+
+    #[test]
+    fn blobs_come_apart_as_they_were_put_together() {
+        let mut message = Vec::from(15u32.to_le_bytes());
+        message.extend(br#"{"blobs":[2,1]}"#);
+        message.extend([7, 8, 9]);
+        assert_eq!(split(&message).unwrap().1, [vec![7, 8], vec![9]]);
+        message.pop();
+        assert!(split(&message).is_none());
+        assert!(split(&[255, 255, 255, 255]).is_none() && split(&[]).is_none());
+    }
 }

@@ -1,5 +1,6 @@
 //! The graph of all-MiniLM-L6-v2: six layers of 384, 12 heads, for up to 32 sentences of 256 tokens.
 
+use tachylite::ops::attention::Attention;
 use tachylite::{DType, Dim, Graph, Result, ValueId};
 
 const LAYERS: usize = 6;
@@ -43,7 +44,7 @@ impl Encoder {
             self.g.reshape(y, &heads)
         };
         let (q, k, v) = (part("query")?, part("key")?, part("value")?);
-        let o = self.g.attention(q, k, v, Some(lengths), false, None)?;
+        let o = self.g.attention(q, k, v, Attention { lengths: Some(lengths), ..Default::default() })?;
         let o = self.g.reshape(o, &[b, s, HIDDEN.into()])?;
         let o = self.linear(&format!("{layer}.output"), o, HIDDEN, HIDDEN)?;
         let x = self.g.add(o, x)?;

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
-use tachylite::op::{Attr, Op};
+use tachylite::op::{Attr, AttrKind, Op};
 use tachylite::{DType, Dim, Graph, ValueId, ops};
 
+mod methods;
+
 /// The format, as `--help` tells it.
-pub(super) const FORMAT: &str = r#"A graph is a JSON object:
+pub(crate) const FORMAT: &str = r#"A graph is a JSON object:
 
   {
     "dims": {"B": 32},                     sizes that each call gives, with their bounds
@@ -27,10 +29,18 @@ pub(super) const FORMAT: &str = r#"A graph is a JSON object:
     "outputs": ["y"]
   }
 
-A size is a number, a dim, or a product: "B*384". dtype is f32, f16, u32, and for weights i8 or q8_0.
+A size is a number, a dim, or a product: "B*384". dtype is f32, f16, u32, i8, u8, and for weights q8_0.
 A node's inputs stand in the order of the op's signature, null where an optional one is left out;
-`name` names its result. reshape has the attribute "shape"; attributes that are floats may be the
-name of a scalar."#;
+`name` names its result. Attributes that are floats may be the name of a scalar. Besides the ops:
+
+  reshape, expand          "shape"
+  transpose                "order"
+  concat                   any number of inputs, "axis"
+  sum mean max min prod    "axes", and "keep" (true or false)
+  softmax log_softmax      "axis", which is the last one by default
+  gather                   "axis"
+  cast                     "to", a type
+  quantize, dequantize     x, scale, and a zero point or null; "to", a type; "away" (true: halves away from 0)"#;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -108,10 +118,6 @@ impl Reader {
         let fields = object(value, at)?;
         known(fields, at, &["op", "inputs", "attrs", "name"])?;
         let name = string(fields, at, "op")?;
-        let op = ops::by_name(name).ok_or_else(|| {
-            let there: Vec<_> = ops::ALL.iter().map(|o| o.name).collect();
-            format!("{at}.op: there is no op `{name}`; there are {}", there.join(", "))
-        })?;
         let mut inputs = Vec::new();
         for (i, input) in list(fields, at, "inputs")?.iter().enumerate() {
             let at = format!("{at}.inputs[{i}]");
@@ -122,7 +128,17 @@ impl Reader {
             Some(attrs) => object(attrs, &format!("{at}.attrs"))?,
             None => &none,
         };
-        let result = self.apply(op, &inputs, attrs, at)?;
+        let result = match self.method(name, &inputs, attrs, at)? {
+            Some(result) => result,
+            None => {
+                let op = ops::by_name(name).ok_or_else(|| {
+                    let there: Vec<_> = ops::ALL.iter().map(|o| o.name).collect();
+                    let more = methods::NAMES.join(", ");
+                    format!("{at}.op: there is no op `{name}`; there are {}, {more}", there.join(", "))
+                })?;
+                self.apply(op, &inputs, attrs, at)?
+            }
+        };
         self.define(string(fields, at, "name")?, result, at)
     }
 
@@ -133,22 +149,15 @@ impl Reader {
         attrs: &Map<String, Value>,
         at: &str,
     ) -> Result<ValueId> {
-        if op.name == "reshape" {
-            known(attrs, &format!("{at}.attrs"), &["shape"])?;
-            let shape =
-                self.shape(attrs.get("shape").unwrap_or(&Value::Null), &format!("{at}.attrs.shape"))?;
-            let &[Some(x)] = inputs else { return Err(format!("{at}.inputs: reshape takes 1 tensor")) };
-            return self.g.reshape(x, &shape).map_err(|e| format!("{at}: {e}"));
-        }
         let mut list = Vec::new();
         for (name, value) in attrs {
             let at = format!("{at}.attrs.{name}");
-            let own = op.attrs.iter().map(|(own, _)| own).find(|own| *own == name);
-            let own = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
-            list.push((*own, self.attr(own, value, &at)?));
+            let own = op.attrs.iter().find(|(own, _)| *own == name);
+            let (own, kind) = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
+            list.push((*own, self.attr(*kind == AttrKind::U32, value, &at)?));
         }
-        if op.name == "attention" && !attrs.contains_key("causal") {
-            list.push(("causal", Attr::U32(0)));
+        for name in ["causal", "lse"].iter().filter(|n| op.name == "attention" && !attrs.contains_key(**n)) {
+            list.push((name, Attr::U32(0)));
         }
         if op.name == "attention" && !attrs.contains_key("scale") {
             // As `Graph::attention`: 1/√D.
@@ -159,8 +168,7 @@ impl Reader {
         results.first().copied().ok_or_else(|| format!("{at}: {} gives no result", op.name))
     }
 
-    fn attr(&self, name: &str, value: &Value, at: &str) -> Result<Attr> {
-        let whole = matches!(name, "causal" | "axis" | "start" | "len");
+    fn attr(&self, whole: bool, value: &Value, at: &str) -> Result<Attr> {
         match value {
             Value::Bool(b) if whole => Ok(Attr::U32(u32::from(*b))),
             Value::Number(n) if whole => {

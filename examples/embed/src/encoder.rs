@@ -1,13 +1,14 @@
 //! Runs the model on lines of text: tokens, batches of lines of like length, one call a batch.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tachylite::Gpu;
 use tachylite::gpu::{Executable, LoadOptions, LoadTimings};
 use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Determinism, Policy};
-use tachylite::{Call, DType, Graph, Tensor, cpu};
+use tachylite::{Call, DType, Graph, Profile, Tensor, cpu};
 
 use crate::model::{HIDDEN, Model, WeightType};
 use crate::startup::Timeline;
@@ -233,6 +234,18 @@ impl Encoder {
         }
         Ok(values.chunks_exact(HIDDEN).map(<[f32]>::to_vec).collect())
     }
+}
+
+/// Writes the encoder as files that any WebGPU can run, planned for what every WebGPU grants and for the
+/// longest lines of [`SHAPES`]. Files that are there stay. Gives what was written.
+///
+/// # Errors
+/// If the model lacks a weight, or a file is there or cannot be written.
+pub fn export(model: &Model, options: &Options, path: &Path) -> Result<Vec<PathBuf>> {
+    let [.., (lines, tokens)] = SHAPES;
+    let graph = graph::encoder(lines, tokens, options.weights)?;
+    let plan = tachylite::plan::plan(&graph, &Profile::portable(), &options.policy())?;
+    Ok(tachylite::export::write(&plan, Some(&model.weights(options.weights)?), path, false)?)
 }
 
 /// Lines of one length that `cpu` evaluates together, to convert the weights once for all of them.

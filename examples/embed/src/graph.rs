@@ -5,6 +5,7 @@ use tachylite::{DType, Dim, Graph, ValueId};
 
 use crate::Result;
 use crate::model::{self, EPS, HEADS, HIDDEN, INNER, LAYERS, WeightType};
+use tachylite::ops::attention::Attention;
 
 /// The graph for batches of at most `lines` lines of at most `tokens` tokens.
 ///
@@ -65,7 +66,8 @@ impl Builder {
             *value = self.graph.reshape(y, &heads)?;
         }
         let [q, k, v] = qkv;
-        let attended = self.graph.attention(q, k, v, Some(lengths), false, None)?;
+        let how = Attention { lengths: Some(lengths), ..Default::default() };
+        let attended = self.graph.attention(q, k, v, how)?;
         let attended = self.graph.reshape(attended, &flat)?;
         let y = self.linear(&name("attention.output.dense"), attended, [HIDDEN, HIDDEN])?;
         let y = self.graph.add(y, x)?;

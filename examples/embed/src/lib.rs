@@ -12,7 +12,8 @@
 //! ```
 //!
 //! [`model`] reads a folder, [`graph`] says what is computed, [`encoder`] batches lines and runs
-//! the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`] times. Nothing here knows how a kernel works.
+//! the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`] times. Nothing here knows how
+//! a kernel works.
 
 pub mod encoder;
 pub mod graph;

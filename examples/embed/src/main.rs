@@ -37,6 +37,10 @@ struct Arguments {
     /// How many lines --query prints
     #[arg(long, value_name = "N", default_value_t = 5)]
     top: usize,
+    /// Write the encoder for up to 8 lines of 256 tokens as files that any WebGPU can run: OUT.json and,
+    /// beside it, OUT.safetensors; reads no input
+    #[arg(long, value_name = "OUT.json", conflicts_with_all = ["json", "query", "measure"])]
+    export: Option<PathBuf>,
     /// Print what recording a dispatch costs and what fusion gains; reads no input
     #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
@@ -69,6 +73,10 @@ fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
     if arguments.measure {
         let model = Model::open(&arguments.model)?;
         return print(&measure::report(&model, &arguments.device, arguments.weights)?);
+    }
+    if let Some(path) = &arguments.export {
+        let files = embed::encoder::export(&Model::open(&arguments.model)?, &options, path)?;
+        return print(&files.iter().map(|f| format!("{}\n", f.display())).collect::<String>());
     }
     let cache = arguments.cache.as_deref().map(CacheFile::new);
     let mut encoder = startup::open(&arguments.model, &options, cache.as_ref(), times)?;

@@ -104,7 +104,7 @@ pub(super) fn build(g: &mut Graph, shape: &Shape, op: &'static Op) -> Result<()>
     let by_i8 = VARIANTS[shape.variant] == "by_i8";
     let a = g.input("a", shape.x, &a)?;
     let b = g.input("b", if by_i8 { DType::I8 } else { shape.x }, &b)?;
-    let y = g.binary(op, a, b)?;
+    let y = g.apply_one(op, &[Some(a), Some(b)], &[])?;
     g.output("y", y)
 }
 

@@ -56,3 +56,40 @@ fn what_is_wrong_is_one_sentence_with_the_place() {
         assert!(error.contains(says) && !error.contains('\n'), "{error}\nwanted: {says}");
     }
 }
+
+#[test]
+fn methods_that_are_no_ops_are_nodes_too() {
+    let text = r#"{"dims": {"B": 2},
+        "inputs": [{"name": "x", "dtype": "f32", "shape": ["B", 3, 8]},
+                   {"name": "i", "dtype": "u32", "shape": [5]}],
+        "weights": [{"name": "scale", "dtype": "f32", "shape": [8]}],
+        "nodes": [
+          {"op": "transpose", "inputs": ["x"], "attrs": {"order": [1, 0, 2]}, "name": "t"},
+          {"op": "mean", "inputs": ["x"], "attrs": {"axes": [2], "keep": true}, "name": "m"},
+          {"op": "sub", "inputs": ["x", "m"], "name": "centred"},
+          {"op": "softmax", "inputs": ["centred"], "name": "p"},
+          {"op": "where", "inputs": ["p", "x", "m"], "name": "chosen"},
+          {"op": "concat", "inputs": ["chosen", "p", "x"], "attrs": {"axis": 1}, "name": "c"},
+          {"op": "gather", "inputs": ["c", "i"], "attrs": {"axis": 1}, "name": "g"},
+          {"op": "quantize", "inputs": ["g", "scale", null], "attrs": {"to": "i8"}, "name": "q"}],
+        "outputs": ["t", "q"]}"#;
+    let g = graph(text).unwrap();
+    assert_eq!(g.show_shape(g.outputs()[0]), "[3, B, 8]");
+    assert_eq!(
+        (g.show_shape(g.outputs()[1]).as_str(), g.value(g.outputs()[1]).dtype),
+        ("[B, 5, 8]", DType::I8)
+    );
+    for (from, to, says) in [
+        ("[1, 0, 2]", "[1, -1]", "nodes[0].attrs.order: must be a list of whole numbers"),
+        ("\"keep\": true", "\"keep\": 1", "nodes[1].attrs.keep: must be true or false"),
+        (
+            "[\"centred\"]",
+            "[\"centred\", \"x\"]",
+            "nodes[3].inputs: softmax takes 1 tensors, but 2 were given",
+        ),
+        ("\"i8\"", "\"i9\"", "nodes[7].attrs.to: must be a type"),
+    ] {
+        let error = graph(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(says), "{error}\nwanted: {says}");
+    }
+}

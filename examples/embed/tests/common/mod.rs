@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use safetensors::{Dtype, SafeTensors};
 
 /// One sentence of the conformance suite.
+#[derive(Debug)]
 pub struct Case {
     pub text: String,
     pub ids: Vec<u32>,

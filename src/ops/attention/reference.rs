@@ -1,0 +1,150 @@
+//! What attention means, key by key, and how far off a kernel may be that goes over keys in tiles.
+
+use crate::dtype::DType;
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, Sum, U32, round_error};
+use crate::op::Axis::{B, C, D, G, H, S, T};
+use crate::op::RefCall;
+use crate::ops::elementwise::unary::{DIVISION, log_error};
+use crate::ops::for_each_row;
+
+/// The score of a key that a query sees, with its error.
+struct Score {
+    key: usize,
+    value: f64,
+    error: f64,
+}
+
+// Score: the sum's bound, two roundings for the scale, one for the mask; what leaves f32 downwards
+// stays at its end. exp(score - largest): the score's error and the difference's rounding become
+// relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor per tile of keys, whose
+// exponents add up to |x| again. Numerator and denominator are sums of n terms; a division (or an
+// inverse and a product). Never worse than max|v| + |o|, since the result is a mean of v. The
+// log-sum-exp moves by the scores' largest error at most, by the denominator's relative one, and by
+// what WGSL allows log; one more sum.
+pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let [b, s, h, width] = [B, S, H, C].map(|a| c.sizes.get(a));
+    let (k, v) = (c.input(1), c.input(2));
+    let work = b * s * h * c.sizes.get(T) * (c.sizes.get(D) + width);
+    let (t, g) = (c.sizes.get(T), c.sizes.get(G));
+    let kv = |row: usize, key: usize| (row / (s * h) * t + key) * g + row % h / (h / g);
+    let mut out = Approx::exact(&[b, s, h, width], vec![0.0; b * s * h * width]);
+    for_each_row(width, &mut out.value, &mut out.error, work, |row, value, error| {
+        let (seen, scores) = scores(c, row, k, |key| kv(row, key));
+        weigh(&scores, seen, |key, i| v.at(kv(row, key) * width + i), value, error);
+    });
+    if c.attr("lse") == 0.0 {
+        return vec![out];
+    }
+    let mut lse = Approx::exact(&[b, h, s], vec![0.0; b * h * s]);
+    for_each_row(1, &mut lse.value, &mut lse.error, work, |at, value, error| {
+        let row = (at / (h * s) * s + at % s) * h + at / s % h;
+        let (seen, scores) = scores(c, row, k, |key| kv(row, key));
+        (value[0], error[0]) = log_sum_exp(&scores, seen);
+    });
+    vec![out, lse]
+}
+
+/// How many keys a query may see by the lengths and causality, and the scores of those that no mask
+/// hides. `row` counts over [B, S, H], `kv` gives the row of a key.
+fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) -> (usize, Vec<Score>) {
+    let [s, t, h, d] = [S, T, H, D].map(|a| c.sizes.get(a));
+    let (q, lengths, mask) = (c.input(0), c.inputs[3], c.inputs[4]);
+    let (batch, query, head) = (row / (s * h), row / h % s, row % h);
+    let length = lengths.map_or(t, |l| (l.value[batch] as usize).min(t));
+    let seen = match c.attr("causal") as u32 {
+        0 => length,
+        causal => length.min((query + 1 + [t, s, length][causal as usize - 1]).saturating_sub(s)),
+    };
+    let scale = c.attr("scale");
+    let score = |key: usize| {
+        let added = mask.map_or((0.0, 0.0), |m| m.at(((batch * h + head) * s + query) * t + key));
+        if added.0 == f64::NEG_INFINITY {
+            return None;
+        }
+        let mut sum = Sum::new();
+        for i in 0..d {
+            let ((x, ex), (y, ey)) = (q.at(row * d + i), k.at(kv(key) * d + i));
+            sum.add(x * y, x.abs() * ey + ex * (y.abs() + ey));
+        }
+        let (dot, e) = sum.finish();
+        let (mut value, mut error) = (dot * scale, round_error(dot * scale, e * scale.abs()));
+        if mask.is_some() {
+            value += added.0;
+            let below = (-DType::F32.max_finite() - value).max(0.0);
+            error = round_error(value, error + added.1) + below;
+        }
+        Some(Score { key, value, error })
+    };
+    (seen, (0..seen).filter_map(score).collect())
+}
+
+/// The largest score, Σ exp(score - largest) with its error less what scores inherit, and each term
+/// with all of its error, for keys in `tiles` tiles.
+fn exponentials(scores: &[Score], tiles: f64) -> (f64, (f64, f64), Vec<(f64, f64)>) {
+    let largest = scores.iter().fold(f64::NEG_INFINITY, |m, s| m.max(s.value));
+    let round = EITHER_NEIGHBOUR * U32;
+    let (mut mass, mut own) = (0.0, 0.0);
+    let mut weights = Vec::with_capacity(scores.len());
+    for Score { value, error, .. } in scores {
+        let x = value - largest;
+        let relative = 3.0 * round * x.abs() + (tiles + 1.0) * 5.0 * round;
+        let w = x.exp();
+        mass += w;
+        own += w * relative.min(700.0).exp_m1() + 2e-38;
+        weights.push((w, w * (error + relative).min(700.0).exp_m1() + 2e-38));
+    }
+    (largest, (mass, own), weights)
+}
+
+/// The bound of a sum over keys, per unit of magnitude, and how many terms it has.
+fn sum_over_keys(keys: usize, tiles: f64) -> (f64, f64) {
+    let n = keys as f64 + tiles + 1.0;
+    (n.min(LAMBDA * n.sqrt()) * U32, n)
+}
+
+fn log_sum_exp(scores: &[Score], seen: usize) -> (f64, f64) {
+    if scores.is_empty() {
+        return (f64::NEG_INFINITY, 0.0);
+    }
+    let tiles = seen.div_ceil(32) as f64;
+    let (largest, (mass, own), _) = exponentials(scores, tiles);
+    let off = own + sum_over_keys(scores.len(), tiles).0 * mass;
+    let inherited = scores.iter().fold(0f64, |m, s| m.max(s.error));
+    let log = mass.ln();
+    let log_off = log_error(mass, log).max(log_error(mass - off, log)) + off / (mass - off).max(0.5);
+    (largest + log, round_error(largest + log, inherited + log_off))
+}
+
+/// The mean of `v` weighted by softmax of the scores, each with its error.
+fn weigh(
+    scores: &[Score],
+    seen: usize,
+    v: impl Fn(usize, usize) -> (f64, f64),
+    value: &mut [f64],
+    error: &mut [f64],
+) {
+    if scores.is_empty() {
+        return;
+    }
+    let tiles = seen.div_ceil(32) as f64;
+    let (_, (mass, _), weights) = exponentials(scores, tiles);
+    let mass_error: f64 = weights.iter().map(|w| w.1).sum();
+    let round = EITHER_NEIGHBOUR * U32;
+    let (sum, n) = sum_over_keys(scores.len(), tiles);
+    for (i, (out, out_error)) in value.iter_mut().zip(error).enumerate() {
+        let (mut total, mut magnitude, mut e, mut top) = (0.0, 0.0, 0.0, 0f64);
+        for (score, (w, w_error)) in scores.iter().zip(&weights) {
+            let (x, ex) = v(score.key, i);
+            total += w * x;
+            magnitude += w * x.abs();
+            e += w_error * (x.abs() + ex) + w * ex;
+            top = top.max(x.abs() + ex);
+        }
+        *out = total / mass;
+        let numerator = e + sum * magnitude + n * f64::from(f32::MIN_POSITIVE);
+        let denominator = mass_error + sum * mass;
+        let quotient = (numerator + out.abs() * denominator) / (mass - denominator).max(mass * 0.25);
+        let capped = quotient.min(top + out.abs() + top * sum);
+        *out_error = round_error(*out, capped + (DIVISION + round) * out.abs());
+    }
+}

@@ -54,7 +54,7 @@ fn what_cannot_be_run_is_code_2_and_one_sentence() {
     let graph = scratch("bad.json");
     std::fs::write(&graph, "{\"nodes\": [{\"op\": \"conv\"}]}").unwrap();
     for (arguments, says) in [
-        (&["check", "--op", "softmax"][..], "there is no op `softmax`"),
+        (&["check", "--op", "conv"][..], "there is no op `conv`"),
         (&["check", "--case", "a/b/c"], "there is no case `a/b/c`"),
         (&["explain", "/no/such.json"], "/no/such.json: "),
         (&["explain", graph.to_str().unwrap()], "nodes[0].op: there is no op `conv`"),

@@ -47,6 +47,14 @@ impl Verdict {
     }
 }
 
+/// Values with an allowance of `atol + rtol·|value|` each: what those who made the values say is near
+/// enough. Where a value is not finite nothing is allowed.
+pub fn within(shape: &[usize], value: &[f64], rtol: f64, atol: f64) -> Approx {
+    let allowed = |v: &f64| if v.is_finite() { atol + rtol * v.abs() } else { 0.0 };
+    let error = value.iter().map(allowed).collect();
+    Approx { shape: shape.to_vec(), value: value.to_vec(), error }
+}
+
 /// Judges what a device stored as `dtype` against the reference, element by element.
 pub fn judge(got: &[f64], want: &Approx, dtype: DType) -> Verdict {
     let elements = want.value.len();

@@ -2,7 +2,8 @@
 //! that crashes or hangs is a result and not the end.
 
 use std::collections::HashSet;
-use std::process::ExitCode;
+use std::ops::Range;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,9 +11,9 @@ use tachylite::check::{Case, cases};
 
 use crate::{cannot_run, device, reexec, say};
 
-mod child;
+pub(crate) mod child;
 mod progress;
-mod record;
+pub(crate) mod record;
 mod remote;
 mod report;
 mod select;
@@ -20,7 +21,7 @@ mod wire;
 pub(crate) mod worker;
 
 use child::Ran;
-use record::Record;
+use record::{Record, Row};
 use remote::Runner;
 
 #[derive(Debug, clap::Args)]
@@ -28,20 +29,23 @@ pub(crate) struct Arguments {
     /// Check this adapter: `gpu` is the best one; else a part of a name, as `vulkan:llvmpipe`. May be
     /// repeated [default: all of them]
     #[arg(long, value_name = "NAME")]
-    adapter: Vec<String>,
+    pub(crate) adapter: Vec<String>,
     /// Check another WebGPU than this program's own, through exported plans; on the adapter that it
     /// takes by itself. Needs Node
     #[arg(long, conflicts_with = "adapter")]
     runner: Option<Runner>,
     /// Only the cases of this op. May be repeated
     #[arg(long, value_name = "OP")]
-    op: Vec<String>,
+    pub(crate) op: Vec<String>,
     /// Only the cases of this kernel. May be repeated
     #[arg(long, value_name = "KERNEL")]
     kernel: Vec<String>,
     /// Only the case of this name, or those whose names contain this. May be repeated
     #[arg(long, value_name = "CASE")]
-    case: Vec<String>,
+    pub(crate) case: Vec<String>,
+    /// Run the cases of this suite, or of this folder of suites, instead of our own
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick", "runner"])]
+    cases: Option<std::path::PathBuf>,
     /// Use this seed for every case, instead of the hash of its name
     #[arg(long)]
     seed: Option<u64>,
@@ -50,19 +54,22 @@ pub(crate) struct Arguments {
     quick: bool,
     /// Print the names of the cases and run none
     #[arg(long)]
-    list: bool,
+    pub(crate) list: bool,
     /// Write everything to this file as JSON
     #[arg(long, value_name = "FILE")]
-    json: Option<std::path::PathBuf>,
+    pub(crate) json: Option<std::path::PathBuf>,
     /// How long a case may take before it counts as hung, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
+    pub(crate) timeout: u64,
     /// How many processes share the cases of an adapter [default: one for each core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if let Some(dir) = &arguments.cases {
+        return crate::cases::run(arguments, dir);
+    }
     let cases = match select::select(arguments, cases()) {
         Ok(cases) => cases,
         Err(why) => return cannot_run(&why),
@@ -82,22 +89,25 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return cannot_run(&format!("{}: {e}", path.display()));
     }
     say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = arguments.jobs.map_or(cores.min(4), usize::from);
     let timeout = Duration::from_secs(arguments.timeout);
+    let names: Vec<String> = cases.iter().map(Case::to_string).collect();
     let (mut records, mut missing) = (Vec::new(), false);
     for adapter in &adapters {
         let work = child::Work {
             adapter,
-            runner: arguments.runner,
-            cases: &cases,
-            seed: arguments.seed,
+            names: &names,
+            shares: shares(&cases),
             timeout,
-            jobs,
-            program: reexec::this_program,
+            // A child watches its runner itself, and should be heard before it is ended.
+            patience: arguments.runner.map_or(Duration::ZERO, |_| child::WATCHED),
+            jobs: jobs(arguments),
+            program: &|| worker(arguments, adapter),
         };
-        match child::check(&work) {
-            Ran::On(mut record) => {
+        match child::check(work) {
+            Ran::On { device, ends } => {
+                let seed = |case: &Case| arguments.seed.unwrap_or_else(|| case.seed());
+                let rows = cases.iter().zip(&ends).map(|(case, end)| Row::new(case, seed(case), end));
+                let mut record = Record { asked: adapter.clone(), device, rows: rows.collect() };
                 record.excuse();
                 report::failures(&record);
                 records.push(record);
@@ -123,8 +133,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// How many children share the work.
+pub(crate) fn jobs(arguments: &Arguments) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.jobs.map_or(cores.min(4), usize::from)
+}
+
 /// The adapters that were asked for, or all there are.
-fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
+pub(crate) fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(runner) = arguments.runner {
         return Ok(vec![runner.name().to_owned()]);
     }
@@ -148,7 +164,7 @@ fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
 }
 
 /// A field of a JSON object that is text; empty if it is not there.
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -161,11 +177,42 @@ fn reproduce(adapter: &str, case: &str, seed: u64) -> String {
     format!("tachylite check {on} --case {} --seed {seed}", quoted(case))
 }
 
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The names of cases, as the worker is told them.
-fn names(cases: &[Case]) -> String {
-    cases.iter().map(|c| format!("{c}\n")).collect()
+/// What starts a child for an adapter.
+fn worker(arguments: &Arguments, adapter: &str) -> std::io::Result<Command> {
+    let mut command = reexec::this_program()?;
+    command.arg("check-worker");
+    match arguments.runner {
+        None => command.args(["--adapter", adapter]),
+        Some(runner) => {
+            let seconds = arguments.timeout.to_string();
+            command.args(["--runner", runner.name(), "--timeout", &seconds])
+        }
+    };
+    if let Some(seed) = arguments.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    Ok(command)
+}
+
+/// Cases that share pipelines stay together: those of one kernel, types and variant.
+fn shares(cases: &[Case]) -> Vec<Range<usize>> {
+    let mut shares: Vec<Range<usize>> = Vec::new();
+    let family = |case: &Case| {
+        let name = case.plan_name();
+        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
+    };
+    let mut last = String::new();
+    for (i, case) in cases.iter().enumerate() {
+        let family = family(case);
+        match shares.last_mut() {
+            Some(share) if family == last => share.end = i + 1,
+            _ => shares.push(i..i + 1),
+        }
+        last = family;
+    }
+    shares
 }

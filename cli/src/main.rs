@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cases;
 mod check;
 mod device;
 mod explain;
@@ -33,6 +34,9 @@ enum Command {
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
+    /// What `check --cases` starts for each adapter
+    #[command(hide = true)]
+    CasesWorker(cases::worker::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
+        Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }
 }
 

@@ -145,3 +145,16 @@ fn one_dropped_term_fails_in_the_exact_case_of_a_long_sum_in_f16() {
     assert!(!fails(f16::from_f64(value).to_f64(), value, error, DType::F16));
     assert!(fails(f16::from_f64(got).to_f64(), value, error, DType::F16));
 }
+
+#[test]
+fn a_given_tolerance_is_kept_to_the_letter() {
+    let want = within(&[4], &[2.0, -2.0, 0.0, f64::NEG_INFINITY], 1e-3, 1e-7);
+    let bad = |got: &[f64; 4]| judge(got, &want, DType::F32).bad;
+    assert_eq!(bad(&[2.002, -2.002, 1e-7, f64::NEG_INFINITY]), 0);
+    assert_eq!(bad(&[2.0021, -2.0, 0.0, f64::NEG_INFINITY]), 1);
+    assert_eq!(bad(&[2.0, -1.9979, 2e-7, f64::NEG_INFINITY]), 2);
+    assert_eq!(bad(&[2.0, -2.0, 0.0, 3.0]), 1, "an infinity allows nothing");
+    assert_eq!(bad(&[f64::NAN, f64::INFINITY, 0.0, f64::INFINITY]), 3);
+    let exact = within(&[2], &[1.0, 0.0], 0.0, 0.0);
+    assert_eq!(judge(&[1.0, 1e-30], &exact, DType::F32).bad, 1);
+}

@@ -10,59 +10,84 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tachylite::check::Case;
 
-use super::names;
 use super::progress::Progress;
-use super::record::{Record, Row, Status};
-use super::remote::Runner;
+use super::record::Status;
+use super::text;
 
 /// After so many children in a row that ended without finishing a single case, the adapter is given up.
 const GIVE_UP: usize = 5;
 /// How long a driver may take to open.
 const OPEN: Duration = Duration::from_secs(120);
 /// How much later than its child the parent gives up a runner.
-const WATCHED: Duration = Duration::from_secs(15);
+pub(super) const WATCHED: Duration = Duration::from_secs(15);
 
 /// What came of an adapter.
-pub(super) enum Ran {
-    /// It ran; here is how it went.
-    On(Record),
+pub(crate) enum Ran {
+    /// It ran: what it is, and how each case ended, in order.
+    On { device: Value, ends: Vec<Ended> },
     /// It could not be run at all, and why.
     Not(String),
 }
 
+/// How a case ended.
+pub(crate) enum Ended {
+    /// What the child said of it.
+    Said(Value),
+    /// The child did not live to tell, and why.
+    Lost(Status, String),
+}
+
+impl Ended {
+    /// What became of the case; nonsense is a failure.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Lost(status, _) => *status,
+            Self::Said(end) => match text(end, "status") {
+                "pass" => Status::Pass,
+                "unsupported" => Status::Unsupported,
+                "expected failure" => Status::ExpectedFailure,
+                "unexpected pass" => Status::UnexpectedPass,
+                _ => Status::Fail,
+            },
+        }
+    }
+}
+
 /// What is run, and how.
-pub(super) struct Work<'a> {
+pub(crate) struct Work<'a> {
     /// The adapter's name, or the runner's.
     pub adapter: &'a str,
-    /// What runs exported plans, instead of this program.
-    pub runner: Option<Runner>,
-    /// The cases.
-    pub cases: &'a [Case],
-    /// The seed of every case.
-    pub seed: Option<u64>,
+    /// The names of the cases: one line each, none empty.
+    pub names: &'a [String],
+    /// Which of them a child gets at a time.
+    pub shares: Vec<Range<usize>>,
     /// How long a case may take.
     pub timeout: Duration,
+    /// How much longer a child is waited for, so that it can say itself that something hangs.
+    pub patience: Duration,
     /// How many children at once.
     pub jobs: usize,
-    /// What starts a child, but for its arguments.
-    pub program: fn() -> std::io::Result<Command>,
+    /// What starts a child.
+    pub program: &'a (dyn Fn() -> std::io::Result<Command> + Sync),
 }
 
 /// Runs cases on an adapter.
-pub(super) fn check(work: &Work<'_>) -> Ran {
-    let total = work.cases.len();
+pub(crate) fn check(work: Work<'_>) -> Ran {
+    let mut queue = work.shares.clone();
+    // Taken from the back.
+    queue.reverse();
+    let total = work.names.len();
     let state = Mutex::new(State {
-        queue: shares(work.cases),
-        rows: (0..total).map(|_| None).collect(),
+        queue,
+        ends: (0..total).map(|_| None).collect(),
         device: Value::Null,
         stopped: None,
         progress: Progress::new(work.adapter, total),
     });
     std::thread::scope(|scope| {
         for _ in 0..work.jobs.max(1) {
-            scope.spawn(|| Job { work, state: &state, running: None, fruitless: 0 }.run());
+            scope.spawn(|| Job { work: &work, state: &state, running: None, fruitless: 0 }.run());
         }
     });
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -71,42 +96,15 @@ pub(super) fn check(work: &Work<'_>) -> Ran {
     if state.device.is_null() {
         return Ran::Not(why);
     }
-    let lost = |case: &Case| Row::lost(case, work.seed(case), Status::Crash, why.clone());
-    let rows = state.rows.into_iter().zip(work.cases).map(|(row, case)| row.unwrap_or_else(|| lost(case)));
-    Ran::On(Record { asked: work.adapter.to_owned(), device: state.device, rows: rows.collect() })
-}
-
-impl Work<'_> {
-    fn seed(&self, case: &Case) -> u64 {
-        self.seed.unwrap_or_else(|| case.seed())
-    }
-}
-
-/// Cases that share pipelines stay together: those of one kernel, types and variant.
-fn shares(cases: &[Case]) -> Vec<Range<usize>> {
-    let mut shares: Vec<Range<usize>> = Vec::new();
-    let family = |case: &Case| {
-        let name = case.plan_name();
-        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
-    };
-    let mut last = String::new();
-    for (i, case) in cases.iter().enumerate() {
-        let family = family(case);
-        match shares.last_mut() {
-            Some(share) if family == last => share.end = i + 1,
-            _ => shares.push(i..i + 1),
-        }
-        last = family;
-    }
-    // Taken from the back.
-    shares.reverse();
-    shares
+    let ends =
+        state.ends.into_iter().map(|end| end.unwrap_or_else(|| Ended::Lost(Status::Crash, why.clone())));
+    Ran::On { device: state.device, ends: ends.collect() }
 }
 
 /// What the jobs of one adapter share.
 struct State {
     queue: Vec<Range<usize>>,
-    rows: Vec<Option<Row>>,
+    ends: Vec<Option<Ended>>,
     device: Value,
     /// Why nothing more is run.
     stopped: Option<String>,
@@ -168,16 +166,16 @@ impl Job<'_> {
                 state.stopped = Some(format!("not run: {GIVE_UP} children in a row did not finish a case"));
             }
             drop(state);
-            if let Some(case) = rest.next().map(|i| (i, &self.work.cases[i])) {
-                self.finish(case.0, Row::lost(case.1, self.work.seed(case.1), status, reason));
+            if let Some(case) = rest.next() {
+                self.finish(case, Ended::Lost(status, reason));
             }
         }
     }
 
-    fn finish(&self, case: usize, row: Row) {
+    fn finish(&self, case: usize, end: Ended) {
         let mut state = self.state();
-        state.progress.done(&row);
-        state.rows[case] = Some(row);
+        state.progress.done(end.status());
+        state.ends[case] = Some(end);
     }
 
     /// Gives a child the rest of a share, and takes from it what gets a result.
@@ -186,9 +184,8 @@ impl Job<'_> {
             Ok(running) => running,
             Err(e) => return End::Refused(format!("cannot start itself: {e}")),
         };
-        running.tell(&self.work.cases[rest.clone()]);
-        // A child watches its runner itself, and should be heard before it is ended.
-        let timeout = self.work.timeout + self.work.runner.map_or(Duration::ZERO, |_| WATCHED);
+        running.tell(&self.work.names[rest.clone()]);
+        let timeout = self.work.timeout + self.work.patience;
         let mut deadline = Instant::now() + OPEN.max(timeout);
         loop {
             let line = match running.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -213,7 +210,7 @@ impl Job<'_> {
             if let Some(end) = value.get("end")
                 && let Some(case) = rest.next()
             {
-                self.finish(case, Row::from_json(&self.work.cases[case], end));
+                self.finish(case, Ended::Said(end.clone()));
                 if end.get("device_lost") == Some(&Value::Bool(true)) {
                     return End::Finished;
                 }
@@ -250,17 +247,6 @@ struct Running {
 impl Running {
     fn start(work: &Work<'_>) -> std::io::Result<Self> {
         let mut command = (work.program)()?;
-        command.arg("check-worker");
-        match work.runner {
-            None => command.args(["--adapter", work.adapter]),
-            Some(runner) => {
-                let seconds = work.timeout.as_secs().to_string();
-                command.args(["--runner", runner.name(), "--timeout", &seconds])
-            }
-        };
-        if let Some(seed) = work.seed {
-            command.args(["--seed", &seed.to_string()]);
-        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // glibc gives large blocks back at once, and faulting them in again was 40 % of a large case
         // on llvmpipe, whose device memory is malloc's too. Elsewhere the names mean nothing.
@@ -281,10 +267,11 @@ impl Running {
     }
 
     /// Names the cases to run next.
-    fn tell(&mut self, cases: &[Case]) {
+    fn tell(&mut self, names: &[String]) {
         if let Some(stdin) = &mut self.stdin {
+            let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
             // A child that is gone is noticed when it is listened to.
-            let _ = stdin.write_all(format!("{}\n", names(cases)).as_bytes()).and_then(|()| stdin.flush());
+            let _ = stdin.write_all(format!("{lines}\n").as_bytes()).and_then(|()| stdin.flush());
         }
     }
 

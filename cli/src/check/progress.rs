@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::record::Row;
+use super::record::Status;
 use super::text;
 
 /// How often a line is written where nobody watches.
@@ -39,9 +39,9 @@ impl Progress {
         self.show(case);
     }
 
-    pub fn done(&mut self, row: &Row) {
+    pub fn done(&mut self, status: Status) {
         self.done += 1;
-        self.wrong += usize::from(row.status.is_wrong());
+        self.wrong += usize::from(status.is_wrong());
     }
 
     fn show(&mut self, case: &str) {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tachylite::check::Case;
 
+use super::child::Ended;
 use super::{reproduce, text};
 
 /// The version of the JSON: the number changes when a reader would have to.
@@ -10,7 +11,7 @@ const SCHEMA: &str = "tachylite-check/1";
 
 /// What became of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(crate) enum Status {
     Pass,
     Fail,
     Unsupported,
@@ -61,44 +62,32 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The row of a case whose child did not live to tell.
-    pub fn lost(case: &Case, seed: u64, status: Status, reason: String) -> Self {
+    /// The row of a case that ended.
+    pub fn new(case: &Case, seed: u64, ended: &Ended) -> Self {
         let (op, kernel, dtype) = (case.op(), case.kernel(), case.dtype());
-        Self {
+        let lost = Self {
             case: case.to_string(),
             op,
             kernel,
             dtype,
-            status,
-            reason: Some(reason),
+            status: ended.status(),
+            reason: None,
             seed,
             elements: 0,
             worst: 0.0,
             seconds: 0.0,
             failures: Vec::new(),
-        }
-    }
-
-    /// The row that a child wrote.
-    pub fn from_json(case: &Case, end: &Value) -> Self {
-        let status = match text(end, "status") {
-            "pass" => Status::Pass,
-            "unsupported" => Status::Unsupported,
-            "expected failure" => Status::ExpectedFailure,
-            "unexpected pass" => Status::UnexpectedPass,
-            _ => Status::Fail,
         };
-        let reason = end.get("reason").and_then(Value::as_str).map(str::to_owned);
-        let seed = text(end, "seed").parse().unwrap_or_default();
-        let failures = end.get("failures").and_then(Value::as_array).cloned().unwrap_or_default();
-        Self {
-            status,
-            reason,
-            elements: end.get("elements").and_then(Value::as_u64).unwrap_or_default(),
-            worst: number(end.get("worst")),
-            seconds: number(end.get("seconds")),
-            failures,
-            ..Self::lost(case, seed, status, String::new())
+        match ended {
+            Ended::Lost(_, reason) => Self { reason: Some(reason.clone()), ..lost },
+            Ended::Said(end) => Self {
+                reason: end.get("reason").and_then(Value::as_str).map(str::to_owned),
+                elements: end.get("elements").and_then(Value::as_u64).unwrap_or_default(),
+                worst: number(end.get("worst")),
+                seconds: number(end.get("seconds")),
+                failures: end.get("failures").and_then(Value::as_array).cloned().unwrap_or_default(),
+                ..lost
+            },
         }
     }
 
@@ -123,7 +112,7 @@ impl Row {
 }
 
 /// A number, or one that JSON has no way to write and that is therefore text.
-pub(super) fn number(value: Option<&Value>) -> f64 {
+pub(crate) fn number(value: Option<&Value>) -> f64 {
     match value {
         Some(Value::String(s)) => s.parse().unwrap_or(f64::NAN),
         Some(v) => v.as_f64().unwrap_or(f64::NAN),

@@ -1,22 +1,20 @@
 //! Children that crash, hang, refuse and chatter, played by shell scripts.
 
-use tachylite::check::cases;
-
 use super::*;
 
 /// Runs eight cases, all of one share, on children that a script plays.
 fn played(script: fn() -> std::io::Result<Command>) -> Ran {
-    let cases: Vec<Case> = cases().into_iter().filter(|c| c.op() == "relu" && !c.aliased).take(8).collect();
-    assert_eq!(shares(&cases).len(), 1);
+    let names: Vec<String> = (0..8).map(|i| format!("case/{i}")).collect();
     let timeout = Duration::from_millis(1500);
-    check(&Work {
+    let shares = std::iter::once(0..names.len()).collect();
+    check(Work {
         adapter: "played",
-        runner: None,
-        cases: &cases,
-        seed: None,
+        names: &names,
+        shares,
         timeout,
+        patience: Duration::ZERO,
         jobs: 1,
-        program: script,
+        program: &script,
     })
 }
 
@@ -43,9 +41,17 @@ macro_rules! child {
     };
 }
 
+/// Why a case was lost.
+fn reason(end: &Ended) -> &str {
+    match end {
+        Ended::Lost(_, reason) => reason,
+        Ended::Said(end) => panic!("{end}"),
+    }
+}
+
 fn statuses(ran: Ran) -> Vec<&'static str> {
     match ran {
-        Ran::On(record) => record.rows.iter().map(|r| r.status.name()).collect(),
+        Ran::On { ends, .. } => ends.iter().map(|end| end.status().name()).collect(),
         Ran::Not(why) => panic!("{why}"),
     }
 }
@@ -59,10 +65,10 @@ fn a_child_that_works_runs_everything() {
 #[test]
 fn a_crash_is_the_result_of_its_case_and_the_next_child_goes_on_behind_it() {
     let ran = played(child!("[ $n != 4 ] || { begin; echo 'so it ended' >&2; kill -SEGV $$; }; pass"));
-    let Ran::On(record) = ran else { panic!("it opened") };
-    let reason = record.rows[3].reason.clone().unwrap();
-    assert_eq!(reason, "the process ended with signal 11: so it ended");
-    assert_eq!(statuses(Ran::On(record)), ["pass", "pass", "pass", "crash", "pass", "pass", "pass", "crash"]);
+    if let Ran::On { ends, .. } = &ran {
+        assert_eq!(reason(&ends[3]), "the process ended with signal 11: so it ended");
+    }
+    assert_eq!(statuses(ran), ["pass", "pass", "pass", "crash", "pass", "pass", "pass", "crash"]);
 }
 
 #[test]
@@ -82,11 +88,10 @@ fn a_lost_device_ends_the_child_and_not_the_check() {
 
 #[test]
 fn a_driver_on_which_every_case_crashes_is_given_up() {
-    let Ran::On(record) = played(child!("begin; exit 7")) else { panic!("it opened") };
-    let reasons: Vec<_> = record.rows.iter().map(|r| r.reason.clone().unwrap()).collect();
-    assert_eq!(reasons[4], "the process ended with exit code 7");
-    assert_eq!(reasons[5], "not run: 5 children in a row did not finish a case");
-    assert!(!record.passed());
+    let Ran::On { ends, .. } = played(child!("begin; exit 7")) else { panic!("it opened") };
+    assert_eq!(reason(&ends[4]), "the process ended with exit code 7");
+    assert_eq!(reason(&ends[5]), "not run: 5 children in a row did not finish a case");
+    assert!(ends.iter().all(|end| end.status().is_wrong()));
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! What a case becomes: a graph, its tensors, and what must come out.
+
+use std::collections::BTreeMap;
+
+use tachylite::{DType, Dim, Error, Graph, Tensor, ValueId};
+
+use super::data::{EXACT, Host};
+
+/// Why a case is not run.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Stop {
+    /// We do not cover it: which attribute, type or op.
+    Unsupported(String),
+    /// The manifest or its file is broken, or our graph's result has another shape than it says.
+    Wrong(String),
+}
+
+/// A step of building a case.
+pub(super) type Built<T> = Result<T, Stop>;
+
+impl From<Error> for Stop {
+    /// A graph that an op refuses is one that the op does not cover.
+    fn from(e: Error) -> Self {
+        Self::Unsupported(format!("the graph refuses it: {e}"))
+    }
+}
+
+/// Something that we do not cover.
+pub(super) fn unsupported<T>(what: impl Into<String>) -> Built<T> {
+    Err(Stop::Unsupported(what.into()))
+}
+
+/// Something that the manifest or the file has wrong.
+pub(super) fn wrong<T>(what: impl Into<String>) -> Built<T> {
+    Err(Stop::Wrong(what.into()))
+}
+
+/// How near a result must be to the expected value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bound {
+    /// |got - want| ≤ atol + rtol·|want|: the manifest says so.
+    Tolerance { rtol: f64, atol: f64 },
+    /// What our reference allows there, around the expected value.
+    Ours,
+}
+
+/// An output with what is expected of it.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// Its name in the graph and in messages.
+    pub name: String,
+    /// The expected values.
+    pub value: Vec<f64>,
+    /// How near.
+    pub bound: Bound,
+    /// How far off each expected value may be itself, where whoever made it rounded too; or nothing.
+    pub slack: Vec<f64>,
+}
+
+/// A case, built.
+#[derive(Debug, Default)]
+pub(super) struct Case {
+    /// What is run.
+    pub graph: Graph,
+    /// Its inputs and weights.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// In the order of the graph's outputs.
+    pub expected: Vec<Expected>,
+    /// What of the case is left out, and why.
+    pub note: Option<String>,
+    /// What goes before the names of inputs, so that a part of a graph can be there twice.
+    part: String,
+}
+
+/// Sizes inside the graph: what has no axis gets one.
+pub(super) fn inner(shape: &[usize]) -> Vec<usize> {
+    if shape.is_empty() { vec![1] } else { shape.to_vec() }
+}
+
+/// Sizes as dims.
+pub(super) fn dims(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|n| Dim::from(*n)).collect()
+}
+
+/// An axis that may be counted from the end.
+pub(super) fn axis(axis: i64, rank: usize) -> Built<usize> {
+    let from_end = if axis < 0 { axis + rank as i64 } else { axis };
+    match usize::try_from(from_end) {
+        Ok(a) if a < rank => Ok(a),
+        _ => wrong(format!("axis {axis}, but there are {rank} axes")),
+    }
+}
+
+impl Case {
+    /// The case, with names of inputs that belong to one of several equal parts of its graph.
+    pub fn part(&mut self, number: usize) -> &mut Self {
+        self.part = format!("{number}.");
+        self
+    }
+
+    /// A tensor that each call gives.
+    pub fn given(&mut self, name: &str, tensor: Tensor) -> Built<ValueId> {
+        let name = format!("{}{name}", self.part);
+        let id = self.graph.input(&name, tensor.dtype(), &dims(tensor.shape()))?;
+        self.tensors.insert(name, tensor);
+        Ok(id)
+    }
+
+    /// Numbers as an f32 input.
+    pub fn numbers(&mut self, name: &str, shape: &[usize], values: &[f64]) -> Built<ValueId> {
+        self.given(name, Tensor::from_f64(DType::F32, &inner(shape), values)?)
+    }
+
+    /// A weight.
+    pub fn weight(&mut self, name: &str, tensor: Tensor) -> Built<ValueId> {
+        let id = self.graph.weight(name, tensor.dtype(), tensor.shape())?;
+        self.tensors.insert(name.to_owned(), tensor);
+        Ok(id)
+    }
+
+    /// A suite's tensor as an input: f16 as it is, everything else as f32.
+    pub fn carried(&mut self, name: &str, host: &Host) -> Built<ValueId> {
+        self.given(name, carry(host)?)
+    }
+
+    /// A value's sizes. No case has dims of the call.
+    pub fn shape(&self, id: ValueId) -> Vec<usize> {
+        let shape = &self.graph.value(id).shape;
+        shape.iter().map(|d| d.constant().map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX))).collect()
+    }
+
+    /// The same elements under another shape.
+    pub fn reshape(&mut self, id: ValueId, shape: &[usize]) -> Built<ValueId> {
+        let shape = inner(shape);
+        if self.shape(id) == shape { Ok(id) } else { Ok(self.graph.reshape(id, &dims(&shape))?) }
+    }
+
+    /// Two axes changed.
+    pub fn swap(&mut self, id: ValueId, a: usize, b: usize) -> Built<ValueId> {
+        let mut order: Vec<usize> = (0..self.shape(id).len()).collect();
+        order.swap(a, b);
+        Ok(self.graph.transpose(id, &order)?)
+    }
+
+    /// Says what a value must be. Whole numbers and booleans must be exact; a float type that is
+    /// narrower than what was computed in was rounded by whoever made the value, to either neighbour.
+    pub fn expect(&mut self, name: &str, id: ValueId, host: &Host, bound: Bound) -> Built<()> {
+        let own = self.shape(id);
+        if own != inner(&host.shape) {
+            return wrong(format!("`{name}` is {own:?}, but {:?} is expected", host.shape));
+        }
+        // One value under two names is two views of it.
+        let twice = self.graph.outputs().contains(&id);
+        let id = if twice { self.graph.reshape(id, &dims(&own))? } else { id };
+        let value = host.numbers().map_err(Stop::Unsupported)?;
+        if value.iter().any(|v| v.is_nan()) {
+            return unsupported("NaN is expected");
+        }
+        let unit = match host.logical.as_str() {
+            "f16" => 1.0 / 2048.0,
+            "bf16" => 1.0 / 256.0,
+            _ => 0.0,
+        };
+        let bound = match bound {
+            _ if host.is_integer() || host.is_bool() => Bound::Tolerance { rtol: 0.0, atol: 0.0 },
+            Bound::Tolerance { rtol, atol } => {
+                Bound::Tolerance { rtol: rtol.max(2.0 * unit), atol: atol.max(2.0 * unit) }
+            }
+            Bound::Ours => Bound::Ours,
+        };
+        self.graph.output(name, id)?;
+        self.expected.push(Expected { name: name.to_owned(), value, bound, slack: Vec::new() });
+        Ok(())
+    }
+}
+
+impl Case {
+    /// Says of the last expectation how far off each of its values may be itself.
+    pub fn slack(&mut self, slack: Vec<f64>) {
+        if let Some(last) = self.expected.last_mut() {
+            last.slack = slack;
+        }
+    }
+}
+
+/// A suite's tensor as a device can hold it: f16 as it is; f64 rounded to f32; bf16, booleans (0 or 1)
+/// and whole numbers exactly in f32, if all of them are within ±2²⁴.
+pub(super) fn carry(host: &Host) -> Built<Tensor> {
+    if host.is_integer() {
+        let values = host.integers().map_err(Stop::Unsupported)?;
+        if let Some(v) = values.iter().find(|v| v.abs() > EXACT) {
+            return unsupported(format!(
+                "integers beyond ±2^24, which f32 does not hold ({} {v})",
+                host.logical
+            ));
+        }
+    }
+    let values = host.numbers().map_err(Stop::Unsupported)?;
+    let dtype = if host.logical == "f16" { DType::F16 } else { DType::F32 };
+    Ok(Tensor::from_f64(dtype, &inner(&host.shape), &values)?)
+}
+
+/// A tensor of up to 8 bits as int8 or uint8; others as [`carry`] has them.
+pub(super) fn carry_quantized(host: &Host) -> Built<Tensor> {
+    let dtype = match host.logical.as_str() {
+        "i8" | "i4" | "i2" => DType::I8,
+        "u8" | "u4" | "u2" => DType::U8,
+        _ => return carry(host),
+    };
+    Ok(Tensor::from_f64(dtype, &inner(&host.shape), &host.numbers().map_err(Stop::Unsupported)?)?)
+}

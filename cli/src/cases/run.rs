@@ -1,0 +1,166 @@
+//! Runs a case on a device and hands the results to the judge: the device's outputs against what the
+//! case expects, and our own reference against it too.
+
+use serde_json::{Value, json};
+use tachylite::gpu::LoadOptions;
+use tachylite::judge::{Verdict, judge, within};
+use tachylite::numerics::Approx;
+use tachylite::plan::{Policy, plan};
+use tachylite::{Call, Error, Gpu, Result, cpu};
+
+use super::build::{Bound, Case, Expected, Stop};
+use super::suite::{Spec, Suite};
+use super::{attention, gguf, misc, onnx, quant};
+
+/// What became of a case on a device.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Why it is not covered.
+    pub unsupported: Option<String>,
+    /// What is wrong, as sentences' beginnings with the judge's words.
+    pub failures: Vec<Value>,
+    /// The largest distance from an expected value, if anything was compared.
+    pub error: Option<f64>,
+    /// What of the case was left out, and why.
+    pub note: Option<String>,
+    /// Whether the device is gone.
+    pub device_lost: bool,
+}
+
+/// Makes a case's graph, tensors and expectations.
+fn build(suite: &Suite, spec: &Spec) -> std::result::Result<Case, Stop> {
+    let mut case = Case::default();
+    match suite.format {
+        "onnx" => onnx::build(&mut case, &suite.data, &spec.json)?,
+        "gguf" => gguf::build(&mut case, &suite.data, spec)?,
+        "attention" => attention::build(&mut case, &suite.data, &spec.json)?,
+        "misc" => misc::build(&mut case, &suite.data, &spec.json)?,
+        "quant" => quant::build(&mut case, &suite.data, &spec.json)?,
+        _ => return Err(Stop::Unsupported(format!("there is no op `{}`", spec.op))),
+    }
+    if case.expected.is_empty() { Err(Stop::Wrong("nothing is expected".into())) } else { Ok(case) }
+}
+
+/// Runs a case and judges it.
+pub(super) fn run(gpu: &Gpu, suite: &Suite, spec: &Spec) -> Outcome {
+    let mut outcome = Outcome::default();
+    let case = match build(suite, spec) {
+        Ok(case) => case,
+        Err(Stop::Unsupported(why)) => return Outcome { unsupported: Some(why), ..outcome },
+        Err(Stop::Wrong(why)) => {
+            outcome.failures.push(json!({ "what": why }));
+            return outcome;
+        }
+    };
+    outcome.note.clone_from(&case.note);
+    match compare(gpu, &case, &mut outcome) {
+        Ok(()) => {}
+        Err(e @ (Error::NoKernel(_) | Error::Limit(_) | Error::OutOfMemory(_))) => {
+            outcome.unsupported = Some(e.to_string());
+        }
+        Err(e) => {
+            outcome.device_lost = matches!(e, Error::DeviceLost(_));
+            outcome.failures.push(json!({ "what": e.to_string() }));
+        }
+    }
+    outcome
+}
+
+fn compare(gpu: &Gpu, case: &Case, outcome: &mut Outcome) -> Result<()> {
+    let call = Call::default();
+    let graph = &case.graph;
+    let plan = plan(graph, gpu.profile(), &Policy::default())?;
+    let mut executable = gpu.load_blocking(&plan, &case.tensors, LoadOptions::default())?;
+    let inputs: Vec<_> = plan.inputs.iter().map(|p| (p.name.as_str(), &case.tensors[&p.name])).collect();
+    let got = executable.run_blocking(&inputs, &call)?;
+
+    let mut values = cpu::load(graph, &case.tensors, &call)?;
+    let nodes: Vec<usize> = (0..graph.nodes().len()).collect();
+    cpu::evaluate_nodes(graph, &nodes, &mut values, &call)?;
+    for ((expected, id), got) in case.expected.iter().zip(graph.outputs()).zip(&got) {
+        let dtype = graph.value(*id).dtype;
+        let Some(own) = &values[id.index()] else { continue };
+        let want = wanted(expected, own);
+        let got = got.to_f64();
+        outcome.error = Some(distance(&got, &want.value).max(outcome.error.unwrap_or(0.0)));
+        outcome.judged(&format!("`{}`", expected.name), &judge(&got, &want, dtype));
+        let what = format!("reference: `{}` of our CPU kernel", expected.name);
+        // It is as far off as it says, which is nothing where its formula is exact.
+        let error = want.error.iter().zip(&own.error).map(|(a, b)| a + b).collect();
+        outcome.judged(&what, &judge(&own.value, &Approx { error, ..want }, dtype));
+    }
+    Ok(())
+}
+
+/// The expected values with what is allowed around each.
+fn wanted(expected: &Expected, own: &Approx) -> Approx {
+    match expected.bound {
+        Bound::Tolerance { rtol, atol } => within(&own.shape, &expected.value, rtol, atol),
+        Bound::Ours => {
+            let mut want = Approx { value: expected.value.clone(), ..own.clone() };
+            want.error.iter_mut().zip(&expected.slack).for_each(|(e, slack)| *e += slack);
+            want
+        }
+    }
+}
+
+/// The largest distance; infinite where only one of two is a number.
+fn distance(got: &[f64], want: &[f64]) -> f64 {
+    let apart = |(got, want): (&f64, &f64)| {
+        let same = got == want || got.is_nan() && want.is_nan();
+        let d = (got - want).abs();
+        if same {
+            0.0
+        } else if d.is_nan() {
+            f64::INFINITY
+        } else {
+            d
+        }
+    };
+    got.iter().zip(want).map(apart).fold(0.0, f64::max)
+}
+
+impl Outcome {
+    fn judged(&mut self, what: &str, verdict: &Verdict) {
+        if verdict.passed() {
+            return;
+        }
+        let first = verdict.first_bad.map(|b| {
+            json!({
+                "index": b.index,
+                "got": number(b.got),
+                "expected": number(b.want),
+                "allowed": number(b.allowed),
+            })
+        });
+        self.failures.push(json!({
+            "what": what,
+            "first_bad": first,
+            "bad": verdict.bad,
+            "elements": verdict.elements,
+            "worst": number(verdict.worst),
+            "pattern": verdict.pattern,
+        }));
+    }
+
+    /// The result as the child tells it.
+    pub fn to_json(&self) -> Value {
+        let status = match (&self.unsupported, self.failures.is_empty()) {
+            (Some(_), _) => "unsupported",
+            (None, true) => "pass",
+            (None, false) => "fail",
+        };
+        json!({
+            "status": status,
+            "reason": self.unsupported.as_ref().or(self.note.as_ref()),
+            "error": self.error.map(number),
+            "failures": self.failures,
+            "device_lost": self.device_lost,
+        })
+    }
+}
+
+/// A number, or its name if JSON has no way to write it.
+fn number(v: f64) -> Value {
+    if v.is_finite() { json!(v) } else { json!(v.to_string()) }
+}

@@ -67,7 +67,7 @@ pub struct Composed {
     pub workgroup_bytes: u32,
     /// Where each line of the text comes from: file and line.
     pub lines: Vec<(Cow<'static, str>, u32)>,
-    /// Extensions of WGSL that the text uses, sorted; see [`extensions`](super::extensions).
+    /// Extensions of WGSL that the text uses, sorted; see [`extensions`].
     pub extensions: Vec<Cow<'static, str>>,
 }
 

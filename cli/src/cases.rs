@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::check::child::{self, Ran};
 use crate::check::{Arguments, adapters, jobs, on, patience};
-use crate::{cannot_run, reexec, say};
+use crate::{cannot_run, device, reexec, say};
 
 mod attend;
 mod attention;
@@ -120,7 +120,13 @@ fn on_adapter(
     match child::check(work) {
         Ran::Not(why) => Err(why),
         Ran::On { device, ends } => {
-            let rows = cases.iter().zip(&ends).map(|(case, end)| Row::new(case, end)).collect();
+            let profile = device::from_json(&device);
+            let row = |(case, end)| {
+                let mut row = Row::new(case, end);
+                row.expecting(profile.expects_failure(&row.name.clone()));
+                row
+            };
+            let rows = cases.iter().zip(&ends).map(row).collect();
             Ok(Record { asked: adapter.to_owned(), device, rows })
         }
     }

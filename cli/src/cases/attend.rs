@@ -244,3 +244,47 @@ pub(super) fn log_sum(case: &mut Case, x: ValueId, axis: usize) -> Built<ValueId
     let below = case.graph.max(below, &[axis], true)?;
     Ok(case.graph.sub(largest, below)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_causality_are_recognised_and_other_masks_are_not() {
+        let keys = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s + 2);
+        assert_eq!(keys.lengths(), [5]);
+        assert!(
+            keys.is(&[5], Some(Reach::Keys)) && !keys.is(&[5], Some(Reach::Queries)) && !keys.is(&[5], None)
+        );
+        let queries = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s);
+        assert_eq!(queries.lengths(), [3]);
+        assert!(queries.is(&[3], Some(Reach::Queries)) && !queries.is(&[3], Some(Reach::Keys)));
+        let lengths = Mask::new([2, 1, 1, 5], |[b, _, _, t]| t < 2 * b + 1);
+        assert_eq!(lengths.lengths(), [1, 3]);
+        assert!(lengths.is(&[1, 3], None) && lengths.is(&[1, 3], Some(Reach::Lengths)));
+        let window = Mask::new([1, 1, 4, 4], |[_, _, s, t]| t <= s && t + 1 >= s);
+        let ways = [None, Some(Reach::Keys), Some(Reach::Queries), Some(Reach::Lengths)];
+        assert!(ways.into_iter().all(|way| !window.is(&[4], way)));
+        let nothing = Mask::new([1, 1, 2, 3], |_| false);
+        assert!(nothing.lengths() == [0] && nothing.is(&[0], None));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_named() {
+        let mut case = Case::default();
+        let mut give = |name: &str, shape: [usize; 4]| {
+            case.numbers(name, &shape, &vec![0.0; shape.iter().product()]).unwrap()
+        };
+        let (q, k, v) = (give("q", [1, 3, 2, 8]), give("k", [1, 2, 4, 8]), give("v", [1, 2, 4, 8]));
+        let mask = Mask::new([1, 1, 2, 4], |_| true);
+        let a = Attend { q, k, v, scale: 1.0, softcap: 0.0, mask, sinks: None };
+        let stop = attend(&mut case, &a, false, false).unwrap_err();
+        assert_eq!(
+            stop,
+            crate::cases::build::Stop::Wrong(
+                "attention: q is [1, 3, 2, 8], k is [1, 2, 4, 8], v is [1, 2, 4, 8]: they do not go together"
+                    .into()
+            )
+        );
+    }
+}

@@ -209,3 +209,47 @@ pub(super) fn carry_quantized(host: &Host) -> Built<Tensor> {
     };
     Ok(Tensor::from_f64(dtype, &inner(&host.shape), &host.numbers().map_err(Stop::Unsupported)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::Dtype;
+
+    use super::*;
+
+    fn host(logical: &str, stored: Dtype, bytes: &[u8], shape: &[usize]) -> Host {
+        Host { key: "t".into(), logical: logical.into(), stored, shape: shape.into(), bytes: bytes.into() }
+    }
+
+    #[test]
+    fn whole_numbers_travel_where_f32_is_exact_and_nowhere_else() {
+        let exact = host("i64", Dtype::I64, &(1i64 << 24).to_le_bytes(), &[1]);
+        assert_eq!(carry(&exact).unwrap().to_f64(), [16_777_216.0]);
+        let beyond = host("i64", Dtype::I64, &((1i64 << 24) + 1).to_le_bytes(), &[1]);
+        let Err(Stop::Unsupported(why)) = carry(&beyond) else { panic!("it is not exact") };
+        assert_eq!(why, "integers beyond ±2^24, which f32 does not hold (i64 16777217)");
+        let eight = host("f8e5m2", Dtype::U8, &[3], &[1]);
+        assert_eq!(carry(&eight), Err(Stop::Unsupported("type f8e5m2".into())));
+    }
+
+    #[test]
+    fn types_are_kept_where_devices_have_them() {
+        let quantized = |logical, stored| carry_quantized(&host(logical, stored, &[0xfe], &[])).unwrap();
+        let (i4, u8) = (quantized("i4", Dtype::I8), quantized("u8", Dtype::U8));
+        assert_eq!((i4.dtype(), i4.shape(), i4.to_f64()), (DType::I8, &[1][..], vec![-2.0]));
+        assert_eq!((u8.dtype(), u8.to_f64()), (DType::U8, vec![254.0]));
+        let truth = carry(&host("bool", Dtype::BOOL, &[0, 1], &[2])).unwrap();
+        assert_eq!((truth.dtype(), truth.to_f64()), (DType::F32, vec![0.0, 1.0]));
+        let half = host("bf16", Dtype::BF16, &half::bf16::from_f32(1.5).to_le_bytes(), &[1]);
+        assert_eq!((carry(&half).unwrap().dtype(), carry(&half).unwrap().to_f64()), (DType::F32, vec![1.5]));
+    }
+
+    #[test]
+    fn a_result_of_another_shape_is_told_with_both() {
+        let mut case = Case::default();
+        let x = case.numbers("x", &[2, 3], &[0.0; 6]).unwrap();
+        let want = host("f32", Dtype::F32, &[0; 24], &[3, 2]);
+        let stop = case.expect("y", x, &want, Bound::Ours).unwrap_err();
+        assert_eq!(stop, Stop::Wrong("`y` is [2, 3], but [3, 2] is expected".into()));
+        assert!(matches!(axis(-3, 2), Err(Stop::Wrong(_))) && axis(-2, 2) == Ok(0));
+    }
+}

@@ -78,6 +78,23 @@ impl Row {
         row
     }
 
+    /// What a quirk of the device expects to fail is no news, unless it passes.
+    pub fn expecting(&mut self, quirk: Option<&str>) {
+        let Some(why) = quirk else { return };
+        match self.status {
+            Status::Pass => {
+                self.status = Status::UnexpectedPass;
+                self.reason = Some(format!("it passes, but a quirk says that it fails: {why}"));
+            }
+            Status::Unsupported => {}
+            _ => {
+                let how = self.reason.take().unwrap_or_default();
+                self.reason = Some(format!("{why} ({}: {how})", self.status.name()));
+                self.status = Status::ExpectedFailure;
+            }
+        }
+    }
+
     fn to_json(&self, adapter: &str) -> Value {
         let own = self.name.strip_prefix(self.suite).and_then(|n| n.strip_prefix('/'));
         json!({
@@ -116,13 +133,14 @@ impl Record {
     }
 }
 
-/// How many rows pass, fail and are unsupported.
-fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> [usize; 3] {
-    let mut counts = [0; 3];
+/// How many rows pass, fail, are unsupported, and fail as they are expected to.
+fn summary<'a>(rows: impl IntoIterator<Item = &'a Row>) -> [usize; 4] {
+    let mut counts = [0; 4];
     for row in rows {
         counts[match row.status {
             Status::Pass => 0,
             Status::Unsupported => 2,
+            Status::ExpectedFailure => 3,
             _ => 1,
         }] += 1;
     }
@@ -137,6 +155,7 @@ pub(super) fn failures(record: &Record, dir: &Path) {
         let verb = match row.status {
             Status::Crash => "CRASHED",
             Status::Hang => "HUNG",
+            Status::UnexpectedPass => "UNEXPECTED PASS",
             _ => "FAILED",
         };
         let mut told = format!("\n{verb}  {} on {name}\n  op {}\n", row.name, row.op);
@@ -157,6 +176,9 @@ pub(super) fn failures(record: &Record, dir: &Path) {
         reasons.entry((row.suite, why)).or_default().push(&row.op);
     }
     say("\n");
+    for row in record.rows.iter().filter(|r| r.status == Status::ExpectedFailure) {
+        say(&format!("expected failure, {}: {}\n", row.name, row.reason.as_deref().unwrap_or_default()));
+    }
     for ((suite, reason), mut ops) in reasons {
         let count = ops.len();
         ops.sort_unstable();
@@ -174,12 +196,13 @@ pub(super) fn table(records: &[Record], stale: &[String]) {
         }
     }
     let letter = |i: usize| if records.len() == 1 { String::new() } else { format!("[{}] ", i + 1) };
-    let cells = |c: [String; 3]| format!(" |{:>11}{:>8}{:>8}", c[0], c[1], c[2]);
+    let cells = |c: [String; 4]| format!(" |{:>11}{:>8}{:>8}{:>10}", c[0], c[1], c[2], c[3]);
     let line = |name: &str, is_in: &dyn Fn(&Row) -> bool| {
         let group = |r: &Record| cells(summary(r.rows.iter().filter(|r| is_in(r))).map(|n| n.to_string()));
         format!("{name:<14}{}", records.iter().map(group).collect::<String>())
     };
-    let head = |i| cells([format!("{}passed", letter(i)), "failed".into(), "unsupp.".into()]);
+    let head =
+        |i| cells([format!("{}passed", letter(i)), "failed".into(), "unsupp.".into(), "expected".into()]);
     let mut lines = vec![format!("{:<14}{}", "suite", (0..records.len()).map(head).collect::<String>())];
     let rule = "-".repeat(lines[0].chars().count());
     lines.push(rule.clone());
@@ -199,7 +222,15 @@ pub(super) fn table(records: &[Record], stale: &[String]) {
 
 /// Everything, for programs.
 pub(super) fn to_json(records: &[Record], stale: &[String]) -> Value {
-    let total = |[pass, fail, unsupported]: [usize; 3]| json!({ "pass": pass, "fail": fail, "unsupported": unsupported });
+    let total = |counts: [usize; 4]| {
+        let [pass, fail, unsupported, expected] = counts;
+        json!({
+            "pass": pass,
+            "fail": fail,
+            "unsupported": unsupported,
+            "expected_failure": expected,
+        })
+    };
     let device = |r: &Record| {
         let mut device = r.device.clone();
         if let Some(fields) = device.as_object_mut() {

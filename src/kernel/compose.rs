@@ -189,32 +189,24 @@ impl Text {
                 _ => WEIGHT_PLAIN,
             });
         }
-        if self.calls("zero_at(") {
-            self.append(if site.arg("w_zero").is_some() { ZERO_GIVEN } else { ZERO_NONE });
-        }
-        if self.calls("kv_length(") {
-            let given = site.arg("lengths").is_some();
-            self.append(if given { LENGTH_GIVEN } else { LENGTH_FULL });
-        }
-        if self.calls("masked(") {
-            self.append(if site.arg("mask").is_some() { MASK_GIVEN } else { MASK_NONE });
-        }
-        if self.calls("write_lse(") {
-            self.append(if site.arg("lse").is_some() { LSE_WRITTEN } else { LSE_NONE });
+        let given = |name| site.arg(name).is_some();
+        for (function, piece) in [
+            ("zero_at(", if given("w_zero") { ZERO_GIVEN } else { ZERO_NONE }),
+            ("kv_length(", if given("lengths") { LENGTH_GIVEN } else { LENGTH_FULL }),
+            ("masked(", if given("mask") { MASK_GIVEN } else { MASK_NONE }),
+            ("write_lse(", if given("lse") { LSE_WRITTEN } else { LSE_NONE }),
+            ("workgroup_sum(", WORKGROUP_SUM),
+            ("combine(", COMBINE),
+            ("workgroup_max(", WORKGROUP_MAX),
+        ] {
+            if self.calls(function) {
+                self.append(piece);
+            }
         }
         if self.calls("rows4(") {
             let tables =
                 (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
             self.append(TABLES[tables]);
-        }
-        if self.calls("workgroup_sum(") {
-            self.append(WORKGROUP_SUM);
-        }
-        if self.calls("combine(") {
-            self.append(COMBINE);
-        }
-        if self.calls("workgroup_max(") {
-            self.append(WORKGROUP_MAX);
         }
     }
 

@@ -1,8 +1,10 @@
 // matmul.tile    y[b, m, n] = post(scale · Σ_k x[b, m, k] · w[b, n, k])
 //
-//   x  [B, M, K]  f32 f16           in   groups of four along K
-//   w  [B, N, K]  f32 f16 i8 q8_0   in   groups of four along K; w_N and w_K say where they lie
-//   y  [B, M, N]  f32 f16           out  groups of four along N
+//   x        [B, M, K]  f32 f16            in   groups of four along K
+//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K; w_N and w_K say where they lie
+//   w_scale  [N, K]     f32                in   of i8 and u8: an element for a tensor, column or group
+//   w_zero   [N, K]     i8 u8              in   likewise, may be left out
+//   y        [B, M, N]  f32 f16            out  groups of four along N
 //
 // An invocation owns TM rows and TN4 groups of four columns, all in registers; a workgroup is LANES
 // invocations side by side along N, so all of them read the same x (one load serves the subgroup
@@ -17,12 +19,14 @@ alias y_group = vec4<f32>; // knob: four elements of y
 const TM: u32 = 16u; // knob: rows per invocation
 const TN4: u32 = 1u; // knob: groups of four columns per invocation
 const LANES: u32 = 32u; // knob: invocations, all along N
-const BLOCK4: u32 = 8u; // groups of four in a block of w that shares a scale
+const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale
 
 struct Params {
     B: u32, M: u32, N: u32, K: u32,
     x_offset: u32, x_B: u32, x_M: u32,
     w_offset: u32, w_B: u32, w_N: u32, w_K: u32,
+    w_scale_offset: u32, w_scale_N: u32, w_scale_K: u32,
+    w_zero_offset: u32, w_zero_N: u32, w_zero_K: u32,
     y_offset: u32, y_B: u32, y_M: u32,
 }
 
@@ -82,7 +86,7 @@ fn main(
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
                     let column = n[j * 4u + c];
-                    let v = load_w(w_base + column * p.w_N + k4 * p.w_K, block_scale(k4 / BLOCK4, column));
+                    let v = load_w(w_base + column * p.w_N + k4 * p.w_K, block_of(k4 / BLOCK4, column));
                     ws[c] = select(vec4<f32>(0.0), v, live);
                 }
                 //@unroll i 0..TM

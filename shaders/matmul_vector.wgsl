@@ -1,8 +1,10 @@
 // matmul.vector    y[b, m, n] = post(scale · Σ_k x[b, m, k] · w[b, n, k]), for few rows
 //
-//   x  [B, M, K]  f32 f16           in   groups of four along K
-//   w  [B, N, K]  f32 f16 i8 q8_0   in   groups of four along K; w_N and w_K say where they lie
-//   y  [B, M, N]  f32 f16           out  groups of four along N
+//   x        [B, M, K]  f32 f16            in   groups of four along K
+//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K; w_N and w_K say where they lie
+//   w_scale  [N, K]     f32                in   of i8 and u8: an element for a tensor, column or group
+//   w_zero   [N, K]     i8 u8              in   likewise, may be left out
+//   y        [B, M, N]  f32 f16            out  groups of four along N
 //
 // The weights are read once for ROWS rows, and reading them is all the work there is. A workgroup
 // owns ROWS rows and 4·LANES columns; its PARTS rows of invocations share out K, and their sums
@@ -14,12 +16,14 @@ alias y_group = vec4<f32>; // knob: four elements of y
 const ROWS: u32 = 4u; // knob: rows that share a weight
 const LANES: u32 = 8u; // invocations along N
 const PARTS: u32 = 16u; // invocations along K
-const BLOCK4: u32 = 8u; // groups of four in a block of w that shares a scale
+const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale
 
 struct Params {
     B: u32, M: u32, N: u32, K: u32,
     x_offset: u32, x_B: u32, x_M: u32,
     w_offset: u32, w_B: u32, w_N: u32, w_K: u32,
+    w_scale_offset: u32, w_scale_N: u32, w_scale_K: u32,
+    w_zero_offset: u32, w_zero_N: u32, w_zero_K: u32,
     y_offset: u32, y_B: u32, y_M: u32,
 }
 
@@ -56,7 +60,7 @@ fn main(
             //@unroll c 0..4
             for (var c = 0u; c < 4u; c++) {
                 let n = min(c4 * 4u + c, p.N - 1u);
-                let v = load_w(w_base + n * p.w_N + k4 * p.w_K, block_scale(k4 / BLOCK4, n));
+                let v = load_w(w_base + n * p.w_N + k4 * p.w_K, block_of(k4 / BLOCK4, n));
                 ws[c] = select(vec4<f32>(0.0), v, live);
             }
             //@unroll i 0..ROWS

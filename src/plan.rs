@@ -172,6 +172,9 @@ pub enum WeightForm {
     /// The f16 scales of a block format, block-major: the scale of block `b` of row `n` is half-word
     /// `b·N + n`.
     BlockScales,
+    /// What belongs to groups along `K`, `[N, G]`, group-major and tight: the element of group `g` of row
+    /// `n` is number `g·N + n`.
+    GroupMajor,
 }
 
 /// A tensor that a step binds.

@@ -2,7 +2,7 @@
 //! [`check`](crate::check) are expected to fail there.
 //!
 //! One file for each pattern of vendor, device, driver and backend, with what was found there and
-//! how. A [`Profile`](crate::Profile) carries the quirks of its device; [`plan`](crate::plan::plan) refuses a kernel
+//! how. A [`Profile`] carries the quirks of its device; [`plan`](crate::plan::plan) refuses a kernel
 //! to be avoided with the quirk's reason, unless the policy names it; `check` runs it all the same
 //! and reports a case that passes although it is expected to fail, so that no entry outlives its
 //! driver. A host that found a quirk of its own pushes it onto its profile.

@@ -36,10 +36,20 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "column * p.w_N + k4 * p.w_K", "column * p.w_K + k4 * p.w_N")
     }),
     Breakage("missing scale per column", &["matmul.tile/f32.i8/plain"], |p| {
-        edit(p, "return w_scale[c4];", "return vec4<f32>(1.0);")
+        edit(
+            p,
+            "vec4<f32>(scale_at(0u, n.x), scale_at(0u, n.y), scale_at(0u, n.z), scale_at(0u, n.w))",
+            "vec4<f32>(1.0)",
+        )
+    }),
+    Breakage("zero points of the first column for all", &["matmul.tile/f32.u8/channel_zero"], |p| {
+        edit(p, "p.w_zero_offset + n * p.w_zero_N", "p.w_zero_offset")
+    }),
+    Breakage("scale of the first group for all", &["matmul.vector/f32.i8/group/"], |p| {
+        edit(p, "scale_at(block, n)", "scale_at(0u, n)")
     }),
     Breakage("missing scale per block", &["matmul.vector/f32.q8_0/plain"], |p| {
-        edit(p, "vec4<f32>(unpack4xI8(w[i])) * scale", "vec4<f32>(unpack4xI8(w[i]))")
+        edit(p, "vec4<f32>(unpack4xI8(w[i])) * block.x", "vec4<f32>(unpack4xI8(w[i]))")
     }),
     Breakage("scale of the neighbouring block", &["matmul.tile/f32.q8_0/plain"], |p| {
         edit(p, "block * p.N + n", "n")

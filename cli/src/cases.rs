@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::check::child::{self, Ran};
-use crate::check::{Arguments, adapters, jobs};
+use crate::check::{Arguments, adapters, jobs, on, patience};
 use crate::{cannot_run, device, reexec, say};
 
 mod attend;
@@ -104,7 +104,8 @@ fn on_adapter(
     let starts = (0..names.len()).step_by(SHARE);
     let program = || -> std::io::Result<Command> {
         let mut command = reexec::this_program()?;
-        command.args(["cases-worker", "--adapter", adapter, "--cases"]).arg(dir);
+        command.args(["cases-worker", "--cases"]).arg(dir);
+        on(arguments, adapter, &mut command);
         Ok(command)
     };
     let work = child::Work {
@@ -112,7 +113,7 @@ fn on_adapter(
         names: &names,
         shares: starts.map(|at| at..names.len().min(at + SHARE)).collect(),
         timeout: Duration::from_secs(arguments.timeout),
-        patience: Duration::ZERO,
+        patience: patience(arguments),
         jobs: jobs(arguments),
         program: &program,
     };

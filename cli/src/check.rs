@@ -14,10 +14,10 @@ use crate::{cannot_run, device, reexec, say};
 pub(crate) mod child;
 mod progress;
 pub(crate) mod record;
-mod remote;
+pub(crate) mod remote;
 mod report;
 mod select;
-mod wire;
+pub(crate) mod wire;
 pub(crate) mod worker;
 
 use child::Ran;
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CASE")]
     pub(crate) case: Vec<String>,
     /// Run the cases of this suite, or of this folder of suites, instead of our own
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick", "runner"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick"])]
     cases: Option<std::path::PathBuf>,
     /// Use this seed for every case, instead of the hash of its name
     #[arg(long)]
@@ -98,8 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             names: &names,
             shares: shares(&cases),
             timeout,
-            // A child watches its runner itself, and should be heard before it is ended.
-            patience: arguments.runner.map_or(Duration::ZERO, |_| child::WATCHED),
+            patience: patience(arguments),
             jobs: jobs(arguments),
             program: &|| worker(arguments, adapter),
         };
@@ -131,6 +130,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::from(1),
     }
+}
+
+/// How much later than its child the parent gives up: a child watches its runner itself, and should be
+/// heard before it is ended.
+pub(crate) fn patience(arguments: &Arguments) -> Duration {
+    arguments.runner.map_or(Duration::ZERO, |_| child::WATCHED)
 }
 
 /// How many children share the work.
@@ -168,12 +173,17 @@ pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// How a case is asked for again.
-fn reproduce(adapter: &str, case: &str, seed: u64) -> String {
-    let on = match Runner::of(adapter) {
+/// How an adapter, or a runner, is asked for again.
+pub(crate) fn option(adapter: &str) -> String {
+    match Runner::of(adapter) {
         Some(runner) => format!("--runner {}", runner.name()),
         None => format!("--adapter {}", quoted(adapter)),
-    };
+    }
+}
+
+/// How a case is asked for again.
+fn reproduce(adapter: &str, case: &str, seed: u64) -> String {
+    let on = option(adapter);
     format!("tachylite check {on} --case {} --seed {seed}", quoted(case))
 }
 
@@ -185,6 +195,15 @@ pub(crate) fn quoted(word: &str) -> String {
 fn worker(arguments: &Arguments, adapter: &str) -> std::io::Result<Command> {
     let mut command = reexec::this_program()?;
     command.arg("check-worker");
+    on(arguments, adapter, &mut command);
+    if let Some(seed) = arguments.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    Ok(command)
+}
+
+/// Tells a child what it runs on.
+pub(crate) fn on(arguments: &Arguments, adapter: &str, command: &mut Command) {
     match arguments.runner {
         None => command.args(["--adapter", adapter]),
         Some(runner) => {
@@ -192,10 +211,6 @@ fn worker(arguments: &Arguments, adapter: &str) -> std::io::Result<Command> {
             command.args(["--runner", runner.name(), "--timeout", &seconds])
         }
     };
-    if let Some(seed) = arguments.seed {
-        command.args(["--seed", &seed.to_string()]);
-    }
-    Ok(command)
 }
 
 /// Cases that share pipelines stay together: those of one kernel, types and variant.

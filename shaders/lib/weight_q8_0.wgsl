@@ -6,7 +6,7 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-fn block_scale(block: u32, n: u32) -> f32 {
+fn block_of(block: u32, n: u32) -> vec2<f32> {
     let i = block * p.N + n;
     let bits = extractBits(w_scale[i >> 1u], (i & 1u) * 16u, 16u);
     let magnitude = bits & 0x7fffu;
@@ -14,11 +14,11 @@ fn block_scale(block: u32, n: u32) -> f32 {
     if magnitude < 0x0400u {
         value = f32(magnitude) * 5.9604644775390625e-8;
     }
-    return select(value, -value, bits >= 0x8000u);
+    return vec2<f32>(select(value, -value, bits >= 0x8000u), 0.0);
 }
 
-fn load_w(i: u32, scale: f32) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(w[i])) * scale;
+fn load_w(i: u32, block: vec2<f32>) -> vec4<f32> {
+    return vec4<f32>(unpack4xI8(w[i])) * block.x;
 }
 
 fn column_scale4(c4: u32) -> vec4<f32> {

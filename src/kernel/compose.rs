@@ -67,7 +67,7 @@ pub struct Composed {
     pub workgroup_bytes: u32,
     /// Where each line of the text comes from: file and line.
     pub lines: Vec<(Cow<'static, str>, u32)>,
-    /// Extensions of WGSL that the text uses, sorted; see [`extensions`](super::extensions).
+    /// Extensions of WGSL that the text uses, sorted; see [`extensions`].
     pub extensions: Vec<Cow<'static, str>>,
 }
 
@@ -96,7 +96,9 @@ const LOAD_U8: Piece = lib!("load_u8.wgsl");
 const STORE_I8: Piece = lib!("store_i8.wgsl");
 const STORE_U8: Piece = lib!("store_u8.wgsl");
 const WEIGHT_PLAIN: Piece = lib!("weight_plain.wgsl");
-const WEIGHT_I8: Piece = lib!("weight_i8.wgsl");
+const WEIGHT_INT8: Piece = lib!("weight_int8.wgsl");
+const ZERO_NONE: Piece = lib!("zero_none.wgsl");
+const ZERO_GIVEN: Piece = lib!("zero_given.wgsl");
 const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
 const FUNCTIONS: Piece = lib!("functions.wgsl");
 const WORKGROUP_SUM: Piece = lib!("workgroup_sum.wgsl");
@@ -180,12 +182,15 @@ impl Text {
 
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
-        if self.calls("block_scale(") {
+        if self.calls("block_of(") {
             self.append(match site.arg("w").map(|w| w.dtype) {
-                Some(DType::I8) => WEIGHT_I8,
+                Some(DType::I8 | DType::U8) => WEIGHT_INT8,
                 Some(DType::Q8_0) => WEIGHT_Q8_0,
                 _ => WEIGHT_PLAIN,
             });
+        }
+        if self.calls("zero_at(") {
+            self.append(if site.arg("w_zero").is_some() { ZERO_GIVEN } else { ZERO_NONE });
         }
         if self.calls("kv_length(") {
             let given = site.arg("lengths").is_some();

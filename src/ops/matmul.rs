@@ -13,15 +13,21 @@ use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Sh
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::{Determinism, Numerics};
 
+mod int8;
+
+use int8::{dequantized, plane_folds, weight_knobs};
+
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
 pub static MATMUL: Op = Op {
     name: "matmul",
-    formula: "y[b, m, n] = Σ_k x[b, m, k] · w[b, n, k], times w_scale[n] for i8",
+    formula: "y[b, m, n] = Σ_k x[b, m, k] · w[b, n, k]; i8 and u8 stand for (w - w_zero) · w_scale, of one \
+              scale, one for each n, or one for each n and group of k",
     kind: Kind::Compute,
     inputs: &[
         Arg::new("x", &[B, M, K], FLOATS),
-        Arg::new("w", &[B, N, K], &[DType::F32, DType::F16, DType::I8, DType::Q8_0]),
-        Arg::optional("w_scale", &[N], &[DType::F32]),
+        Arg::new("w", &[B, N, K], &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0]),
+        Arg::optional("w_scale", &[N, K], &[DType::F32]),
+        Arg::optional("w_zero", &[N, K], &[DType::I8, DType::U8]),
     ],
     outputs: &[Arg::new("y", &[B, M, N], FLOATS)],
     attrs: &[],
@@ -31,8 +37,18 @@ pub static MATMUL: Op = Op {
     kernels: &[&TILE, &TILE_SMALL, &VECTOR],
     cases: Cases {
         axes: &[(M, 5), (N, 8), (K, 36)],
-        weights: &[DType::F32, DType::F16, DType::I8, DType::Q8_0],
-        variants: &["plain", "bias_gelu_add", "relu_scale_mul_add", "smooth", "batched"],
+        weights: &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0],
+        variants: &[
+            "plain",
+            "bias_gelu_add",
+            "relu_scale_mul_add",
+            "smooth",
+            "batched",
+            "tensor_zero",
+            "channel_zero",
+            "group",
+            "group_zero",
+        ],
         many_workgroups: |kernel| {
             let rows = kernel.blocks.iter().find(|(axis, _)| *axis == M).map_or(1, |(_, n)| *n);
             Some(Sizes::new(&[(M, past_one_axis(rows)), (N, 1), (K, 1)]))
@@ -48,7 +64,7 @@ static TILE: Kernel = Kernel {
     source: include_str!("../../shaders/matmul_tile.wgsl"),
     blocks: &[(M, 16), (N, 128), (K, 32)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
+    knobs: weight_knobs,
     workgroups: |s| tiles(s, 16, 128),
     cost: |s| tile_cost(s, 16.0),
     numerics: Numerics::F32,
@@ -61,7 +77,7 @@ static TILE_SMALL: Kernel = Kernel {
     source: include_str!("../../shaders/matmul_tile.wgsl"),
     blocks: &[(M, 8), (N, 128), (K, 32)],
     fits: |_| Ok(()),
-    knobs: |_| vec![("TM", "8u".into())],
+    knobs: |s| [vec![("TM", "8u".into())], weight_knobs(s)].concat(),
     workgroups: |s| tiles(s, 8, 128),
     cost: |s| tile_cost(s, 8.0),
     numerics: Numerics::F32,
@@ -74,7 +90,7 @@ static VECTOR: Kernel = Kernel {
     source: include_str!("../../shaders/matmul_vector.wgsl"),
     blocks: &[(M, 4), (N, 32), (K, 64)],
     fits: |_| Ok(()),
-    knobs: |s| vec![("ROWS", format!("{}u", vector_rows(s)))],
+    knobs: |s| [vec![("ROWS", format!("{}u", vector_rows(s)))], weight_knobs(s)].concat(),
     workgroups: |s| tiles(s, vector_rows(s), 32),
     cost: |s| {
         let rows = vector_rows(s) as f64;
@@ -129,16 +145,7 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
         (i.rank(1, 2)?[0].clone(), Dim::ONE)
     };
     i.same(K, (0, &k), (1, &w.shape[w.shape.len() - 1]))?;
-    let scale = i.inputs.get(2).and_then(Option::as_ref);
-    match (w.dtype, scale) {
-        (DType::I8, None) => i.operand(2).map(|_| ())?,
-        (DType::I8, Some(_)) => i.same(N, (1, &n), (2, &i.rank(2, 1)?[0]))?,
-        (_, Some(_)) => {
-            let text = format!("matmul: `w_scale` is for i8 weights, but `w` is {}", w.dtype);
-            return Err(crate::Error::Argument(text));
-        }
-        _ => {}
-    }
+    let planes = plane_folds(i, w, &n, &k)?;
     let rows = if batched { x.shape[1].clone() } else { rows };
     let mut shape = x.shape.clone();
     shape.pop();
@@ -150,19 +157,21 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     } else {
         (vec![(M, leading), (K, 1)], vec![(N, 1), (K, 1)], vec![(M, leading), (N, 1)])
     };
-    let scale_fold = if scale.is_some() { vec![(N, 1)] } else { Vec::new() };
     Ok(Inferred {
         axes: Axes::new(&[(B, batch), (M, rows), (N, n), (K, k)]),
-        folds: vec![x_fold, w_fold, scale_fold, y_fold],
+        folds: vec![x_fold, w_fold, planes[0].clone(), planes[1].clone(), y_fold],
         outputs: vec![(shape, x.dtype)],
     })
 }
 
 // |error| ≤ min(n, λ√n)·u·Σ|x·w| for the sum, what errors of the inputs add, and one rounding for
-// the scale of int8 weights. Weights of block formats are d·q with 11 and 8 bits: exact in f32.
+// the scale of a column of int8 weights. q - z is exact. Weights of block formats are d·q with 11 and
+// 8 bits: exact in f32; those of groups with an f32 scale round once where they do not fit.
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
-    let (x, w, scale) = (c.input(0), c.input(1), c.inputs[2]);
+    let (x, w) = (c.input(0), &dequantized(c));
+    // A scale of a tensor or of a column waits for the sum.
+    let scale = c.inputs[2].filter(|s| s.shape.len() == 1);
     let batches_w = w.value.len().checked_div(n * k).unwrap_or(1).max(1);
     let transposed = |from: &[f64]| -> Vec<f64> {
         let mut out = vec![0.0; from.len()];
@@ -205,7 +214,7 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
                 if x_grain.is_finite() && w_grain.is_finite() { x_grain * w_grain } else { 1.0 };
             error[col] += sum_error(k as u64, magnitude[col], exact_grain);
             if let Some(scale) = scale {
-                let (s, e) = scale.at(col);
+                let (s, e) = scale.at(col % scale.value.len());
                 let v = value[col] * s;
                 error[col] = round_error(v, error[col] * (s.abs() + e) + value[col].abs() * e);
                 value[col] = v;
@@ -215,9 +224,34 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     vec![out]
 }
 
+/// What shares a scale.
+enum Scales {
+    None,
+    Tensor,
+    Channels,
+    Groups(usize),
+}
+
+/// The scales and zero points that a case's weights have.
+fn planes(shape: &Shape) -> (Scales, bool) {
+    let signed = shape.w == DType::I8;
+    let zero = matches!(shape.variant, 5 | 6 | 8);
+    match shape.variant {
+        _ if !matches!(shape.w, DType::I8 | DType::U8) => (Scales::None, false),
+        5 => (Scales::Tensor, zero),
+        7 => (Scales::Groups(if signed { 32 } else { 64 }), zero),
+        8 => (Scales::Groups(if signed { 128 } else { 32 }), zero),
+        _ => (Scales::Channels, zero),
+    }
+}
+
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let (m, n) = (shape.sizes.get(M), shape.sizes.get(N));
-    let k = shape.sizes.get(K).next_multiple_of(shape.w.block());
+    let (scales, zeros) = planes(shape);
+    let k = match scales {
+        Scales::Groups(group) => shape.sizes.get(K).next_multiple_of(group),
+        _ => shape.sizes.get(K).next_multiple_of(shape.w.block()),
+    };
     if shape.variant == 4 && shape.w.is_float() {
         let x = g.input("x", shape.x, &[3.into(), m.into(), k.into()])?;
         let w = g.input("w", shape.w, &[3.into(), n.into(), k.into()])?;
@@ -227,11 +261,19 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let leading = if shape.variant == 4 { vec![Dim::from(3), m.into()] } else { vec![m.into()] };
     let x = g.input("x", shape.x, &[leading.as_slice(), &[k.into()]].concat())?;
     let w = g.weight("w", shape.w, &[n, k])?;
-    let mut y = if shape.w == DType::I8 {
-        let scale = g.weight("w_scale", DType::F32, &[n])?;
-        g.matmul_i8(x, w, scale)?
-    } else {
-        g.matmul(x, w)?
+    let plane = match scales {
+        Scales::None => None,
+        Scales::Tensor => Some(vec![1]),
+        Scales::Channels => Some(vec![n]),
+        Scales::Groups(group) => Some(vec![n, k / group]),
+    };
+    let mut y = match plane {
+        None => g.matmul(x, w)?,
+        Some(plane) => {
+            let scale = g.weight("w_scale", DType::F32, &plane)?;
+            let zero = zeros.then(|| g.weight("w_zero", shape.w, &plane)).transpose()?;
+            g.matmul_int8(x, w, scale, zero)?
+        }
     };
     let full = [leading.as_slice(), &[n.into()]].concat();
     match shape.variant {
@@ -271,11 +313,19 @@ impl Graph {
         self.apply_one(&MATMUL, &[Some(x), Some(w)], &[])
     }
 
-    /// As [`matmul`](Self::matmul) with int8 weights: `w [N, K]`, `w_scale [N]`.
+    /// As [`matmul`](Self::matmul) with weights `(w - w_zero) · w_scale`, `w [N, K]` i8 or u8. `w_scale`
+    /// is f32: `[1]`, `[N]`, or `[N, G]` for G groups of a multiple of 32 along K; `w_zero`, 0 unless given,
+    /// has its shape and the type of `w`.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul).
-    pub fn matmul_i8(&mut self, x: ValueId, w: ValueId, w_scale: ValueId) -> Result<ValueId> {
-        self.apply_one(&MATMUL, &[Some(x), Some(w), Some(w_scale)], &[])
+    /// As [`matmul`](Self::matmul), and where these shapes or types differ.
+    pub fn matmul_int8(
+        &mut self,
+        x: ValueId,
+        w: ValueId,
+        w_scale: ValueId,
+        w_zero: Option<ValueId>,
+    ) -> Result<ValueId> {
+        self.apply_one(&MATMUL, &[Some(x), Some(w), Some(w_scale), w_zero], &[])
     }
 }

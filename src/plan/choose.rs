@@ -31,8 +31,8 @@ pub(super) struct Chosen {
 /// Chooses a kernel for a site. `folds` says how each of its tensors reads as axes of the op.
 ///
 /// # Errors
-/// [`Error::NoKernel`] with every reason, also if a quirk forbids the last kernel that could do it, or [`Error::Limit`] if only the number of workgroups is in
-/// the way.
+/// [`Error::NoKernel`] with every reason, also if a quirk forbids the last kernel that could do it, or
+/// [`Error::Limit`] if only the number of workgroups is in the way.
 pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     let invariant = site.policy.determinism == Determinism::BatchInvariant;
     let nominal = Nominal::of(site, folds);

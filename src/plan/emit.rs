@@ -260,7 +260,7 @@ impl Place<'_> {
         }))
     }
 
-    /// `x_offset` and `x_M`: in groups of four, or in elements for indices.
+    /// `x_offset` and `x_M`: in groups of four, or in elements for indices and planes beside weights.
     fn arg_param(&self, name: &str) -> Option<Param> {
         let (arg, what) = name.rsplit_once('_')?;
         let op = self.site.op;
@@ -270,7 +270,7 @@ impl Place<'_> {
             return None;
         }
         let Some(given) = self.site.arg(declared.name) else { return Some(whole(0.into())) };
-        let groups = if given.dtype == DType::U32 { 1 } else { 4 };
+        let groups = if given.dtype == DType::U32 || is_plane(arg) { 1 } else { 4 };
         let Some(axis) = axis else { return Some(whole(Dim::from(given.offset / groups))) };
         let last = given.strides.len().saturating_sub(1);
         Some(whole(match given.strides.iter().position(|(a, _)| *a == axis) {
@@ -280,6 +280,11 @@ impl Place<'_> {
             Some(i) => given.strides[i].1.divided_by(groups)?,
         }))
     }
+}
+
+/// Whether a tensor holds what belongs to groups of a weight's elements.
+fn is_plane(name: &str) -> bool {
+    ["w_scale", "w_zero"].contains(&name)
 }
 
 fn whole(d: Dim) -> Param {

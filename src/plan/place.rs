@@ -198,14 +198,12 @@ impl Placer<'_, '_> {
         (at, nodes)
     }
 
-    /// Where a kernel finds a tensor that it reads along these axes; `whole` if it must start its buffer.
-    fn read(&mut self, v: usize, fold: &Fold, whole: bool) -> Result<Found> {
+    /// Where a kernel finds a tensor that it reads along these axes.
+    fn read(&mut self, v: usize, fold: &Fold) -> Result<Found> {
         let (root, lay) = self.at(v)?;
         let Val { name, dtype, shape, .. } = self.program.vals[v].clone();
         let start = lay.offset.constant().unwrap_or(u64::MAX);
-        if let Some(along) = strides::along(dtype, &shape, &lay, fold)
-            && (!whole || start == 0)
-        {
+        if let Some(along) = strides::along(dtype, &shape, &lay, fold) {
             // Not if it was copied on the way, because strides cannot say it.
             self.in_place[v] |= self.copies.get(&v) != Some(&root);
             return Ok(Found { root, offset: start, strides: along, keeps: vec![root] });
@@ -257,9 +255,7 @@ impl Placer<'_, '_> {
             args.push(match self.interleaved(arg, used)? {
                 Some(placed) => placed,
                 None => {
-                    // A plane beside `w` has no offset in shaders.
-                    let whole = arg.name == "w_scale";
-                    let found = self.read(used.value, &used.fold, whole)?;
+                    let found = self.read(used.value, &used.fold)?;
                     keeps.extend(found.keeps);
                     let home = self.home(found.root)?;
                     let (offset, strides) = (found.offset, found.strides);
@@ -277,15 +273,20 @@ impl Placer<'_, '_> {
     }
 
     /// The `w[N, K]` of a matmul, if it is a weight: in groups along K, group-major. In elements the
-    /// groups of neighbouring rows are 4 apart and those along K are N rows apart.
+    /// groups of neighbouring rows are 4 apart and those along K are N rows apart. What belongs to its
+    /// groups lies the same way, an element for a group.
     fn interleaved(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
         let Origin::Weight(sources) = self.program.vals[used.value].origin.clone() else { return Ok(None) };
         let [(Axis::N, 1), (Axis::K, 1)] = used.fold.as_slice() else { return Ok(None) };
         let Val { dtype, shape, .. } = &self.program.vals[used.value];
         let (is_block, n) = (dtype.block() > 1, shape[0].clone());
-        let strides = vec![(Axis::N, 4.into()), (Axis::K, n)];
+        let (form, apart) = match arg.name {
+            "w" => (WeightForm::Interleaved, 4),
+            _ => (WeightForm::GroupMajor, 1),
+        };
+        let strides = vec![(Axis::N, apart.into()), (Axis::K, n)];
         let site = SiteArg { strides, ..self.site_arg(arg, used.value) };
-        let home = Home::Weight(self.weight(&sources, WeightForm::Interleaved)?);
+        let home = Home::Weight(self.weight(&sources, form)?);
         let scales = if is_block { Some(self.weight(&sources, WeightForm::BlockScales)?) } else { None };
         Ok(Some(PlacedArg { site, fold: used.fold.clone(), home, scales, write: false }))
     }
@@ -299,7 +300,7 @@ impl Placer<'_, '_> {
                 continue;
             }
             let fold = rows_fold(&self.program.vals[other].shape);
-            let found = self.read(other, &fold, false)?;
+            let found = self.read(other, &fold)?;
             keeps.extend(found.keeps);
             let row = found.strides[0].1.clone();
             out.push(PlacedOperand { home: self.home(found.root)?, offset: found.offset, row });
@@ -320,7 +321,7 @@ impl Placer<'_, '_> {
             unreachable!("a column is what was expanded")
         };
         let fold = rows_fold(&self.program.vals[parent].shape);
-        let found = self.read(parent, &fold, false)?;
+        let found = self.read(parent, &fold)?;
         keeps.extend(found.keeps);
         // Who looks at `v` finds it where it was expanded from.
         keeps.push(root);

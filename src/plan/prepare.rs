@@ -50,6 +50,7 @@ pub(crate) fn prepared<'a>(spec: &WeightSpec, weights: &'a Weights) -> Result<Co
             interleaved(1, &shape, &q8_0::planes(&bytes).1).into()
         }
         WeightForm::Interleaved => interleaved(dtype.block_bytes(), &shape, &bytes).into(),
+        WeightForm::GroupMajor => group_major(dtype.block_bytes(), &shape, &bytes).into(),
         WeightForm::BlockScales => block_scales(&shape, &q8_0::planes(&bytes).0).into(),
     };
     if out.len() as u64 != needed {
@@ -78,6 +79,7 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             let element = if dtype == DType::Q8_0 { 1 } else { dtype.block_bytes() };
             count(&[*n, k.div_ceil(4), 4 * element])
         }
+        (WeightForm::GroupMajor, [n, g]) if dtype.block() == 1 => count(&[*n, *g, dtype.block_bytes()]),
         (WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => count(&[*n, k / dtype.block(), 2]),
         _ => {
             return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
@@ -164,6 +166,12 @@ fn interleaved(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+fn group_major(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let (n, groups) = (shape[0], shape[1]);
+    let element = |g: usize, i: usize| &bytes[(i * groups + g) * element_bytes..][..element_bytes];
+    (0..groups).flat_map(|g| (0..n).flat_map(move |i| element(g, i).iter().copied())).collect()
 }
 
 fn block_scales(shape: &[usize], scales: &[u16]) -> Vec<u8> {

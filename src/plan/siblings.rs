@@ -17,6 +17,8 @@ use crate::profile::Profile;
 struct Kin {
     x: usize,
     w: DType,
+    /// How many elements a row has of each plane beside the weight.
+    planes: Vec<Option<Vec<Dim>>>,
     y: DType,
     chain: Chain,
 }
@@ -65,7 +67,7 @@ fn columns(draft: &Draft) -> u64 {
 
 /// What a draft has in common with its siblings, if it may have any.
 fn kin(program: &Program<'_>, draft: &Draft) -> Option<Kin> {
-    let [Some(x), Some(w), scale] = draft.inputs.as_slice() else { return None };
+    let [Some(x), Some(w), planes @ ..] = draft.inputs.as_slice() else { return None };
     let made = draft.outputs[0].value;
     let rows_only = |j: &Joined| match (j.link, j.other) {
         (Link::Binary { side: Side::Row, .. }, Some(other)) => weight(program, other).is_some(),
@@ -75,13 +77,17 @@ fn kin(program: &Program<'_>, draft: &Draft) -> Option<Kin> {
     let suits = draft.op == &MATMUL
         && weight(program, w.value).is_some()
         && w.fold.len() == 2
-        && scale.as_ref().is_none_or(|s| weight(program, s.value).is_some())
+        && planes.iter().flatten().all(|s| weight(program, s.value).is_some() && s.fold[0].0 == Axis::N)
         && draft.pre.is_empty()
         && draft.post.iter().all(rows_only)
         && !program.is_output(made);
     suits.then(|| Kin {
         x: x.value,
         w: program.vals[w.value].dtype,
+        planes: planes
+            .iter()
+            .map(|p| p.as_ref().map(|p| program.vals[p.value].shape[1..].to_vec()))
+            .collect(),
         y: program.vals[made].dtype,
         chain: links(&draft.post),
     })

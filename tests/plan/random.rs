@@ -65,8 +65,10 @@ fn matmul(g: &mut Graph, rng: &mut Rng, x: ValueId, i: usize) -> ValueId {
     let dtype = [DType::F32, DType::F16, DType::I8, DType::Q8_0][rng.below(formats) as usize];
     let w = g.weight(&format!("w{i}"), dtype, &[n, k]).unwrap();
     if dtype == DType::I8 {
-        let scale = g.weight(&format!("w{i}.scale"), DType::F32, &[n]).unwrap();
-        return g.matmul_i8(x, w, scale).unwrap();
+        let groups = [vec![n], vec![1], vec![n, k / 32]];
+        let shape = &groups[rng.below(formats - 1) as usize % 3];
+        let scale = g.weight(&format!("w{i}.scale"), DType::F32, shape).unwrap();
+        return g.matmul_int8(x, w, scale, None).unwrap();
     }
     let y = g.matmul(x, w).unwrap();
     if rng.below(2) == 0 {

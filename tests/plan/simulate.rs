@@ -240,21 +240,37 @@ impl<'a> Run<'a> {
         let [b, m, n, k] = ["B", "M", "N", "K"].map(|a| self.n(a));
         let [xo, xb, xm, wo, wb, wn, wk] =
             ["x_offset", "x_B", "x_M", "w_offset", "w_B", "w_N", "w_K"].map(|a| self.n(a));
-        let scales =
-            self.kernel.wgsl.lines().find(|l| l.contains("> w_scale: ")).map(|l| l.contains("array<u32>"));
+        let says = |text: &str| self.kernel.wgsl.lines().any(|l| l.starts_with(text));
+        let is_block = self.kernel.wgsl.lines().any(|l| l.contains("> w_scale: array<u32>"));
+        let is_int8 = says("const GROUPED: bool");
+        let grouped = says("const GROUPED: bool = true");
+        let block4 =
+            self.kernel.wgsl.lines().find_map(|l| l.strip_prefix("const BLOCK4: u32 = ")?.split('u').next());
+        let block: usize = 4 * block4.unwrap().parse::<usize>().unwrap();
+        let plane = |s: &Self, name: &str, c: usize, j: usize| {
+            let group = if grouped { j / block } else { 0 };
+            let [offset, n, k] = ["offset", "N", "K"].map(|p| s.n(&format!("{name}_{p}")));
+            s.memory[s.bindings[name].0][offset + c * n + group * k]
+        };
         for i in 0..b * m * n {
             let [b, row, c] = [i / n / m, i / n % m, i % n];
             let (x, w) = (xo + b * xb + row * xm, wo + b * wb + c * wn);
             let mut sum = 0.0;
             for j in 0..k {
-                let scale = match scales {
-                    Some(true) => self.memory[self.bindings["w_scale"].0][j / 32 * n + c],
-                    _ => 1.0,
-                };
-                sum += self.at("x", x + j / 4, j % 4) * self.at("w", w + j / 4 * wk, j % 4) * scale;
+                let mut weight = self.at("w", w + j / 4 * wk, j % 4);
+                if self.bindings.contains_key("w_zero") {
+                    weight -= plane(self, "w_zero", c, j);
+                }
+                if is_block {
+                    weight *= self.memory[self.bindings["w_scale"].0][j / 32 * n + c];
+                }
+                if grouped {
+                    weight *= plane(self, "w_scale", c, j);
+                }
+                sum += self.at("x", x + j / 4, j % 4) * weight;
             }
-            if scales == Some(false) {
-                sum *= self.at("w_scale", c / 4, c % 4);
+            if is_int8 && !grouped {
+                sum *= plane(self, "w_scale", c, 0);
             }
             let v = self.chain("post", sum, b * m + row, c);
             let y = self.n("y_offset") + b * self.n("y_B") + row * self.n("y_M") + c / 4;

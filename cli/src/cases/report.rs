@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Named, list, shown};
 use crate::check::child::Ended;
 use crate::check::record::{Status, number};
-use crate::check::{quoted, text};
+use crate::check::{option, quoted, text};
 use crate::say;
 
 /// The version of the JSON: the number changes when a reader would have to.
@@ -164,10 +164,8 @@ pub(super) fn failures(record: &Record, dir: &Path) {
         }
         row.failures.iter().for_each(|f| told += &format!("  {}\n", sentence(f)));
         let (dir, case) = (quoted(&dir.display().to_string()), quoted(&row.name));
-        say(&format!(
-            "{told}  again: tachylite check --cases {dir} --case {case} --adapter {}\n",
-            quoted(&name)
-        ));
+        let on = option(&name);
+        say(&format!("{told}  again: tachylite check --cases {dir} --case {case} {on}\n"));
     }
     if wrong.len() > TOLD {
         say(&format!("\n… and {} more, which --json FILE would list\n", wrong.len() - TOLD));

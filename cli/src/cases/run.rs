@@ -2,11 +2,12 @@
 //! case expects, and our own reference against it too.
 
 use serde_json::{Value, json};
-use tachylite::gpu::LoadOptions;
+use tachylite::check::{Fill, Machine};
 use tachylite::judge::{Verdict, judge, within};
 use tachylite::numerics::Approx;
-use tachylite::plan::{Policy, plan};
-use tachylite::{Call, Error, Gpu, Result, cpu};
+use tachylite::plan::prepare::prepare;
+use tachylite::plan::{Policy, Role, plan};
+use tachylite::{Call, Error, Result, Tensor, cpu};
 
 use super::build::{Bound, Case, Expected, Stop};
 use super::suite::{Spec, Suite};
@@ -42,7 +43,7 @@ fn build(suite: &Suite, spec: &Spec) -> std::result::Result<Case, Stop> {
 }
 
 /// Runs a case and judges it.
-pub(super) fn run(gpu: &Gpu, suite: &Suite, spec: &Spec) -> Outcome {
+pub(super) fn run<M: Machine>(machine: &M, suite: &Suite, spec: &Spec) -> Outcome {
     let mut outcome = Outcome::default();
     let case = match build(suite, spec) {
         Ok(case) => case,
@@ -53,7 +54,7 @@ pub(super) fn run(gpu: &Gpu, suite: &Suite, spec: &Spec) -> Outcome {
         }
     };
     outcome.note.clone_from(&case.note);
-    match compare(gpu, &case, &mut outcome) {
+    match compare(machine, &case, &mut outcome) {
         Ok(()) => {}
         Err(e @ (Error::NoKernel(_) | Error::Limit(_) | Error::OutOfMemory(_))) => {
             outcome.unsupported = Some(e.to_string());
@@ -66,13 +67,10 @@ pub(super) fn run(gpu: &Gpu, suite: &Suite, spec: &Spec) -> Outcome {
     outcome
 }
 
-fn compare(gpu: &Gpu, case: &Case, outcome: &mut Outcome) -> Result<()> {
+fn compare<M: Machine>(machine: &M, case: &Case, outcome: &mut Outcome) -> Result<()> {
     let call = Call::default();
     let graph = &case.graph;
-    let plan = plan(graph, gpu.profile(), &Policy::default())?;
-    let mut executable = gpu.load_blocking(&plan, &case.tensors, LoadOptions::default())?;
-    let inputs: Vec<_> = plan.inputs.iter().map(|p| (p.name.as_str(), &case.tensors[&p.name])).collect();
-    let got = executable.run_blocking(&inputs, &call)?;
+    let got = execute(machine, case, &call)?;
 
     let mut values = cpu::load(graph, &case.tensors, &call)?;
     let nodes: Vec<usize> = (0..graph.nodes().len()).collect();
@@ -90,6 +88,30 @@ fn compare(gpu: &Gpu, case: &Case, outcome: &mut Outcome) -> Result<()> {
         outcome.judged(&what, &judge(&own.value, &Approx { error, ..want }, dtype));
     }
     Ok(())
+}
+
+/// The outputs of the case's graph on a device.
+fn execute<M: Machine>(machine: &M, case: &Case, call: &Call) -> Result<Vec<Tensor>> {
+    let plan = plan(&case.graph, machine.profile(), &Policy::default())?;
+    let mut loaded = machine.load(&plan, &case.tensors, 0)?;
+    let mut bytes = Vec::new();
+    for (i, buffer) in plan.buffers.iter().enumerate() {
+        match buffer.role {
+            Role::Input(port) => {
+                let port = &plan.inputs[port];
+                let tensor = case.tensors.get(&port.name).ok_or_else(|| {
+                    Error::Argument(format!("the plan has an input `{}`, but the case has none", port.name))
+                })?;
+                bytes.push((i, port.pack(&plan.scalars, call, tensor)?));
+            }
+            Role::Weight(weight) => bytes.push((i, prepare(&plan.weights[weight], &case.tensors)?)),
+            Role::Output(_) | Role::Scratch => {}
+        }
+    }
+    let fills: Vec<_> = bytes.iter().map(|(i, bytes)| (*i, Fill::Bytes(bytes))).collect();
+    let reads: Vec<usize> = plan.outputs.iter().map(|port| port.buffer).collect();
+    let read = machine.run(&mut loaded, call, &fills, &reads)?;
+    plan.outputs.iter().zip(&read).map(|(port, bytes)| port.unpack(call, bytes)).collect()
 }
 
 /// The expected values with what is allowed around each.

@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How a program ended.
 #[derive(Debug, Clone)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// By itself, and how.
     Died(String),
     /// It did not answer in this time, and was ended.

@@ -65,13 +65,8 @@ fn serve<M: Machine>(machine: &M, arguments: &Arguments, ended: &dyn Fn() -> Opt
                 line(&json!({ "end": row(case, outcome) }));
             }
         });
-        match ended() {
-            Some(Ended::Hung(_)) => line(&json!({ "hung": true })),
-            Some(died) => eprintln!("{}", died.why()),
-            None => {}
-        }
-        if ended().is_some() {
-            return ExitCode::from(3);
+        if let Some(code) = ended().map(told) {
+            return code;
         }
         if device_lost {
             break;
@@ -80,6 +75,15 @@ fn serve<M: Machine>(machine: &M, arguments: &Arguments, ended: &dyn Fn() -> Opt
         share.clear();
     }
     ExitCode::SUCCESS
+}
+
+/// Tells the parent how the machine ended; gives the code to end with.
+pub(crate) fn told(ended: Ended) -> ExitCode {
+    match ended {
+        Ended::Hung(_) => line(&json!({ "hung": true })),
+        died => eprintln!("{}", died.why()),
+    }
+    ExitCode::from(3)
 }
 
 fn line(value: &Value) {

@@ -61,7 +61,7 @@ impl Encoder {
         let w = self.g.weight(&format!("{name}.w"), self.weights, &[outputs, inputs])?;
         let y = if self.weights == DType::I8 {
             let scale = self.g.weight(&format!("{name}.scale"), DType::F32, &[outputs])?;
-            self.g.matmul_i8(x, w, scale)?
+            self.g.matmul_int8(x, w, scale, None)?
         } else {
             self.g.matmul(x, w)?
         };

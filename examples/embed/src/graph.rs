@@ -86,7 +86,7 @@ impl Builder {
         let w = self.graph.weight(&weight, self.weight_type.linear(), &[outputs, inputs])?;
         let y = if self.weight_type == WeightType::Int8 {
             let scale = self.graph.weight(&model::scale_name(&weight), DType::F32, &[outputs])?;
-            self.graph.matmul_i8(x, w, scale)?
+            self.graph.matmul_int8(x, w, scale, None)?
         } else {
             self.graph.matmul(x, w)?
         };

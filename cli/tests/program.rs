@@ -106,7 +106,10 @@ fn results_are_written_as_json_where_there_is_an_adapter() {
     let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     std::fs::remove_file(file).unwrap();
     assert_eq!(json["schema"], "tachylite-check/1");
-    assert_eq!(json["summary"], serde_json::json!({ "pass": 8, "fail": 0, "unsupported": 0 }));
+    assert_eq!(
+        json["summary"],
+        serde_json::json!({ "pass": 8, "fail": 0, "unsupported": 0, "expected_failure": 0 })
+    );
     assert!(json["devices"][0]["driver"].is_string());
     let row = &json["cases"][0];
     assert_eq!((row["op"].as_str(), row["status"].as_str()), (Some("relu"), Some("pass")));

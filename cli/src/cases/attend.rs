@@ -5,7 +5,8 @@ use tachylite::op::Attr;
 use tachylite::ops::attention::{Attention, Reach};
 use tachylite::{DType, Tensor, ValueId};
 
-use super::build::{Built, Case, dims, wrong};
+use super::build::{Built, Case, count, dims, wrong};
+use super::data::MAX_ELEMENTS;
 
 /// Lower than any score, and finite.
 const LOW: f64 = -1e30;
@@ -53,11 +54,14 @@ pub(super) struct Attended {
 
 impl Mask {
     /// A mask over all of a shape.
-    pub fn new(shape: [usize; 4], see: impl Fn([usize; 4]) -> bool) -> Self {
+    pub fn new(shape: [usize; 4], see: impl Fn([usize; 4]) -> bool) -> Built<Self> {
+        if count(&shape) > MAX_ELEMENTS {
+            return wrong(format!("attention: a mask over {shape:?} is too large"));
+        }
         let [_, h, s, t] = shape;
         let at = |i: usize| [i / (h * s * t), i / (s * t) % h, i / t % s, i % t];
         let visible = (0..shape.iter().product()).map(|i| see(at(i))).collect();
-        Self { shape, visible, bias: None }
+        Ok(Self { shape, visible, bias: None })
     }
 
     /// A number for each pair, told whether the query sees the key.
@@ -251,21 +255,21 @@ mod tests {
 
     #[test]
     fn lengths_and_causality_are_recognised_and_other_masks_are_not() {
-        let keys = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s + 2);
+        let keys = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s + 2).unwrap();
         assert_eq!(keys.lengths(), [5]);
         assert!(
             keys.is(&[5], Some(Reach::Keys)) && !keys.is(&[5], Some(Reach::Queries)) && !keys.is(&[5], None)
         );
-        let queries = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s);
+        let queries = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s).unwrap();
         assert_eq!(queries.lengths(), [3]);
         assert!(queries.is(&[3], Some(Reach::Queries)) && !queries.is(&[3], Some(Reach::Keys)));
-        let lengths = Mask::new([2, 1, 1, 5], |[b, _, _, t]| t < 2 * b + 1);
+        let lengths = Mask::new([2, 1, 1, 5], |[b, _, _, t]| t < 2 * b + 1).unwrap();
         assert_eq!(lengths.lengths(), [1, 3]);
         assert!(lengths.is(&[1, 3], None) && lengths.is(&[1, 3], Some(Reach::Lengths)));
-        let window = Mask::new([1, 1, 4, 4], |[_, _, s, t]| t <= s && t + 1 >= s);
+        let window = Mask::new([1, 1, 4, 4], |[_, _, s, t]| t <= s && t + 1 >= s).unwrap();
         let ways = [None, Some(Reach::Keys), Some(Reach::Queries), Some(Reach::Lengths)];
         assert!(ways.into_iter().all(|way| !window.is(&[4], way)));
-        let nothing = Mask::new([1, 1, 2, 3], |_| false);
+        let nothing = Mask::new([1, 1, 2, 3], |_| false).unwrap();
         assert!(nothing.lengths() == [0] && nothing.is(&[0], None));
     }
 
@@ -276,7 +280,8 @@ mod tests {
             case.numbers(name, &shape, &vec![0.0; shape.iter().product()]).unwrap()
         };
         let (q, k, v) = (give("q", [1, 3, 2, 8]), give("k", [1, 2, 4, 8]), give("v", [1, 2, 4, 8]));
-        let mask = Mask::new([1, 1, 2, 4], |_| true);
+        let mask = Mask::new([1, 1, 2, 4], |_| true).unwrap();
+        assert!(Mask::new([1, 1, 1 << 20, 1 << 20], |_| true).is_err());
         let a = Attend { q, k, v, scale: 1.0, softcap: 0.0, mask, sinks: None };
         let stop = attend(&mut case, &a, false, false).unwrap_err();
         assert_eq!(

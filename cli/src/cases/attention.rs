@@ -93,9 +93,9 @@ fn dense(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
         return wrong("q and k must have 4 axes");
     };
     let offsets = optional(parts, "causal_offset")?;
-    let length = |b: usize| lengths.as_ref().map_or(t, |l| l.get(b).map_or(0, |n| *n as usize));
+    let length = |b: usize| lengths.as_ref().map_or(t, |l| l.get(b).map_or(0, |n| n.min(1e9) as usize));
     let offset = |b: usize| match &offsets {
-        Some(o) => o.get(b).or(o.first()).map_or(0, |o| *o as i64),
+        Some(o) => o.get(b).or(o.first()).map_or(0, |o| o.clamp(-1e9, 1e9) as i64),
         None => length(b) as i64 - s as i64,
     };
     let given = parts.maybe("inputs", "mask")?;
@@ -125,7 +125,7 @@ fn dense(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     };
     let mut mask = Mask::new([batches, heads, s, t], |i| {
         i[3] < length(i[0]) && params.sees(i[2] as i64 + offset(i[0]), i[3]) && adds(i) != f64::NEG_INFINITY
-    });
+    })?;
     if added.is_some() || slopes.is_some() {
         mask.bias = Some(mask.each(|i, seen| if seen { adds(i) + tilts(i) } else { 0.0 }));
     }
@@ -168,7 +168,7 @@ fn packed(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
         };
         let [q, k, v] = [part(q, q_ends[0], s)?, part(k, k_ends[0], t)?, part(v, k_ends[0], t)?];
         let behind = t as i64 - s as i64;
-        let mask = Mask::new([1, 1, s, t], |[_, _, s, t]| params.sees(s as i64 + behind, t));
+        let mask = Mask::new([1, 1, s, t], |[_, _, s, t]| params.sees(s as i64 + behind, t))?;
         let Params { scale, softcap, .. } = params;
         let a = Attend { q, k, v, scale, softcap, mask, sinks: None };
         let (o, lse) = both(&attend(case.part(n), &a, true, false)?)?;
@@ -204,10 +204,10 @@ fn paged(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     };
     let (k, v) = (cache("k_cache")?, cache("v_cache")?);
     let t = case.shape(k)[2];
-    let length = |b: usize| lengths.get(b).copied().unwrap_or(0);
+    let length = |b: usize| lengths.get(b).map_or(0, |n| (*n).clamp(0, 1 << 32));
     let mask = Mask::new([b, 1, s, t], |[b, _, query, key]| {
         (key as i64) < length(b) && params.sees(query as i64 + length(b) - s as i64, key)
-    });
+    })?;
     let Params { scale, softcap, .. } = params;
     let done = attend(case, &Attend { q, k, v, scale, softcap, mask, sinks: None }, true, false)?;
     let (o, lse) = both(&done)?;

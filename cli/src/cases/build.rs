@@ -77,6 +77,11 @@ pub(super) fn inner(shape: &[usize]) -> Vec<usize> {
     if shape.is_empty() { vec![1] } else { shape.to_vec() }
 }
 
+/// How many elements there are; as many as can be, if that is too small a word.
+pub(super) fn count(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, size| n.saturating_mul(*size))
+}
+
 /// Sizes as dims.
 pub(super) fn dims(shape: &[usize]) -> Vec<Dim> {
     shape.iter().map(|n| Dim::from(*n)).collect()

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 /// The largest file that is read: suites are small, and a length in a file is only a claim.
 const MAX_BYTES: u64 = 1 << 30;
+/// The most elements that a tensor may have, an axis of 0 counted as 1: what is worked out from sizes alone
+/// must not be large either.
+pub(super) const MAX_ELEMENTS: usize = 1 << 26;
 /// Whole numbers up to here are exact in f32.
 pub(super) const EXACT: i128 = 1 << 24;
 
@@ -61,6 +64,9 @@ impl Data {
     pub fn tensor(&self, what: &str, key: &str) -> Result<Host, String> {
         let path = self.path.display();
         let info = self.index.info(key).ok_or_else(|| format!("{what}: {path} has no tensor `{key}`"))?;
+        if info.shape.iter().fold(1usize, |n, size| n.saturating_mul((*size).max(1))) > MAX_ELEMENTS {
+            return Err(format!("{what}: `{key}` in {path} has sizes {:?}, which are too large", info.shape));
+        }
         // Checked against the file's length when it was opened.
         let (from, to) = (self.start + info.data_offsets.0, self.start + info.data_offsets.1);
         let bytes = self.bytes.get(from..to).ok_or_else(|| format!("{what}: `{key}` leaves {path}"))?;

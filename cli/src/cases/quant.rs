@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tachylite::DType;
 
-use super::build::{Bound, Built, Case, Stop, carry_quantized, unsupported};
+use super::build::{Bound, Built, Case, Stop, carry, carry_quantized, unsupported};
 use super::data::{Data, Host};
 
 /// Builds the graph of a case.
@@ -64,19 +64,23 @@ fn groupwise(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     if groups == 0 || !k.is_multiple_of(groups) || !(k / groups).is_multiple_of(32) {
         return unsupported("a last group that is not full");
     }
-    // Dequantised by groups, which are an axis of their own, and multiplied.
-    let by_group = |host: &Host| Ok::<_, Stop>(carry_quantized(host)?.reshape(&[n, groups, 1])?);
-    let q = case.given("q", carry_quantized(&q)?.reshape(&[n, groups, k / groups])?)?;
-    let (zeros, scales) =
-        (case.given("zeros", by_group(&zeros)?)?, case.given("scales", by_group(&scales)?)?);
-    let w = case.graph.dequantize(q, scales, Some(zeros), DType::F32)?;
-    let w = case.reshape(w, &[n, k])?;
-    case.expect("w_dequant", w, &parts.host("outputs", "w_dequant")?, Bound::Ours)?;
+    // The weights as they are, multiplied; and dequantised by groups, which are an axis of their own.
+    let q_tensor = carry_quantized(&q)?;
+    let w = case.weight("w", q_tensor.clone())?;
+    let scale = case.weight("w_scale", carry(&scales)?.cast(DType::F32)?)?;
+    let zero = case.weight("w_zero", carry_quantized(&zeros)?)?;
     let x = case.carried("x", &parts.host("inputs", "x")?)?;
-    let mut y = case.graph.matmul(x, w)?;
+    let mut y = case.graph.matmul_int8(x, w, scale, Some(zero))?;
     if let Some(bias) = parts.maybe("inputs", "bias")? {
         let bias = case.carried("bias", &bias)?;
         y = case.graph.add(y, bias)?;
     }
-    case.expect("y", y, &parts.host("outputs", "y")?, Bound::Ours)
+    case.expect("y", y, &parts.host("outputs", "y")?, Bound::Ours)?;
+    let by_group = |host: &Host| Ok::<_, Stop>(carry_quantized(host)?.reshape(&[n, groups, 1])?);
+    let q = case.given("q", q_tensor.reshape(&[n, groups, k / groups])?)?;
+    let (zeros, scales) =
+        (case.given("zeros", by_group(&zeros)?)?, case.given("scales", by_group(&scales)?)?);
+    let w = case.graph.dequantize(q, scales, Some(zeros), DType::F32)?;
+    let w = case.reshape(w, &[n, k])?;
+    case.expect("w_dequant", w, &parts.host("outputs", "w_dequant")?, Bound::Ours)
 }

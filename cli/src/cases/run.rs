@@ -13,6 +13,10 @@ use super::build::{Bound, Case, Expected, Stop};
 use super::suite::{Spec, Suite};
 use super::{attention, gguf, misc, onnx, quant};
 
+/// Bytes that buffers are longer than they need be: with any, weights are not shared with other plans, and
+/// can be written as every machine is written to.
+const OWN: u64 = 16;
+
 /// What became of a case on a device.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -93,7 +97,7 @@ fn compare<M: Machine>(machine: &M, case: &Case, outcome: &mut Outcome) -> Resul
 /// The outputs of the case's graph on a device.
 fn execute<M: Machine>(machine: &M, case: &Case, call: &Call) -> Result<Vec<Tensor>> {
     let plan = plan(&case.graph, machine.profile(), &Policy::default())?;
-    let mut loaded = machine.load(&plan, &case.tensors, 0)?;
+    let mut loaded = machine.load(&plan, &case.tensors, OWN)?;
     let mut bytes = Vec::new();
     for (i, buffer) in plan.buffers.iter().enumerate() {
         match buffer.role {

@@ -68,9 +68,10 @@ fn heads(n: &mut Node<'_>, i: usize, count: &str) -> Built<ValueId> {
 
 /// Who sees whom: the mask, lengths of what is no padding, causality, and a window.
 fn mask(n: &Node<'_>, [b, s, t]: [usize; 3], past: usize) -> Built<Mask> {
-    let lengths = n.indices(6)?;
+    let lengths = n.indices(6)?.map(|l| l.into_iter().map(|n| n.clamp(0, 1 << 32)).collect::<Vec<i64>>());
     let causal = n.int("is_causal", 0)? != 0;
-    let (left, right) = (n.int("left_window_size", -1)?, n.int("right_window_size", -1)?);
+    let window = |name: &str| Ok::<_, Stop>(n.int(name, -1)?.min(1 << 32));
+    let (left, right) = (window("left_window_size")?, window("right_window_size")?);
     // Where the first query stands among the keys: behind the cache, wherever that is kept.
     let offset = |batch: usize| match &lengths {
         Some(lengths) => lengths.get(batch).copied().unwrap_or(0) - s as i64,
@@ -83,7 +84,7 @@ fn mask(n: &Node<'_>, [b, s, t]: [usize; 3], past: usize) -> Built<Mask> {
     };
     let batches = if lengths.is_some() { b } else { 1 };
     let Some(given) = n.maybe(3) else {
-        return Ok(Mask::new([batches, 1, s, t], |[b, _, s, t]| sees(b, s, t)));
+        return Mask::new([batches, 1, s, t], |[b, _, s, t]| sees(b, s, t));
     };
     let values = given.numbers().map_err(Stop::Unsupported)?;
     // Broadcast from the last axis on; keys that the mask does not reach are not seen.
@@ -101,7 +102,7 @@ fn mask(n: &Node<'_>, [b, s, t]: [usize; 3], past: usize) -> Built<Mask> {
     let shape = [batches.max(mb), mh, s, t];
     let is_bool = given.is_bool();
     let passes = |v: f64| if is_bool { v != 0.0 } else { v != f64::NEG_INFINITY };
-    let mut mask = Mask::new(shape, |i| at(i).is_some_and(passes) && sees(i[0], i[2], i[3]));
+    let mut mask = Mask::new(shape, |i| at(i).is_some_and(passes) && sees(i[0], i[2], i[3]))?;
     if !is_bool {
         mask.bias = Some(mask.each(|i, seen| if seen { at(i).unwrap_or(0.0) } else { 0.0 }));
     }

@@ -4,7 +4,7 @@ use tachylite::ValueId;
 
 use super::Node;
 use super::product::broadcast;
-use crate::cases::build::{Built, axis, dims, unsupported, wrong};
+use crate::cases::build::{Built, axis, count, dims, unsupported, wrong};
 
 /// Builds the node if it is one of these.
 pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
@@ -106,7 +106,7 @@ fn new_shape(n: &Node<'_>, from: &[usize]) -> Built<Vec<usize>> {
         });
     }
     if let Some(open) = list.iter().position(|s| *s == -1) {
-        let (all, known): (usize, usize) = (from.iter().product(), shape.iter().product());
+        let (all, known) = (count(from), count(&shape));
         shape[open] = all.checked_div(known).unwrap_or(0);
     }
     Ok(shape)
@@ -165,7 +165,9 @@ fn split(n: &mut Node<'_>) -> Built<()> {
     let count = usize::try_from(n.int("num_outputs", n.outputs.len() as i64)?).unwrap_or(0);
     let parts = match listed(n, 1, "split")? {
         Some(list) => lengths(list)?,
-        None if count == 0 => return wrong("Split: into nothing"),
+        None if count == 0 || count != n.outputs.len() => {
+            return wrong(format!("Split: into {count} parts, but there are {} outputs", n.outputs.len()));
+        }
         None => {
             let part = shape[along].div_ceil(count);
             (0..count).map(|i| part.min(shape[along].saturating_sub(i * part))).collect()
@@ -240,9 +242,12 @@ fn gather(n: &mut Node<'_>) -> Built<ValueId> {
 fn tile(n: &mut Node<'_>) -> Built<ValueId> {
     let mut y = n.x(0)?;
     let repeats = lengths(n.indices(1)?.unwrap_or_default())?;
+    if repeats.len() != n.case.shape(y).len() {
+        return wrong(format!("Tile: {} repeats for {} axes", repeats.len(), n.case.shape(y).len()));
+    }
     for (along, times) in repeats.into_iter().enumerate().filter(|(_, times)| *times != 1) {
         let mut shape = n.case.shape(y);
-        let (outer, inner) = (shape[..along].iter().product(), shape[along..].iter().product());
+        let (outer, inner) = (count(&shape[..along]), count(&shape[along..]));
         y = n.case.reshape(y, &[outer, 1, inner])?;
         y = n.g().expand(y, &dims(&[outer, times, inner]))?;
         shape[along] = shape[along].saturating_mul(times);

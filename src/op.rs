@@ -292,6 +292,8 @@ pub struct Cases {
     pub weights: &'static [DType],
     /// Names of the ways in which a case can be built (with post-ops, causal, …).
     pub variants: &'static [&'static str],
+    /// Whether a variant says something of these types, or repeats another.
+    pub applies: fn(&Shape) -> bool,
     /// Sizes that make a kernel run more than 65,535 workgroups; of the ops that share a kernel, one
     /// gives them.
     pub many_workgroups: fn(&Kernel) -> Option<Sizes>,

@@ -50,6 +50,9 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
     for variant in 0..variants(op).len() {
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
             let shape = Shape { sizes: size.sizes, x, w, variant };
+            if !(op.cases.applies)(&shape) {
+                continue;
+            }
             for &inputs in size.inputs {
                 let quick = size.quick && matches!(inputs, Inputs::Random | Inputs::Exact);
                 let subject = Subject::Kernel { op, kernel, shape };

@@ -55,6 +55,7 @@ pub static ATTENTION: Op = Op {
             "causal_start",
         ],
         // A workgroup for each of two heads.
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(1) / 2), (S, 1), (T, 2), (D, 3)])),
         build,
         fill,

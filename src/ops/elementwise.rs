@@ -57,6 +57,7 @@ const CASES: Cases = Cases {
     axes: &[(R, 3), (C, 5)],
     weights: &[DType::F32],
     variants: &["plain"],
+    applies: |_| true,
     many_workgroups: |_| None,
     build: |_, _| Ok(()),
     fill: |_, _, _| None,
@@ -84,6 +85,7 @@ macro_rules! unary {
                 },
                 fill: |_, shape, rng| unary::fill(Unary::$f, shape, rng),
                 // What is true of the kernel is true for all who share it.
+                applies: |_| true,
                 many_workgroups: |_| {
                     matches!(Unary::$f, Unary::Relu)
                         .then(|| Sizes::new(&[(R, past_one_axis(64)), (C, 1)]))

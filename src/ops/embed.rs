@@ -34,6 +34,7 @@ pub static EMBED: Op = Op {
         axes: &[(R, 5), (C, 7), (V, 11)],
         weights: &[DType::F32, DType::F16],
         variants: &["one", "two", "three", "past_the_end"],
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1), (V, 7)])),
         build,
         fill: |name, shape, rng| {

@@ -27,6 +27,7 @@ pub static L2_NORMALIZE: Op = Op {
         axes: &[(R, 3), (C, 70)],
         weights: &[DType::F32],
         variants: &["plain", "of_a_product"],
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
         build,
         fill: |_, _, _| None,

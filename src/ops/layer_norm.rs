@@ -29,6 +29,7 @@ pub static LAYER_NORM: Op = Op {
         axes: &[(R, 3), (C, 70)],
         weights: &[DType::F32, DType::F16],
         variants: &["plain", "residual", "then_gelu"],
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
         build,
         fill: |_, _, _| None,

@@ -49,6 +49,11 @@ pub static MATMUL: Op = Op {
             "group",
             "group_zero",
         ],
+        applies: |shape| match shape.variant {
+            4 => shape.w.is_float(),
+            5..=8 => shape.w.integer_range().is_some(),
+            _ => true,
+        },
         many_workgroups: |kernel| {
             let rows = kernel.blocks.iter().find(|(axis, _)| *axis == M).map_or(1, |(_, n)| *n);
             Some(Sizes::new(&[(M, past_one_axis(rows)), (N, 1), (K, 1)]))

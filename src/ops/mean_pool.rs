@@ -28,6 +28,7 @@ pub static MEAN_POOL: Op = Op {
         axes: &[(B, 2), (S, 5), (C, 7)],
         weights: &[DType::F32],
         variants: &["plain", "then_scale"],
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(64)), (S, 1), (C, 1)])),
         build,
         fill: |name, shape, rng| {

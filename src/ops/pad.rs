@@ -36,6 +36,7 @@ pub static PAD: Op = Op {
         axes: &[(R, 3), (C, 5)],
         weights: &[DType::F32],
         variants: &["columns", "rows", "middle", "u8"],
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1)])),
         build,
         fill: |_, _, _| None,

@@ -47,6 +47,7 @@ const CASES: Cases = Cases {
     axes: &[(R, 3), (C, 70)],
     weights: &[DType::F32],
     variants: &["plain", "masked", "scaled", "far_apart"],
+    applies: |_| true,
     many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
     build: |_, _| Ok(()),
     fill,

@@ -33,6 +33,7 @@ pub static RESHAPE: Op = Op {
     cases: Cases {
         variants: &["split_rows"],
         // The copy walks over the result, [C, R].
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, 4), (C, past_one_axis(64))])),
         build: |g, shape| {
             let (rows, channels) = (shape.sizes.get(R), shape.sizes.get(C));
@@ -145,6 +146,7 @@ const CASES: Cases = Cases {
     axes: &[(R, 3), (C, 5)],
     weights: &[DType::F32],
     variants: &["plain"],
+    applies: |_| true,
     many_workgroups: |_| None,
     build: |_, _| Ok(()),
     fill: |_, _, _| None,

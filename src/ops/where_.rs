@@ -33,6 +33,7 @@ pub static WHERE: Op = Op {
         axes: &[(R, 3), (C, 5)],
         weights: &[DType::F32],
         variants: &["full", "rows", "columns", "by_u8"],
+        applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1)])),
         build,
         fill: |name, shape, rng| {

@@ -93,7 +93,7 @@ fn what_a_plan_needs_is_said_in_webgpu_s_names() {
         assert!(needs.limits["maxStorageBuffersPerShaderStage"] <= u64::from(web.storage_buffers_per_stage));
         assert!(needs.limits["maxComputeWorkgroupsPerDimension"] <= u64::from(web.workgroups_per_axis));
         assert!(needs.features.is_empty(), "{case}: a portable plan wants {:?}", needs.features);
-        let packed = plan.kernels.iter().any(|k| k.wgsl.contains("unpack4xI8("));
+        let packed = plan.kernels.iter().any(|k| k.wgsl.contains("pack4x"));
         assert_eq!(needs.language.contains(&"packed_4x8_integer_dot_product".to_owned()), packed, "{case}");
         // Exactly as much as needed is enough; a byte less is not.
         let mut limits = Limits { buffer_bytes: needs.limits["maxBufferSize"], ..web };

@@ -73,9 +73,15 @@ fn erf(v: vec4<f32>) -> vec4<f32> {
     return select(far, 1.1283791670955126 * x * series, abs(v) < vec4<f32>(0.5));
 }
 
-// eˣ, kept inside f32's normal numbers.
+// eˣ, kept inside f32's normal numbers; past the largest, the largest.
 fn exp_(v: vec4<f32>) -> vec4<f32> {
-    return exp(clamp(v, vec4<f32>(-87.0), vec4<f32>(88.7)));
+    let inside = exp(clamp(v, vec4<f32>(-87.0), vec4<f32>(88.7228)));
+    return select(inside, vec4<f32>(3.4028234e38), v > vec4<f32>(88.7228));
+}
+
+// ln(x), and for 0, of which WGSL promises nothing, the least number, which stands for -infinity.
+fn log_(v: vec4<f32>) -> vec4<f32> {
+    return select(log(v), vec4<f32>(-3.4028234e38), v == vec4<f32>(0.0));
 }
 
 // √x as x/√x, and 0 for 0, of which WGSL promises nothing.

@@ -140,10 +140,11 @@ impl Numbers {
                 Tensor::from_f64(value.dtype, shape, &values)
             }
             DType::I8 => Tensor::new(DType::I8, shape, self.quants(len, &mut rng)),
-            // The same bytes, read as -128 to 127 and moved up: small integers lie around 128.
             DType::U8 => {
-                let quants = self.quants(len, &mut rng);
-                Tensor::new(DType::U8, shape, quants.into_iter().map(|q| q ^ 0x80).collect::<Vec<_>>())
+                // The same bytes, moved up to start at 0, or at the least of the small integers.
+                let up = if matches!(self.kind, Inputs::Exact | Inputs::InTurn) { 3 } else { 128 };
+                let quants = self.quants(len, &mut rng).into_iter().map(|q| q.wrapping_add(up));
+                Tensor::new(DType::U8, shape, quants.collect::<Vec<_>>())
             }
             DType::Q8_0 => Tensor::new(DType::Q8_0, shape, self.blocks(len, &mut rng)),
             DType::U32 => Err(Error::Argument(format!(

@@ -161,7 +161,7 @@ const fn function(f: Unary) -> &'static str {
         Unary::Abs => "abs",
         Unary::Sign => "sign",
         Unary::Exp => "exp_",
-        Unary::Log => "log",
+        Unary::Log => "log_",
         Unary::Sqrt => "sqrt_",
         Unary::Rsqrt => "inverseSqrt",
         Unary::Reciprocal => "1.0 / ",

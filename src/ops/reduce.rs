@@ -33,7 +33,6 @@ impl How {
     const fn name(self) -> &'static str {
         ["sum", "mean", "max", "min", "prod"][self as usize]
     }
-
     fn attr(self) -> (&'static str, Attr) {
         ("how", Attr::U32(self as u32))
     }

@@ -47,6 +47,7 @@ fn embed(model: &Path, options: &[&str], input: &[u8]) -> Output {
         .arg("--model")
         .arg(model)
         .args(options)
+        .env("XDG_RUNTIME_DIR", std::env::temp_dir()) // Mesa writes to stderr without one
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -44,7 +44,7 @@ fn power((x, ex): (f64, f64), (y, ey): (f64, f64)) -> (f64, f64) {
     let v = x.powf(y);
     let whole = y.fract() == 0.0;
     if !v.is_finite() || x < 0.0 && (!whole || ey > 0.0) || x == 0.0 && y < 0.0 {
-        return (0.0, f64::INFINITY); // nothing is promised
+        return (v, f64::INFINITY); // nothing is promised
     }
     let inherited = if ex + ey == 0.0 {
         0.0

@@ -17,8 +17,8 @@ pub(crate) const DIVISION: f64 = 5.0 * U32;
 /// What a product with an exponential that was clamped or flushed may be off, per unit.
 const FLOOR: f64 = 4e-38;
 pub(crate) const ROUND: f64 = EITHER_NEIGHBOUR * U32;
-/// The largest exponent whose exponential is promised.
-const MAX_EXPONENT: f64 = 88.7;
+/// From here on the shader's exponential is the largest number; f32 ends 4e-5 later.
+const MAX_EXPONENT: f64 = 88.7228;
 
 /// What WGSL allows a logarithm to any base whose value is v: 2⁻²¹ for arguments from 1/2 to 2, else 3 ulp.
 pub(crate) fn log_error(x: f64, v: f64) -> f64 {
@@ -60,9 +60,10 @@ fn at(f: Unary, x: f64, [a, b]: [f64; 2], to: DType) -> (f64, Slope, f64) {
         Unary::LeakyRelu => (x, AtMost(a.abs().max(1.0)), 0.0),
         Unary::Sigmoid | Unary::Silu | Unary::Tanh | Unary::Gelu | Unary::GeluTanh => smooth(f, x),
         Unary::Elu => elu(x, a),
-        Unary::Exp if x > MAX_EXPONENT => (x.exp(), Monotone, f64::INFINITY),
+        Unary::Exp if x > MAX_EXPONENT => (x.exp(), Monotone, x.exp() * 5e-5),
         Unary::Exp => (x.exp(), Monotone, x.exp() * exp_error(x) + FLOOR),
-        Unary::Log if x <= 0.0 => (x.ln(), Monotone, f64::INFINITY),
+        Unary::Log if x == 0.0 => exact(f64::NEG_INFINITY),
+        Unary::Log if x < 0.0 => (f64::NAN, Monotone, f64::INFINITY),
         Unary::Log => (x.ln(), Monotone, log_error(x, x.ln())),
         Unary::Sqrt if x < 0.0 => (f64::NAN, Monotone, f64::INFINITY),
         // x·inverseSqrt(x): 2 ulp and a product.
@@ -185,8 +186,8 @@ pub(super) fn reference(c: &RefCall<'_>, f: Unary) -> Approx {
             }
         };
         (*v, *e) = if own.is_infinite() {
-            (0.0, f64::INFINITY) // out of the function's domain, where nothing is promised
-        } else if is_exact(f) {
+            (y, f64::INFINITY) // out of the function's domain, where nothing is promised
+        } else if is_exact(f) || y.is_infinite() {
             (y, inherited)
         } else {
             (y, round_error(y, inherited + own))

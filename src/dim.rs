@@ -152,6 +152,11 @@ impl Dim {
     }
 }
 
+/// A shape as people read it: `[B, S, 384]`.
+pub(crate) fn show_shape(shape: &[Dim], specs: &[ScalarSpec]) -> String {
+    format!("[{}]", shape.iter().map(|d| d.show(specs)).collect::<Vec<_>>().join(", "))
+}
+
 impl From<u64> for Dim {
     fn from(factor: u64) -> Self {
         Self { factor, vars: Vec::new() }

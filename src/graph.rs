@@ -113,8 +113,12 @@ impl Graph {
 
     /// A value's shape as people read it: `[B, S, 384]`.
     pub fn show_shape(&self, id: ValueId) -> String {
-        let dims: Vec<_> = self.value(id).shape.iter().map(|d| d.show(&self.scalars)).collect();
-        format!("[{}]", dims.join(", "))
+        self.show_dims(&self.value(id).shape)
+    }
+
+    /// A shape as people read it.
+    pub(crate) fn show_dims(&self, shape: &[Dim]) -> String {
+        crate::dim::show_shape(shape, &self.scalars)
     }
 
     /// A size that each call gives, from 0 to `max`.
@@ -234,8 +238,8 @@ impl Graph {
             _ => inputs,
         };
         let operands = self.operands(op, inputs)?;
-        self.check_attrs(op, attrs)?;
-        let inferred = (op.infer)(&Infer { op, inputs: &operands, attrs })?;
+        let attrs = self.check_attrs(op, attrs)?;
+        let inferred = (op.infer)(&Infer { op, inputs: &operands, attrs: &attrs, scalars: &self.scalars })?;
         let node = self.nodes.len();
         let outputs = inferred
             .outputs
@@ -248,7 +252,6 @@ impl Graph {
             .collect::<Vec<_>>();
         let mut inputs = inputs.to_vec();
         inputs.resize(op.inputs.len(), None);
-        let attrs = attrs.to_vec();
         self.nodes.push(Node {
             op,
             inputs,
@@ -296,12 +299,17 @@ impl Graph {
         Ok(operands)
     }
 
-    /// Every attribute of the op once, of its kind, and no other.
-    fn check_attrs(&self, op: &'static Op, attrs: &[(&'static str, Attr)]) -> Result<()> {
+    /// Every attribute of the op once, of its kind, and no other; in the order of the op.
+    fn check_attrs(
+        &self,
+        op: &'static Op,
+        attrs: &[(&'static str, Attr)],
+    ) -> Result<Vec<(&'static str, Attr)>> {
         let wrong = |text: String| Err(Error::Argument(format!("{}: {text}", op.name)));
         if let Some((name, _)) = attrs.iter().find(|(name, _)| op.attrs.iter().all(|(own, _)| own != name)) {
             return wrong(format!("there is no attribute `{name}`"));
         }
+        let mut out = Vec::with_capacity(op.attrs.len());
         for (own, kind) in op.attrs {
             let given: Vec<_> = attrs.iter().filter(|(name, _)| name == own).collect();
             let &[(_, attr)] = given.as_slice() else {
@@ -310,13 +318,19 @@ impl Graph {
             if !kind.admits(attr) {
                 return wrong(format!("attribute `{own}` is {attr:?}, but it must be {kind:?}"));
             }
+            if let Attr::F32(v) = attr
+                && !v.is_finite()
+            {
+                return wrong(format!("attribute `{own}` is {v}, but it must be finite"));
+            }
             if let Attr::Scalar(id) = attr
                 && self.scalars.get(id.0 as usize).is_none_or(|s| s.kind != ScalarKind::F32)
             {
                 return wrong(format!("attribute `{own}` is a scalar of another graph"));
             }
+            out.push((*own, *attr));
         }
-        Ok(())
+        Ok(out)
     }
 
     /// Whether a value is of this graph.

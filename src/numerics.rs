@@ -77,7 +77,9 @@ pub fn store_error(v: f64, e: f64, dtype: DType) -> f64 {
     if e == 0.0 && is_representable(v, dtype) {
         return 0.0;
     }
-    e + EITHER_NEIGHBOUR * dtype.unit_roundoff() * (v.abs() + e) + dtype.min_normal()
+    let rounded = e + EITHER_NEIGHBOUR * dtype.unit_roundoff() * (v.abs() + e);
+    // What may be below the normal numbers may become 0.
+    if v.abs() - rounded < dtype.min_normal() { rounded + dtype.min_normal() } else { rounded }
 }
 
 /// The error of one f32 operation whose exact result on its given inputs is `v`.

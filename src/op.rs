@@ -13,7 +13,6 @@ mod infer;
 
 pub use crate::numerics::Approx;
 pub use functions::{Binary, Unary};
-pub(crate) use infer::show_shape;
 pub use infer::{Fold, Infer, Inferred, Operand};
 
 /// The alphabet of axes, used alike in Rust, WGSL, tests and messages.

@@ -68,16 +68,17 @@ export function readSafetensors(buffer) {
 }
 
 /// Loads a plan on a device. `weights` is the safetensors file that lies beside the plan, or its
-/// tensors by name. Options: `language`, a set like `navigator.gpu.wgslLanguageFeatures`, by which it
-/// is known whether the target has the features of WGSL that the plan needs; `guardBytes`, by which
-/// every buffer is longer than the plan says.
+/// tensors by name; null leaves the buffers of weights as they are, for whoever fills them. Options:
+/// `language`, a set like `navigator.gpu.wgslLanguageFeatures`, by which it is known whether the target
+/// has the features of WGSL that the plan needs; `guardBytes`, by which every buffer is longer than the
+/// plan says.
 export async function load(device, file, weights, { language, guardBytes = 0 } = {}) {
   const { plan, requires } = read(file);
   check(device, requires, language);
   const ready = await Promise.all(plan.kernels.map((kernel) => pipeline(device, kernel, language)));
   const executable = await scoped(device, () => new Executable(device, plan, ready, guardBytes));
-  if (weights) {
-    const tensors = weights.byteLength === undefined ? weights : readSafetensors(weights);
+  if (weights !== null) {
+    const tensors = weights?.byteLength === undefined ? weights ?? {} : readSafetensors(weights);
     await scoped(device, () => executable.fillWeights(tensors));
   }
   return executable;

@@ -147,9 +147,11 @@ fn power(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
         bits = bits >> vec4<u32>(1u);
     }
     let small = select(product, 1.0 / product, b < vec4<f32>(0.0));
-    let t = clamp(b * log2(max(abs(a), vec4<f32>(1.1754944e-38))), vec4<f32>(-126.0), vec4<f32>(127.9));
+    let exponent = b * log2(max(abs(a), vec4<f32>(1.1754944e-38)));
+    let inside = exp2(clamp(exponent, vec4<f32>(-126.0), vec4<f32>(127.99999)));
+    let t = select(inside, vec4<f32>(3.4028234e38), exponent > vec4<f32>(127.99999));
     let odd = whole & (floor(n * 0.5) * 2.0 != n);
-    let large = select(exp2(t), -exp2(t), odd & (a < vec4<f32>(0.0)));
+    let large = select(t, -t, odd & (a < vec4<f32>(0.0)));
     let zero = (a == vec4<f32>(0.0)) & (b > vec4<f32>(0.0));
     return select(select(large, small, whole & (n <= vec4<f32>(64.0))), vec4<f32>(0.0), zero);
 }

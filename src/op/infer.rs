@@ -1,7 +1,7 @@
 //! How shapes are checked and results' shapes found, when a node is added to a graph.
 
 use super::{Attr, Axes, Axis, Op};
-use crate::dim::Dim;
+use crate::dim::{Dim, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 
@@ -39,9 +39,16 @@ pub struct Infer<'a> {
     pub inputs: &'a [Option<Operand>],
     /// The attributes, by name.
     pub attrs: &'a [(&'static str, Attr)],
+    /// The scalars of the graph, for messages.
+    pub scalars: &'a [ScalarSpec],
 }
 
 impl Infer<'_> {
+    /// A shape as people read it.
+    pub fn show(&self, shape: &[Dim]) -> String {
+        crate::dim::show_shape(shape, self.scalars)
+    }
+
     /// The operand at a position that the signature says must be there.
     ///
     /// # Errors
@@ -105,9 +112,9 @@ impl Infer<'_> {
             self.op.name,
             name(b.0),
             axis.name(),
-            plain(b.1),
+            b.1.show(self.scalars),
             name(a.0),
-            plain(a.1)
+            a.1.show(self.scalars)
         )))
     }
 
@@ -129,14 +136,4 @@ impl Infer<'_> {
             operand.shape.len()
         )))
     }
-}
-
-/// A shape for a message.
-pub(crate) fn show_shape(shape: &[Dim]) -> String {
-    format!("[{}]", shape.iter().map(plain).collect::<Vec<_>>().join(", "))
-}
-
-/// A size for a message, where no graph is at hand to name its variables.
-fn plain(d: &Dim) -> String {
-    d.constant().map_or_else(|| format!("{d:?}"), |n| n.to_string())
 }

@@ -7,9 +7,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, D, M, N, R};
-use crate::op::{
-    Arg, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes, show_shape,
-};
+use crate::op::{Arg, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
 use crate::ops::past_one_axis;
 use crate::ops::view::number;
 use crate::plan::Numerics;
@@ -67,8 +65,8 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     if axis >= a.shape.len() || as_first != a.shape {
         return Err(Error::Shape(format!(
             "concat: `x0` is {} and `x1` is {}, which do not differ in axis {axis} alone",
-            show_shape(&a.shape),
-            show_shape(&b.shape)
+            i.show(&a.shape),
+            i.show(&b.shape)
         )));
     }
     if a.dtype != b.dtype {
@@ -78,8 +76,8 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let (Ok(m), Ok(rest)) = (fixed(&a.shape[axis]), fixed(&b.shape[axis])) else {
         return Err(Error::Shape(format!(
             "concat: axis {axis} of {} and {} must be fixed, so that their sum is",
-            show_shape(&a.shape),
-            show_shape(&b.shape)
+            i.show(&a.shape),
+            i.show(&b.shape)
         )));
     };
     let mut shape = a.shape.clone();
@@ -136,7 +134,7 @@ impl Graph {
     pub fn concat(&mut self, tensors: &[ValueId], axis: usize) -> Result<ValueId> {
         match tensors {
             [] => Err(Error::Argument("concat: takes 1 tensor or more, but 0 were given".into())),
-            [x] => Ok(*x),
+            [x] => self.has(*x).map(|()| *x),
             _ => {
                 // Halves, so that each element is copied as few times as it can be.
                 let (left, right) = tensors.split_at(tensors.len() / 2);

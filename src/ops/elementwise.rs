@@ -180,8 +180,8 @@ fn same_shape(i: &Infer<'_>, other: Option<usize>) -> Result<Inferred> {
             return Err(Error::Shape(format!(
                 "{}: `b` must have the shape of `a` or be a row of its last axis, but `a` is {} and `b` is {}",
                 i.op.name,
-                crate::op::show_shape(&a.shape),
-                crate::op::show_shape(&b.shape)
+                i.show(&a.shape),
+                i.show(&b.shape)
             )));
         }
         None => a.shape,
@@ -245,8 +245,8 @@ impl Graph {
         neg NEG "-x.",
         abs ABS "|x|.",
         sign SIGN "-1, 0 or 1.",
-        exp EXP "eˣ; what is larger than every f32 gives the largest.",
-        log LOG "ln(x), for x that is not negative; 0 gives the least number, which stands for -∞.",
+        exp EXP "eˣ; past the largest f32 it is that. As f16, nothing is promised past f16.",
+        log LOG "ln(x) for positive x; for 0 the least f32. As f16, nothing is promised of 0.",
         sqrt SQRT "√x, for x that is not negative.",
         rsqrt RSQRT "1/√x, for positive x.",
         reciprocal RECIPROCAL "1/x.",

@@ -8,7 +8,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, D, M, N, R};
 use crate::op::{
-    Arg, Attr, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes, show_shape,
+    Arg, Attr, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes,
 };
 use crate::ops::past_one_axis;
 use crate::ops::view::number;
@@ -74,14 +74,9 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let Some(m) = size.constant() else {
         return Err(Error::Shape(format!(
             "pad: axis {axis} of `x` {} must be fixed, so that its padded size is",
-            show_shape(&x.shape)
+            i.show(&x.shape)
         )));
     };
-    if let Some((_, Attr::F32(value))) = i.attrs.iter().find(|(name, _)| *name == "value")
-        && !value.is_finite()
-    {
-        return Err(Error::Argument(format!("pad: `value` is {value}, but it must be finite")));
-    }
     let mut shape = x.shape.clone();
     shape[axis] = m.saturating_add(u64::from(before)).saturating_add(u64::from(after)).into();
     let (last, leading) = shape.split_last().expect("the axis was found, so there is one");

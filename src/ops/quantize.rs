@@ -97,6 +97,7 @@ impl Graph {
         x: ValueId,
         others: [Option<ValueId>; N],
     ) -> Result<(ValueId, [Option<ValueId>; N])> {
+        others.iter().flatten().try_for_each(|other| self.has(*other))?;
         let shape = self.value(x).shape.clone();
         let Some(groups) = others.iter().flatten().find_map(|o| self.groups(&shape, *o)) else {
             for other in others.iter().flatten() {
@@ -117,7 +118,7 @@ impl Graph {
                 return Err(Error::Shape(format!(
                     "{op}: `{}` is {}, but another scale or zero point makes {groups} groups of the last axis",
                     self.value(*other).name,
-                    crate::op::show_shape(&own)
+                    self.show_dims(&own)
                 )));
             }
         }

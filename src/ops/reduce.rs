@@ -10,9 +10,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Site, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, grain, round_error};
 use crate::op::Axis::{B, C, K, R, S};
-use crate::op::{
-    Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes, show_shape,
-};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::DIVISION;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
@@ -303,9 +301,14 @@ impl Graph {
     fn reduce(&mut self, how: How, x: ValueId, axes: &[usize], keep: bool) -> Result<ValueId> {
         self.has(x)?;
         let shape = self.value(x).shape.clone();
-        let axes = checked_axes(how, &shape, axes)?;
+        let axes = checked_axes(self, how, &shape, axes)?;
         let number = |n: usize| Attr::U32(u32::try_from(n).unwrap_or(u32::MAX));
-        let (mut y, mut end) = (x, axes.len());
+        // What one step leaves for the next stays f32.
+        let dtype = self.value(x).dtype;
+        let neighbours = axes.windows(2).all(|w| w[0] + 1 == w[1]);
+        let ends_last = axes.len() > 1 && axes.ends_with(&[shape.len() - 1]);
+        let wide = if neighbours && !ends_last { dtype } else { DType::F32 };
+        let (mut y, mut end) = (self.cast(x, wide)?, axes.len());
         while end > 0 {
             let last = axes[end - 1];
             let run = (1..end).rev().take_while(|i| axes[*i - 1] + 1 == axes[*i]).count();
@@ -326,6 +329,7 @@ impl Graph {
             y = self.apply_one(&REDUCE_COLUMNS, &[Some(y)], &attrs)?;
             end = start;
         }
+        let y = self.cast(y, dtype)?;
         if keep {
             return Ok(y);
         }
@@ -338,7 +342,7 @@ impl Graph {
     }
 }
 
-fn checked_axes(how: How, shape: &[Dim], axes: &[usize]) -> Result<Vec<usize>> {
+fn checked_axes(g: &Graph, how: How, shape: &[Dim], axes: &[usize]) -> Result<Vec<usize>> {
     let wrong = |text: String| Err(Error::Shape(format!("{}: {text}", how.name())));
     if axes.is_empty() {
         return wrong("no axis was named".into());
@@ -355,7 +359,7 @@ fn checked_axes(how: How, shape: &[Dim], axes: &[usize]) -> Result<Vec<usize>> {
     if let (Some(axis), How::Mean | How::Max | How::Min) = (of_nothing, how) {
         return wrong(format!(
             "axis {axis} of {} has size 0, and of nothing there is no {}",
-            show_shape(shape),
+            g.show_dims(shape),
             how.name()
         ));
     }
@@ -363,38 +367,4 @@ fn checked_axes(how: How, shape: &[Dim], axes: &[usize]) -> Result<Vec<usize>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn axes_that_do_not_go_are_named() {
-        let mut g = Graph::new();
-        let x = g.input("x", DType::F32, &[2.into(), 0.into(), 5.into()]).unwrap();
-        let mut say = |how, axes: &[usize]| g.reduce(how, x, axes, true).unwrap_err().to_string();
-        assert_eq!(say(How::Sum, &[]), "sum: no axis was named");
-        assert_eq!(say(How::Prod, &[0, 2, 0]), "prod: axis 0 was named twice");
-        assert_eq!(say(How::Sum, &[3]), "sum: `x` has 3 axes, but axis 3 was named");
-        let of_nothing = "max: axis 1 of [2, 0, 5] has size 0, and of nothing there is no max";
-        assert_eq!(say(How::Max, &[0, 1]), of_nothing);
-        let y = g.sum(x, &[1], true).unwrap();
-        assert_eq!(g.show_shape(y), "[2, 1, 5]");
-    }
-
-    #[test]
-    fn axes_stay_as_1_or_go() {
-        let mut g = Graph::new();
-        let x = g.input("x", DType::F32, &[2.into(), 3.into(), 4.into(), 8.into()]).unwrap();
-        for (axes, kept, gone) in [
-            (&[0][..], "[1, 3, 4, 8]", "[3, 4, 8]"),
-            (&[3], "[2, 3, 4, 1]", "[2, 3, 4]"),
-            (&[2, 3], "[2, 3, 1, 1]", "[2, 3]"),
-            (&[3, 0, 1], "[1, 1, 4, 1]", "[4]"),
-            (&[0, 1, 2, 3], "[1, 1, 1, 1]", "[1]"),
-        ] {
-            for (keep, shape) in [(true, kept), (false, gone)] {
-                let y = g.prod(x, axes, keep).unwrap();
-                assert_eq!(g.show_shape(y), shape);
-            }
-        }
-    }
-}
+mod tests;

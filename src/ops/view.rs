@@ -7,9 +7,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
-use crate::op::{
-    Arg, Attr, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Sizes, show_shape,
-};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Sizes};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 use crate::tensor::row_major;
@@ -190,7 +188,7 @@ fn infer_slice(i: &Infer<'_>) -> Result<Inferred> {
     if size.constant().is_none_or(|n| end > n) {
         return Err(Error::Shape(format!(
             "slice: {start}..{end} of axis {axis} does not lie in {}, whose axis must be fixed",
-            show_shape(&x.shape)
+            i.show(&x.shape)
         )));
     }
     let mut shape = x.shape.clone();
@@ -286,8 +284,8 @@ impl Graph {
         if Dim::product(&from) != Dim::product(shape) || shape.is_empty() {
             return Err(Error::Shape(format!(
                 "reshape: `x` is {}, which has not as many elements as {}",
-                show_shape(&from),
-                show_shape(shape)
+                self.show_dims(&from),
+                self.show_dims(shape)
             )));
         }
         self.apply_view(&RESHAPE, x, shape)
@@ -335,8 +333,8 @@ impl Graph {
         if !goes {
             return Err(Error::Shape(format!(
                 "expand: `x` is {}, which cannot be broadcast to {}",
-                show_shape(&from),
-                show_shape(shape)
+                self.show_dims(&from),
+                self.show_dims(shape)
             )));
         }
         self.apply_view(&EXPAND, x, shape)
@@ -357,13 +355,13 @@ impl Graph {
                 if axis.constant() == Some(1) {
                     *axis = size.clone();
                 } else if axis != size && size.constant() != Some(1) {
-                    let shapes: Vec<_> = tensors.iter().map(|t| show_shape(&self.value(*t).shape)).collect();
+                    let shapes: Vec<_> = tensors.iter().map(|t| self.show_shape(*t)).collect();
                     return Err(Error::Shape(format!(
                         "{op}: {} cannot be broadcast to one shape: axis {i} of `{}` is {}, but another's is {}",
                         shapes.join(" and "),
                         self.value(*id).name,
-                        show_shape(std::slice::from_ref(size)),
-                        show_shape(std::slice::from_ref(axis)),
+                        size.show(self.scalars()),
+                        axis.show(self.scalars()),
                     )));
                 }
             }

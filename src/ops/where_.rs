@@ -7,9 +7,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
-use crate::op::{
-    Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes, show_shape,
-};
+use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 
@@ -70,8 +68,8 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
             return Err(Error::Shape(format!(
                 "where: `{}` is {}, but `a` is {}: use `Graph::select`, which broadcasts",
                 i.op.inputs[at].name,
-                show_shape(&i.operand(at)?.shape),
-                show_shape(&a.shape)
+                i.show(&i.operand(at)?.shape),
+                i.show(&a.shape)
             )));
         }
     }

@@ -101,14 +101,14 @@ pub(super) fn joined(sources: &[WeightSource]) -> Result<(DType, Vec<usize>)> {
     };
     let mut shape = first.shape.clone();
     for source in &sources[1..] {
-        if source.dtype != first.dtype || source.shape.len() != shape.len() || source.shape[1..] != shape[1..]
-        {
+        let tails = (source.shape.get(1..), shape.get(1..));
+        if source.dtype != first.dtype || tails.0.is_none() || tails.0 != tails.1 {
             return Err(Error::Shape(format!(
                 "weight: `{}` is {} {:?}, but `{}`, which it is joined to, is {} {:?}",
                 source.name, source.dtype, source.shape, first.name, first.dtype, first.shape
             )));
         }
-        shape[0] += source.shape[0];
+        shape[0] = shape[0].saturating_add(source.shape[0]);
     }
     Ok((first.dtype, shape))
 }

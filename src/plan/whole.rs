@@ -75,6 +75,17 @@ impl Plan {
                     b.name, b.write, kernel.name, declared.access
                 ));
             }
+            let role = &self.buffers[b.buffer].role;
+            if b.write && matches!(role, Role::Input(_) | Role::Weight(_)) {
+                return wrong(format!("step {i} writes `{}`, which is {role:?}", b.name));
+            }
+            let others = step.bindings.iter().filter(|other| other.buffer == b.buffer);
+            if b.write && others.count() > 1 {
+                return wrong(format!(
+                    "step {i} writes `{}`, whose buffer {} it binds a second time",
+                    b.name, b.buffer
+                ));
+            }
         }
         for (param, declared) in step.params.iter().zip(&kernel.params) {
             let fits = match param {

@@ -211,3 +211,27 @@ fn use_it(plan: &Plan) {
     plan.weights.iter().for_each(|w| drop(tachylite::plan::prepare::prepare(w, &weights)));
     (0..plan.buffers.len()).for_each(|i| drop(plan.buffer_name(i)));
 }
+
+/// What one altered place cannot show.
+#[test]
+fn two_sources_without_axes_and_writes_to_what_is_read_are_refused() {
+    let said_of = |file: &Value| Plan::from_json(&file.to_string()).unwrap_err().to_string();
+    let file: Value = serde_json::from_str(&rich().to_json()).unwrap();
+    let source = json!({"name": "a", "dtype": "f32", "shape": []});
+    let mut altered = file.clone();
+    altered["plan"]["weights"][0]["sources"] = json!([source, source]);
+    assert!(said_of(&altered).contains("which it is joined to"), "{}", said_of(&altered));
+    let huge = json!({"name": "a", "dtype": "f32", "shape": [u64::MAX, 4]});
+    altered["plan"]["weights"][0]["sources"] = json!([huge, huge]);
+    assert!(said_of(&altered).starts_with("plan: "), "{}", said_of(&altered));
+
+    let steps = file["plan"]["steps"].as_array().unwrap();
+    let bindings = |i: usize| steps[i]["bindings"].as_array().unwrap();
+    let place = |i: usize, write: bool| bindings(i).iter().position(|b| b["write"] == write).unwrap();
+    let (read, write) = (place(0, false), place(0, true));
+    let mut altered = file.clone();
+    altered["plan"]["steps"][0]["bindings"][write]["buffer"] =
+        file["plan"]["steps"][0]["bindings"][read]["buffer"].clone();
+    let said = said_of(&altered);
+    assert!(said.contains("writes `") || said.contains("a second time"), "{said}");
+}

@@ -273,3 +273,25 @@ fn nodes_that_no_output_needs_are_left_out() {
     let empty = plan(&Graph::new(), &Profile::portable(), &Policy::default()).unwrap_err();
     assert!(empty.to_string().contains("no outputs"));
 }
+
+#[test]
+fn attributes_are_known_by_name_in_whatever_order_they_are_given() {
+    use tachylite::op::Attr;
+    use tachylite::ops::elementwise::CLAMP;
+    let limits = |attrs: &[(&'static str, Attr)]| {
+        let mut g = Graph::new();
+        let a = x(&mut g, "a", &[5, 8]);
+        let y = g.apply(&CLAMP, &[Some(a)], attrs).unwrap()[0];
+        g.output("y", y).unwrap();
+        let p = portable(&g);
+        let place = p.kernels[0].params.iter().position(|d| d.name == "post_number0_0").unwrap();
+        p.steps[0].params[place..place + 2].to_vec()
+    };
+    let (min, max) = (("min", Attr::F32(-1.0)), ("max", Attr::F32(2.0)));
+    assert_eq!(limits(&[max, min]), [Param::F32(-1.0), Param::F32(2.0)]);
+    assert_eq!(limits(&[max, min]), limits(&[min, max]));
+    let mut g = Graph::new();
+    let a = x(&mut g, "a", &[5, 8]);
+    let wrong = g.apply(&CLAMP, &[Some(a)], &[min, ("max", Attr::F32(f32::INFINITY))]).unwrap_err();
+    assert_eq!(wrong.to_string(), "clamp: attribute `max` is inf, but it must be finite");
+}

@@ -325,7 +325,7 @@ fn shapes_that_do_not_broadcast_are_named() {
     let b = g.input("b", DType::F32, &fixed(&[2, 8])).unwrap();
     assert_eq!(
         g.add(a, b).unwrap_err().to_string(),
-        "add: [2, 3, 8] and [2, 8] cannot be broadcast to one shape: axis 0 of `b` is [2], but another's is [3]"
+        "add: [2, 3, 8] and [2, 8] cannot be broadcast to one shape: axis 0 of `b` is 2, but another's is 3"
     );
     let message = |e: Result<ValueId, tachylite::Error>| e.unwrap_err().to_string();
     assert_eq!(
@@ -341,10 +341,18 @@ fn shapes_that_do_not_broadcast_are_named() {
         "concat: `x0` is [2, 3, 8] and `x1` is [2, 8], which do not differ in axis 1 alone"
     );
     assert_eq!(message(g.pad(b, 2, 1, 1, 0.0)), "pad: `x` has 2 axes, but axis 2 was asked for");
-    assert_eq!(message(g.pad(b, 1, 1, 1, f32::INFINITY)), "pad: `value` is inf, but it must be finite");
+    assert_eq!(
+        message(g.pad(b, 1, 1, 1, f32::INFINITY)),
+        "pad: attribute `value` is inf, but it must be finite"
+    );
     assert_eq!(message(g.gather(a, b, 3)), "gather: `x` has 3 axes, but axis 3 was asked for");
     assert_eq!(message(g.clamp(a, 1.0, 0.0)), "clamp: `min` is 1, but `max` is 0");
     assert_eq!(message(g.cast(a, DType::U32)), "cast: u32 is no type that a tensor can be cast to");
+    let rows = g.dim("rows", 9).unwrap();
+    let c = g.input("c", DType::F32, &[rows, 7.into()]).unwrap();
+    assert!(
+        message(g.add(c, b)).starts_with("add: [rows, 7] and [2, 8] cannot be broadcast to one shape: axis ")
+    );
     let scale = g.weight("scale", DType::F32, &[3]).unwrap();
     assert_eq!(
         message(g.quantize(b, scale, None, DType::F16, Default::default())),

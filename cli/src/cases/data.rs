@@ -114,11 +114,11 @@ impl Host {
         self.logical == "bool"
     }
 
-    /// Some of the elements of a tensor with one axis.
+    /// Some of the elements of a tensor with one axis; those that it has.
     pub fn picked(&self, places: &[usize]) -> Self {
         let size = self.bytes.len() / self.len().max(1);
-        let bytes = places.iter().flat_map(|p| self.bytes[p * size..(p + 1) * size].iter().copied());
-        Self { shape: vec![places.len()], bytes: bytes.collect(), ..self.clone() }
+        let there: Vec<_> = places.iter().filter_map(|p| self.bytes.get(p * size..(p + 1) * size)).collect();
+        Self { shape: vec![there.len()], bytes: there.concat(), ..self.clone() }
     }
 
     /// How many elements there are.

@@ -62,7 +62,13 @@ pub(super) fn stale(suites: &[Suite], records: &[Record]) -> Vec<String> {
             .flat_map(|s| s.cases.iter().map(|c| (s.format, c.op.as_str())))
             .filter(|(_, op)| entry.ops.is_empty() || entry.ops.iter().any(|own| own == op))
             .collect();
-        if !records.is_empty() && !cases.is_empty() && !cases.iter().any(|(suite, op)| used(suite, op)) {
+        // Of a kind of tensor that any op may have, a suite need not have one.
+        let of_ops = !entry.ops.is_empty();
+        if of_ops
+            && !records.is_empty()
+            && !cases.is_empty()
+            && !cases.iter().any(|(suite, op)| used(suite, op))
+        {
             out.push(format!("{} {}: {}", entry.suite, entry.ops.join(" "), entry.reason));
         }
     }

@@ -62,7 +62,7 @@ fn at(f: Unary, x: f64, [a, b]: [f64; 2], to: DType) -> (f64, Slope, f64) {
         Unary::Elu => elu(x, a),
         Unary::Exp if x > MAX_EXPONENT => (x.exp(), Monotone, x.exp() * 5e-5),
         Unary::Exp => (x.exp(), Monotone, x.exp() * exp_error(x) + FLOOR),
-        Unary::Log if x == 0.0 => exact(f64::NEG_INFINITY),
+        Unary::Log if x == 0.0 => exact(-DType::F32.max_finite()),
         Unary::Log if x < 0.0 => (f64::NAN, Monotone, f64::INFINITY),
         Unary::Log => (x.ln(), Monotone, log_error(x, x.ln())),
         Unary::Sqrt if x < 0.0 => (f64::NAN, Monotone, f64::INFINITY),
@@ -187,7 +187,7 @@ pub(super) fn reference(c: &RefCall<'_>, f: Unary) -> Approx {
         };
         (*v, *e) = if own.is_infinite() {
             (y, f64::INFINITY) // out of the function's domain, where nothing is promised
-        } else if is_exact(f) || y.is_infinite() {
+        } else if is_exact(f) || f == Unary::Log && x == 0.0 {
             (y, inherited)
         } else {
             (y, round_error(y, inherited + own))

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Site;
 use crate::numerics::{Approx, round_error};
 use crate::op::Axis::{B, K, N};
-use crate::op::{Fold, Infer, Operand, RefCall, show_shape};
+use crate::op::{Fold, Infer, Operand, RefCall};
 
 /// How int8 and uint8 weights are scaled.
 pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
@@ -57,7 +57,7 @@ pub(super) fn plane_folds(i: &Infer<'_>, w: &Operand, n: &Dim, k: &Dim) -> Resul
         return argument(format!("`w_zero` is {}, but `w` is {}", zero.dtype, w.dtype));
     }
     if zero.shape != scale.shape {
-        let (zero, scale) = (show_shape(&zero.shape), show_shape(&scale.shape));
+        let (zero, scale) = (i.show(&zero.shape), i.show(&scale.shape));
         return Err(Error::Shape(format!("matmul: `w_zero` is {zero}, but `w_scale` is {scale}")));
     }
     Ok([fold.clone(), fold])

@@ -70,6 +70,10 @@ impl Reader {
                 self.g.select(cond, second(1)?, second(2)?)
             }
             "cast" => self.g.cast(takes(1)?, a.dtype("to")?),
+            "quantize" | "dequantize" if inputs.len() == 2 => {
+                let three = [inputs[0], inputs[1], None];
+                return self.method(name, &three, attrs, at);
+            }
             "quantize" => {
                 let rounding = if a.truth("away")? { Rounding::HalfAway } else { Rounding::HalfToEven };
                 self.g.quantize(takes(3)?, second(1)?, inputs[2], a.dtype("to")?, rounding)

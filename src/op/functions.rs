@@ -70,8 +70,7 @@ impl Unary {
     }
 }
 
-/// A function of two tensors, element by element. The second has the first's shape, or is a row
-/// `[C]` used for every row.
+/// A function of two tensors, element by element, after they are broadcast to one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Binary {
     /// a + b.

@@ -1,6 +1,8 @@
 //! The list of ops, one line each. Everything else (tests, check, docs, choice) is a loop over it.
 
-use crate::op::Op;
+use crate::dim::{Dim, Expr};
+use crate::kernel::Site;
+use crate::op::{Axis, Op};
 
 pub mod attention;
 pub mod concat;
@@ -87,6 +89,12 @@ pub fn by_name(name: &str) -> Option<&'static Op> {
 /// than 65,535 workgroups.
 pub(crate) const fn past_one_axis(per_workgroup: u64) -> u64 {
     per_workgroup * 65535 + 1
+}
+
+/// The workgroups of a kernel whose 64 invocations own four neighbours of a row each.
+pub(crate) fn by_groups(s: &Site<'_>) -> Expr {
+    let groups = s.size(Axis::C).div_ceil(4) as u64;
+    Expr::Mul(vec![s.dim(Axis::R).into(), Expr::from(Dim::from(groups))]).ceil_div(64)
 }
 
 /// Runs `row(i, values, errors)` for every row of a result, on as many threads as there are cores

@@ -1,15 +1,15 @@
 //! Two tensors, one behind the other along an axis.
 
-use crate::dim::{Dim, Expr};
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
-use crate::op::Axis::{C, D, M, N, R};
-use crate::op::{Arg, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
-use crate::ops::past_one_axis;
-use crate::ops::view::number;
+use crate::op::Axis::{C, R};
+use crate::op::{Arg, AttrKind, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
+use crate::ops::view::{around_axis, number};
+use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 
 /// y = x0, then x1, along an axis.
@@ -42,10 +42,7 @@ static PICK: Kernel = Kernel {
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
     knobs: |_| Vec::new(),
-    workgroups: |s| {
-        let groups = s.size(C).div_ceil(4) as u64;
-        Expr::Mul(vec![s.dim(R).into(), Expr::from(Dim::from(groups))]).ceil_div(64)
-    },
+    workgroups: by_groups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * 8.0,
         bytes: (s.bytes("x0") + s.bytes("x1")) * 4.0 + s.bytes("y"),
@@ -82,14 +79,7 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     };
     let mut shape = a.shape.clone();
     shape[axis] = m.saturating_add(rest).into();
-    let (last, leading) = shape.split_last().expect("the axis was found, so there is one");
-    let axes = Axes::new(&[
-        (R, Dim::product(leading)),
-        (C, last.clone()),
-        (N, shape[axis].clone()),
-        (M, m.into()),
-        (D, Dim::product(&shape[axis + 1..])),
-    ]);
+    let axes = around_axis(&shape, axis, m);
     let outputs = vec![(shape.clone(), a.dtype)];
     Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
 }

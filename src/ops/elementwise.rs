@@ -3,14 +3,14 @@
 //! They have one kernel, `elementwise.rows`, and rarely need it: the planner lets them ride along
 //! in the kernel before or after.
 
-use crate::dim::{Dim, Expr};
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, Axes, Binary, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, Sizes, Unary};
-use crate::ops::past_one_axis;
+use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 
 mod binary;
@@ -25,10 +25,7 @@ static ROWS: Kernel = Kernel {
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
     knobs: |_| Vec::new(),
-    workgroups: |s| {
-        let groups = s.size(C).div_ceil(4) as u64;
-        Expr::Mul(vec![s.dim(R).into(), Expr::from(Dim::from(groups))]).ceil_div(64)
-    },
+    workgroups: by_groups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * (s.post.len() as f64 * 8.0 + 1.0),
         bytes: s.bytes("x") + s.bytes("y") + s.bytes("x") * s.post.len() as f64 * 0.5,

@@ -1,6 +1,5 @@
 //! Rows of tables by index, summed over up to three tables.
 
-use crate::dim::Expr;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
@@ -8,7 +7,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, round_error};
 use crate::op::Axis::{C, R, V};
 use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::past_one_axis;
+use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 
 /// `y[r] = Σ_i table_i[idx_i[r]]`; an index past the end of its table counts as a row of zeros.
@@ -52,10 +51,7 @@ static ROWS: Kernel = Kernel {
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
     knobs: |_| Vec::new(),
-    workgroups: |s| {
-        let groups = s.size(C).div_ceil(4) as u64;
-        Expr::Mul(vec![s.dim(R).into(), Expr::from(crate::Dim::from(groups))]).ceil_div(64)
-    },
+    workgroups: by_groups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * 3.0,
         bytes: s.bytes("y") * 2.0,

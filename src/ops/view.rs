@@ -1,14 +1,14 @@
 //! Ops that name the same elements otherwise. Strides say them where they can; else `copy.gather`.
 
-use crate::dim::{Dim, Expr};
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
-use crate::op::Axis::{C, R};
+use crate::op::Axis::{C, D, M, N, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Sizes};
-use crate::ops::past_one_axis;
+use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 use crate::tensor::row_major;
 
@@ -157,10 +157,7 @@ static GATHER: Kernel = Kernel {
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
     knobs: |_| Vec::new(),
-    workgroups: |s| {
-        let groups = s.size(C).div_ceil(4) as u64;
-        Expr::Mul(vec![s.dim(R).into(), Expr::from(Dim::from(groups))]).ceil_div(64)
-    },
+    workgroups: by_groups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]),
         bytes: s.bytes("x") * 4.0 + s.bytes("y"),
@@ -193,10 +190,8 @@ fn infer_slice(i: &Infer<'_>) -> Result<Inferred> {
     }
     let mut shape = x.shape.clone();
     shape[axis as usize] = u64::from(len).into();
-    let (last, leading) = shape.split_last().expect("the axis was found, so there is one");
-    let axes = Axes::new(&[(R, Dim::product(leading)), (C, last.clone())]);
     let outputs = vec![(shape.clone(), x.dtype)];
-    Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
+    Ok(Inferred { axes: rows_of(&shape), folds: i.folds(&outputs), outputs })
 }
 
 fn infer_swap(i: &Infer<'_>) -> Result<Inferred> {
@@ -216,6 +211,14 @@ fn infer_swap(i: &Infer<'_>) -> Result<Inferred> {
 fn rows_of(shape: &[Dim]) -> Axes {
     let (last, leading) = shape.split_last().map_or((Dim::ONE, &[][..]), |(l, rest)| (l.clone(), rest));
     Axes::new(&[(R, Dim::product(leading)), (C, last)])
+}
+
+/// R and C of a result that is made along an axis: N its size there, M what the first operand has of
+/// it, D everything inside it.
+pub(crate) fn around_axis(shape: &[Dim], axis: usize, own: u64) -> Axes {
+    let rows = rows_of(shape);
+    let inner = Dim::product(&shape[axis + 1..]);
+    Axes::new(&[(R, rows.get(R)), (C, rows.get(C)), (N, shape[axis].clone()), (M, own.into()), (D, inner)])
 }
 
 /// The elements of `x` at the places that `from` names, for each index of `shape`.

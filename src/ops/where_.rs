@@ -1,6 +1,5 @@
 //! One of two tensors, element by element, by a third.
 
-use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
@@ -8,7 +7,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
-use crate::ops::past_one_axis;
+use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 
 /// y = a where cond is not 0, else b.
@@ -48,10 +47,7 @@ static ROWS: Kernel = Kernel {
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
     knobs: |_| Vec::new(),
-    workgroups: |s| {
-        let groups = s.size(C).div_ceil(4) as u64;
-        Expr::Mul(vec![s.dim(R).into(), Expr::from(Dim::from(groups))]).ceil_div(64)
-    },
+    workgroups: by_groups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]),
         bytes: ["cond", "a", "b", "y"].map(|name| s.bytes(name)).iter().sum(),

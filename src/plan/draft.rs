@@ -276,7 +276,8 @@ fn view_of(node: &Node) -> Origin {
                 "slice" => View::Slice { axis: attr("axis") as usize, start: attr("start") },
                 "swap" => View::Swap { a: attr("a") as usize, b: attr("b") as usize },
                 "expand" => View::Expand,
-                _ => View::Reshape,
+                "reshape" => View::Reshape,
+                other => unreachable!("{other} is no view that plans know"),
             };
             Origin::View(parent.index(), view)
         }

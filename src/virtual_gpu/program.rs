@@ -296,6 +296,8 @@ pub struct Program {
     pub sites: Vec<Place>,
     /// Names of variables.
     pub names: Vec<String>,
+    /// For each variable in memory that is written, by its place in `names`, where it is first written.
+    pub stores: Vec<(u32, Site)>,
     /// Whether memory holds f16, so that accesses are to be told apart by half a word.
     pub halves: bool,
     /// Whether it has atomics on storage, so that the order of workgroups can matter.

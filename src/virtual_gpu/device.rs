@@ -30,6 +30,8 @@ pub struct VirtualGpu {
     profile: Profile,
     pub(super) numbers: Arc<Numbers>,
     threads: usize,
+    /// Whether dispatches say how far results may be off.
+    pub(super) bounds: bool,
     programs: Arc<Mutex<HashMap<String, Arc<Program>>>>,
 }
 
@@ -41,6 +43,7 @@ impl VirtualGpu {
             numbers: Arc::new(Numbers::new(&personality)),
             personality,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            bounds: false,
             programs: Arc::default(),
         }
     }
@@ -94,7 +97,7 @@ impl VirtualGpu {
         }
         let workgroups: u64 = grid.iter().map(|n| u64::from(*n)).product();
         let work = workgroups * u64::from(program.lanes()) * program.sites.len() as u64;
-        let threads = if work < WORTH_THREADS { 1 } else { self.threads };
+        let threads = if self.bounds || work < WORTH_THREADS { 1 } else { self.threads };
         let saved: Vec<Option<Memory>> = if threads > 1 {
             bound.iter().enumerate().map(|(i, m)| written(i).then(|| m.copy())).collect()
         } else {
@@ -108,6 +111,7 @@ impl VirtualGpu {
                 buffers: &bound.iter().collect::<Vec<_>>(),
                 grid,
                 step,
+                bounds: self.bounds,
                 log,
             };
             dispatch.run(threads);

@@ -134,8 +134,7 @@ impl Shader {
         let elements = elements(decl, memory.bound());
         for (word, taint) in memory.taints().enumerate().filter(|(word, t)| *t != 0 && elements(*word)) {
             if taint & ORIGIN == UNWRITTEN & ORIGIN {
-                let site =
-                    self.program.stores.iter().find(|(n, _)| Some(*n) == name).map_or(0, |(_, site)| site.0);
+                let site = name.and_then(|name| self.program.first_store(name)).map_or(0, |site| site.0);
                 let index = Some(word as i64);
                 log.report(Kind::NeverWritten, Seen { site, name, index, ..Seen::default() });
             } else if let Some(origin) = log.origin_of(taint & ORIGIN) {

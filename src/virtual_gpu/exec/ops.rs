@@ -2,6 +2,7 @@
 //! does to trust, and what WGSL defines but hardly anyone means.
 
 use super::super::finding::Kind;
+use super::super::math::Numbers;
 use super::super::memory::Taint;
 use super::super::program::{Binary, Inst, Op, Pack, Reg, Site, Ternary, Ty, Unary};
 use super::Seen;
@@ -75,8 +76,10 @@ impl Group<'_> {
             Op::BitcastF16 { from, to, dst, args } => return self.bitcast_f16(*from, *to, dst, args, inst),
             _ => return,
         };
+        let bounds = self.bound_of(inst);
         self.commit(dst, inst.masked);
         self.commit_taint(dst, inst.masked, taint);
+        self.commit_bounds(dst, inst.masked, bounds);
     }
 
     fn binary(&mut self, op: Binary, ty: Ty, (a, b): (Reg, Reg), site: Site) -> Row {
@@ -166,25 +169,29 @@ impl Group<'_> {
             taints[0] = settled(row);
         }
         let rows: Vec<&[u32]> = args.iter().map(|r| self.rows[r.0 as usize].as_slice()).collect();
-        let results = self.dispatch.numbers.pack(op, ty, &rows, dst.len());
+        let width = self.out.len();
+        let mut flat = vec![0; width * dst.len()];
+        self.dispatch.numbers.pack(op, ty, &rows, &mut flat);
+        let results = flat.chunks(width).map(<[u32]>::to_vec).collect();
+        let bounds = self.bounds_packed(op, args, dst.len());
         self.put(dst, results, taints, inst.masked);
+        dst.iter().zip(bounds).for_each(|(dst, row)| self.commit_bounds(*dst, inst.masked, row));
     }
 
     fn bitcast_f16(&mut self, from: Ty, to: Ty, dst: &[Reg], args: &[Reg], inst: &Inst) {
-        let numbers = self.dispatch.numbers;
         let width = self.out.len();
         let mut halves: Vec<Row> = Vec::new();
         for arg in args {
             let row = &self.rows[arg.0 as usize];
             if from == Ty::F16 {
-                halves.push(row.iter().map(|w| numbers.store_f16(*w)).collect());
+                halves.push(row.iter().map(|w| Numbers::store_f16(*w)).collect());
             } else {
                 halves.push(row.iter().map(|w| w & 0xffff).collect());
                 halves.push(row.iter().map(|w| w >> 16).collect());
             }
         }
         let results: Vec<Row> = if to == Ty::F16 {
-            halves.iter().map(|h| h.iter().map(|w| numbers.load_f16(*w)).collect()).collect()
+            halves.iter().map(|h| h.iter().map(|w| Numbers::load_f16(*w)).collect()).collect()
         } else {
             halves
                 .chunks(2)
@@ -201,6 +208,7 @@ impl Group<'_> {
             self.out = row;
             self.commit(*dst, masked);
             self.commit_taint(*dst, masked, taint);
+            self.commit_bounds(*dst, masked, Vec::new());
         }
         let width = self.active.row.len();
         self.out.resize(width, 0);

@@ -5,6 +5,7 @@
 //! leaves open is chosen by a [`Personality`]; what it forbids is a [`Finding`].
 
 mod finding;
+mod lower;
 mod pairwise;
 mod personality;
 mod program;

@@ -5,6 +5,8 @@
 //! leaves open is chosen by a [`Personality`]; what it forbids is a [`Finding`].
 
 mod finding;
+#[allow(dead_code)]
+mod math;
 mod pairwise;
 mod personality;
 mod program;

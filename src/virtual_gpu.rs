@@ -4,6 +4,8 @@
 //! A shader becomes a flat scalar program; workgroups are run as rows of lanes with masks. What WGSL
 //! leaves open is chosen by a [`Personality`]; what it forbids is a [`Finding`].
 
+#[doc(hidden)]
+pub mod accuracy;
 mod finding;
 #[allow(dead_code)]
 mod math;
@@ -17,3 +19,5 @@ pub use personality::{
     SUBGROUP_SIZES, Schedule, Sums,
 };
 pub use program::Place;
+#[doc(hidden)]
+pub use program::{Binary, Pack, Ternary, Ty, Unary};

@@ -5,7 +5,7 @@
 //! an operation's domain, and beyond the greatest number, results are NaN or infinite: whoever runs this
 //! makes a finding of that. Slices have one length; a destination is none of the operands.
 
-mod accurate;
+mod correct;
 mod exact;
 mod format;
 mod half;
@@ -19,8 +19,10 @@ mod tests;
 
 use super::program::{Binary, Ternary, Ty, Unary};
 use super::{Denormals, Fma, Inexact, Neighbour, Personality, Rounding, Sums};
-use format::Format;
+pub(super) use format::{Format, odd, two_sum};
+pub(super) use inexact::{Bound, divisors, ideal};
 use lanes::{compare, floats1, floats2, floats3, flush, fused, hash, mask, neighbour, words1, words2};
+pub(super) use pack::results;
 
 /// The arithmetic of a personality.
 #[derive(Debug, Clone)]

@@ -112,7 +112,13 @@ impl Numbers {
 
     /// A built-in whose row in the table is a number.
     fn bounded(&self, op: Unary, ty: Ty, x: f32) -> f32 {
-        let share = self.share(tag_of(1, op as u32), x, 0.0);
+        self.sided(op, ty, x, 1.0)
+    }
+
+    /// The same; with -1.0 for `side`, what errs upwards errs downwards, so that it adds up where it is a
+    /// divisor or is subtracted.
+    fn sided(&self, op: Unary, ty: Ty, x: f32, side: f64) -> f32 {
+        let share = side * self.share(tag_of(1, op as u32), x, 0.0);
         let wide = f64::from(x);
         match Bound::of(op, ty, wide) {
             Some(bound) => {
@@ -139,10 +145,11 @@ impl Numbers {
         }
         match op {
             Unary::Sqrt if x == 0.0 => f32::NAN,
-            Unary::Sqrt => self.div(ty, one, self.bounded(Unary::InverseSqrt, ty, x)),
-            Unary::Tan => self.div(ty, self.bounded(Unary::Sin, ty, x), self.bounded(Unary::Cos, ty, x)),
+            Unary::Sqrt => self.div(ty, one, self.sided(Unary::InverseSqrt, ty, x, -1.0)),
+            Unary::Tan => self.div(ty, self.bounded(Unary::Sin, ty, x), self.sided(Unary::Cos, ty, x, -1.0)),
             Unary::Sinh | Unary::Cosh => {
-                let (up, down) = (self.bounded(Unary::Exp, ty, x), self.bounded(Unary::Exp, ty, -x));
+                let side = if op == Unary::Sinh { -1.0 } else { 1.0 };
+                let (up, down) = (self.bounded(Unary::Exp, ty, x), self.sided(Unary::Exp, ty, -x, side));
                 let sum = if op == Unary::Sinh { self.sub(ty, up, down) } else { self.add(ty, up, down) };
                 self.mul(ty, sum, 0.5)
             }

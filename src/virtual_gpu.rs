@@ -10,6 +10,9 @@ mod finding;
 mod lower;
 mod math;
 mod memory;
+#[doc(hidden)]
+pub mod accuracy;
+#[allow(dead_code)]
 mod pairwise;
 mod personality;
 mod program;
@@ -23,3 +26,6 @@ pub use personality::{
 };
 pub use program::{BufferDecl, BufferKind, Place, Ty};
 pub use shader::{Contents, Left, Shader, Unrunnable};
+pub use program::Place;
+#[doc(hidden)]
+pub use program::{Binary, Pack, Ternary, Ty, Unary};

@@ -9,6 +9,8 @@ use crate::plan::plan;
 use crate::virtual_gpu::Personality;
 use crate::virtual_gpu::program::{Node, Program};
 
+mod meaning;
+
 /// Every text that any case runs, with a case that runs it.
 fn texts() -> HashMap<String, String> {
     let (mut out, mut seen) = (HashMap::new(), HashSet::new());
@@ -40,26 +42,11 @@ fn instructions(nodes: &[Node]) -> usize {
 }
 
 #[test]
-fn every_text_is_lowered() {
-    let all = texts();
-    let mut worst = Vec::new();
-    for (text, case) in &all {
-        for how in [Rewrites::default(), Rewrites { contract: true, reassociate: true }] {
-            let start = Instant::now();
-            let program = lower(text, &[], None, how).unwrap_or_else(|e| panic!("{case}: {e:?}"));
-            let took = start.elapsed();
-            worst.push((took, program.registers, instructions(&program.body), case.clone()));
-        }
-    }
-    worst.sort();
-    worst.reverse();
-    let total: std::time::Duration = worst.iter().map(|w| w.0).sum();
-    println!("{} texts, {total:?}", all.len());
-    for w in worst.iter().take(8) {
-        println!("{w:?}");
-    }
-    worst.sort_by_key(|w| std::cmp::Reverse(w.1));
-    for w in worst.iter().take(8) {
-        println!("{w:?}");
+fn dump() {
+    let text = std::fs::read_to_string("/tmp/dump.wgsl").unwrap();
+    let how = Rewrites { contract: true, reassociate: true };
+    match lower(&text, &[], None, how) {
+        Ok(program) => println!("{program:#?}"),
+        Err(e) => println!("{e:?}"),
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::check::cases;
 use crate::plan::plan;
 use crate::virtual_gpu::Personality;
-use crate::virtual_gpu::program::{BufferKind, Inst, Node, Op, Program, Ternary, Ty};
+use crate::virtual_gpu::program::{BufferKind, Input, Inst, Node, Op, Program, Ternary, Ty};
 
 mod meaning;
 
@@ -87,6 +87,9 @@ fn vectors_and_variables_cost_nothing() {
     let text = "var s = 0f; for (var k = 0u; k < 4u; k++) { s += y[k]; } y[i] = s;";
     let names = ["Copy", "Copy", "Lt", "Load", "Add", "Add", "Store"];
     assert_eq!(named(&lowered(text, Rewrites::default())), names);
+    let text = "let a = i + 1u; if (i > 3u && (a < n.x || a == 9u)) { y[0] = 1.0; }";
+    let names = ["Load", "Add", "Gt", "Lt", "Not", "Eq", "Select", "Select", "Store"];
+    assert_eq!(named(&lowered(text, Rewrites::default())), names);
     let text = "let unused = y[i] * 2.0; y[0] = 1.0;";
     assert_eq!(named(&lowered(text, Rewrites::default())), ["Load", "Store"], "loads may find something");
 }
@@ -127,6 +130,30 @@ fn instructions_know_where_they_stand() {
     assert_eq!(places, ["4:9", "5:7", "6:12", "6:5"]);
     let unicode = lowered("/* \u{e9}\u{e9} */ y[0] = 1.0;", Rewrites::default());
     assert_eq!(unicode.sites[instructions(&unicode.body)[0].site.0 as usize].to_string(), "4:10");
+}
+
+#[test]
+fn lanes_meet_in_subgroups_and_matrices() {
+    let text = "enable wgpu_cooperative_matrix;
+        @group(0) @binding(0) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(32) fn main(@builtin(subgroup_invocation_id) i: u32, @builtin(subgroup_size) s: u32) {
+            let a = coopLoad<coop_mat8x8<f32, A>>(&y[0], 8u);
+            let b = coopLoadT<coop_mat8x8<f32, B>>(&y[64], 8u);
+            var c = coopMultiplyAdd(a, b, coop_mat8x8<f32, C>());
+            coopStoreT(coopMultiplyAdd(a, b, c), &y[128u + i / s * 8u], 8u);
+        }";
+    let program = lower(text, &[], None, Rewrites::default()).unwrap();
+    let names =
+        ["CoopLoad", "CoopLoad", "CoopMultiplyAdd", "CoopMultiplyAdd", "Div", "Mul", "Add", "CoopStore"];
+    assert_eq!(named(&program), names);
+    let transposed = |inst: &&Inst| match inst.op {
+        Op::CoopLoad { row_major, rows: 8, columns: 8, ty: Ty::F32, .. } => row_major,
+        Op::CoopStore { row_major, .. } => row_major,
+        _ => false,
+    };
+    assert_eq!(instructions(&program.body).into_iter().filter(transposed).count(), 2);
+    let inputs: Vec<_> = program.inputs.iter().map(|(_, input)| *input).collect();
+    assert_eq!(inputs, [Input::SubgroupInvocationId, Input::SubgroupSize]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::operands::{Role, in_place, visit};
 use super::*;
 use crate::check::cases;
 use crate::plan::plan;
@@ -45,12 +46,25 @@ fn instructions(nodes: &[Node]) -> Vec<&Inst> {
     all
 }
 
+/// Whether no register is both read and written.
+fn apart(op: &Op) -> bool {
+    let (mut read, mut written) = (HashSet::new(), HashSet::new());
+    visit(op, &mut |reg, role| {
+        let of = if role == Role::Write { &mut written } else { &mut read };
+        of.insert(*reg);
+    });
+    read.is_disjoint(&written)
+}
+
 #[test]
 fn every_text_is_lowered_to_few_registers() {
     for (text, case) in &texts() {
         for how in [Rewrites::default(), Rewrites { contract: true, reassociate: true }] {
             let program = lower(text, &[], None, how).unwrap_or_else(|e| panic!("{case}: {e:?}"));
             assert!(program.registers < 400, "{case}: {}", program.registers);
+            for inst in instructions(&program.body) {
+                assert!(in_place(&inst.op) || apart(&inst.op), "{case}: {inst:?}");
+            }
             let fused = |inst: &&Inst| matches!(inst.op, Op::Ternary { op: Ternary::Fma, .. });
             let products = instructions(&program.body).into_iter().filter(fused).count();
             assert!(how.contract || products == 0 || text.contains("fma("), "{case}");
@@ -109,6 +123,10 @@ fn compilers_fuse_and_reassociate_what_they_may() {
         &[load, load, load, "Neg", "Fma", store],
     );
     check("let a = y[i]; y[0] = 2.0 - a * a;", &[load, "Mul", "Sub", store], &[load, "Neg", "Fma", store]);
+    // The product is of what `a` was: it cannot wait for the sum.
+    let overtaken = "var a = y[i]; let p = a * a; a = y[1]; y[0] = p + a;";
+    let kept = [load, "Mul", load, "Add", store];
+    check(overtaken, &kept, &kept);
     let twice = "let p = y[i] * 3.0; y[0] = p + 1.0; y[1] = p;";
     let kept = [load, "Mul", "Add", store, store];
     check(twice, &kept, &kept);

@@ -154,6 +154,41 @@ fn control_flow_is_of_each_lane() {
 }
 
 #[test]
+fn registers_are_kept_as_long_as_they_are_needed() {
+    gives(
+        "",
+        "let k = x[lane] * 3u; for (var i = 0u; i < lane; i++) { o[0] += k; let t = (i * 7u) ^ o[0]; o[1] += t; }",
+        |l| {
+            let (mut a, mut b) = (0, 0);
+            for i in 0..l {
+                a += 3 * l;
+                b += (i * 7) ^ a;
+            }
+            [a, b, 0, 0]
+        },
+    );
+    gives("", "var v = x[lane]; let t = lane * 3u; o[0] = v + 1u; v = t; o[1] = v;", |l| {
+        [l + 1, 3 * l, 0, 0]
+    });
+    gives("", "var a = x[lane]; let b = a; a = lane * 2u; o[0] = b; o[1] = a;", |l| [l, 2 * l, 0, 0]);
+    gives(
+        "",
+        "var a = lane; var b = 9u; let t = a; a = b; b = t; if (lane > 3u) { b = a; a = 1u; } o = array(a, b, t, 0u);",
+        |l| {
+            if l > 3 { [1, 9, l, 0] } else { [9, l, l, 0] }
+        },
+    );
+    gives(
+        "",
+        "var v = lane; if (lane > 4u) { v = 0u; } let w = v; if (w == 0u && lane > 0u || v > 2u) { o[0] = w + 1u; }",
+        |l| {
+            let w = if l > 4 { 0 } else { l };
+            [if w == 0 && l > 0 || w > 2 { w + 1 } else { 0 }, 0, 0, 0]
+        },
+    );
+}
+
+#[test]
 fn functions_are_inlined() {
     gives(
         "var<private> count = 3u;

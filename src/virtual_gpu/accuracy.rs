@@ -331,7 +331,10 @@ fn packed(op: Pack, ty: Ty, args: &[u32]) -> Vec<Accepted> {
     };
     match op {
         Pack::Pack2x16Float => {
-            vec![Accepted::Halves([0, 1].map(|i| unary(Unary::QuantizeToF16, Ty::F32, x(i))))]
+            let halves = [0, 1].map(|i| unary(Unary::QuantizeToF16, Ty::F32, x(i)));
+            // "If either is outside the finite range, the result is an indeterminate value for u32".
+            let anything = halves.iter().any(|half| half.is_anything());
+            vec![if anything { Accepted::Anything } else { Accepted::Halves(halves) }]
         }
         Pack::Unpack2x16Float => [args[0] & 0xffff, args[0] >> 16]
             .map(|bits| Accepted::Number(Evaluate(Ty::F16).operand(f32::from_bits(Numbers::load_f16(bits)))))

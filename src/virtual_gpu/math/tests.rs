@@ -140,6 +140,13 @@ fn either_neighbour_is_a_neighbour_and_the_slow_way_agrees() {
         let (a, b) = (words(N, 4), words(N, 5));
         let mut dst = vec![0; N];
         let mut other = 0;
+        let c = words(N, 10);
+        either.ternary(Ternary::Fma, Ty::F32, &a, &b, &c, &mut dst);
+        for i in 0..N {
+            let [x, y, z] = [a[i], b[i], c[i]].map(|w| f32::from_bits(either.input(Ty::F32, w)));
+            let (slow, fast) = (either.fma(Ty::F32, x, y, z), f32::from_bits(dst[i]));
+            assert!(fast == slow || slow.abs() >= f32::MAX, "{x:e} * {y:e} + {z:e}: {fast:e} {slow:e}");
+        }
         for op in [Binary::Add, Binary::Sub, Binary::Mul] {
             either.binary(op, Ty::F32, &a, &b, &mut dst);
             for i in 0..N {
@@ -270,6 +277,7 @@ fn speed() {
         ("plain", numbers(|_| {})),
         ("flushed", numbers(|p| p.denormals = Denormals::Flushed)),
         ("either", numbers(|p| p.arithmetic = Neighbour::Either)),
+        ("split", numbers(|p| p.fma = Fma::Split)),
         ("any", numbers(|p| p.inexact = Inexact::Any)),
     ] {
         let mut time = |what: &str, run: &mut dyn FnMut(&mut [u32])| {

@@ -26,6 +26,8 @@ pub enum Operation {
     Convert(Ty),
     /// One that packs or unpacks.
     Pack(Pack),
+    /// `select(reject, accept, condition)`, the bits.
+    Select,
     /// `dot` of vectors of so many components: those of the first, then those of the second.
     Dot(usize),
 }
@@ -101,6 +103,7 @@ fn exact(op: Operation, ty: Ty, args: &[u32]) -> Vec<Accepted> {
         Operation::Ternary(op) => numbers.ternary(op, ty, rows[0], rows[1], rows[2], &mut word),
         Operation::Convert(to) => numbers.convert(ty, to, rows[0], &mut word),
         Operation::Dot(n) => numbers.dot(ty, &rows[..n], &rows[n..], &mut word),
+        Operation::Select => word[0] = if args[2] == 0 { args[0] } else { args[1] },
         Operation::Pack(op) => {
             let mut words = vec![0; results(op)];
             numbers.pack(op, ty, &rows, &mut words);

@@ -157,6 +157,15 @@ pub fn cases(f16: bool) -> Vec<Case> {
     for ty in [Ty::I32, Ty::U32] {
         integers(ty, &mut all);
     }
+    let bool2 =
+        [(Binary::Eq, "x == y"), (Binary::Ne, "x != y"), (Binary::And, "x & y"), (Binary::Or, "x | y")];
+    for (op, text) in bool2.into_iter().chain([(Binary::And, "x && y"), (Binary::Or, "x || y")]) {
+        all.push(case(Operation::Binary(op), Ty::Bool, vec![Ty::Bool; 2], (Ty::Bool, 1), text));
+    }
+    all.push(case(Operation::Unary(Unary::Not), Ty::Bool, vec![Ty::Bool], (Ty::Bool, 1), "!x"));
+    for ty in [Ty::F32, Ty::I32, Ty::U32] {
+        all.push(case(Operation::Select, ty, vec![ty, ty, Ty::Bool], (ty, 1), "select(x, y, z)"));
+    }
     for (op, n, ty, results, result, text) in PACKS {
         all.push(case(Operation::Pack(op), ty, vec![ty; n], (result, results), text));
     }

@@ -11,7 +11,8 @@ mod tests;
 use super::Personality;
 use super::math::{Bound, Format, Numbers, results};
 use super::program::{Binary, Pack, Ternary, Ty, Unary};
-pub use interval::{Evaluate, Interval};
+use interval::Evaluate;
+pub use interval::Interval;
 
 /// An operator or built-in; the type of its operands stands beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -251,11 +251,11 @@ impl Numbers {
                 Rounding::Down => words1(a, dst, |a| half::quantize::<0>(a, Rounding::Down)),
             },
             Ty::F32 | Ty::F16 if float => dst.copy_from_slice(a),
-            Ty::F32 | Ty::F16 => self.from_int(from == Ty::I32, to, a, dst),
+            Ty::F32 | Ty::F16 => self.whole(from == Ty::I32, to, a, dst),
         }
     }
 
-    fn from_int(&self, signed: bool, to: Ty, a: &[u32], dst: &mut [u32]) {
+    fn whole(&self, signed: bool, to: Ty, a: &[u32], dst: &mut [u32]) {
         let exact = |a: u32| if signed { f64::from(a as i32) } else { f64::from(a) };
         if to == Ty::F32 && !self.either {
             return words1(a, dst, |a| (exact(a) as f32).to_bits());

@@ -6,18 +6,24 @@
 
 #[doc(hidden)]
 pub mod accuracy;
+mod device;
+mod exec;
 mod finding;
-#[allow(dead_code)]
+mod lower;
 mod math;
+mod memory;
 mod pairwise;
 mod personality;
 mod program;
+mod shader;
 
+pub use device::{VirtualGpu, VirtualPlan};
 pub use finding::{Access, Finding, Kind};
 pub use personality::{
     Denormals, Fma, Inexact, LaneOrder, Neighbour, OutOfBounds, Personality, Reassociation, Rounding,
     SUBGROUP_SIZES, Schedule, Sums,
 };
-pub use program::Place;
 #[doc(hidden)]
-pub use program::{Binary, Pack, Ternary, Ty, Unary};
+pub use program::{Binary, Pack, Ternary, Unary};
+pub use program::{BufferDecl, BufferKind, Place, Ty};
+pub use shader::{Contents, Left, Shader, Unrunnable};

@@ -2,12 +2,12 @@
 // Planted: the last column of odd rows is left out.
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>; // finds: never-written
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
 const SIDE: u32 = 8u;
 
 fn put(row: u32, column: u32, value: f32) {
-    y[row * 2u * SIDE + column] = value;
+    y[row * 2u * SIDE + column] = value; // finds: never-written
 }
 
 @compute @workgroup_size(8, 8)

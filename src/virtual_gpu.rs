@@ -4,15 +4,15 @@
 //! A shader becomes a flat scalar program; workgroups are run as rows of lanes with masks. What WGSL
 //! leaves open is chosen by a [`Personality`]; what it forbids is a [`Finding`].
 
+#[doc(hidden)]
+pub mod accuracy;
 mod device;
 mod exec;
 mod finding;
+pub mod lint;
 mod lower;
 mod math;
 mod memory;
-#[doc(hidden)]
-pub mod accuracy;
-#[allow(dead_code)]
 mod pairwise;
 mod personality;
 mod program;
@@ -24,8 +24,7 @@ pub use personality::{
     Denormals, Fma, Inexact, LaneOrder, Neighbour, OutOfBounds, Personality, Reassociation, Rounding,
     SUBGROUP_SIZES, Schedule, Sums,
 };
+#[doc(hidden)]
+pub use program::{Binary, Pack, Ternary, Unary};
 pub use program::{BufferDecl, BufferKind, Place, Ty};
 pub use shader::{Contents, Left, Shader, Unrunnable};
-pub use program::Place;
-#[doc(hidden)]
-pub use program::{Binary, Pack, Ternary, Ty, Unary};

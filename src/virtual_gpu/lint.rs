@@ -10,8 +10,8 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::finding::{Finding, Kind};
 use super::personality::Personality;
-use super::shader::{Contents, Left, Shader, Unrunnable};
-use super::{BufferKind, VirtualGpu};
+use super::shader::{Contents, Ran, Shader, Unrunnable};
+use super::{BufferKind, Place, VirtualGpu};
 
 mod differ;
 mod fill;
@@ -109,13 +109,13 @@ pub fn lint(source: &str, setup: &Setup) -> Result<Vec<Finding>, Refused> {
     let mut runs = Vec::new();
     for personality in &setup.personalities {
         let shader = bench.shader(personality)?;
-        let left = shader.run(setup.dispatch, &bench.contents)?;
-        found.add(left.findings.iter().cloned());
+        let ran = shader.dispatched(setup.dispatch, &bench.contents)?;
+        found.add(ran.left.findings.iter().map(|f| bench.located(f)));
         // It would run to the bound under every other personality too.
         if found.has(|kind| kind == Kind::EndlessLoop) {
             return Ok(found.in_order());
         }
-        runs.push((shader, left));
+        runs.push((shader, ran));
     }
     // Anything that is wrong makes results differ.
     if !found.has(|kind| !kind.is_warning()) {
@@ -139,7 +139,8 @@ impl<'a> Bench<'a> {
         let shader = bench.shader(&Personality::plain())?;
         for (axis, count) in setup.dispatch.iter().enumerate() {
             if !(1..=MOST_WORKGROUPS).contains(count) {
-                let message = format!("{count} workgroups, but there may be 1 to {MOST_WORKGROUPS} along an axis");
+                let message =
+                    format!("{count} workgroups, but there may be 1 to {MOST_WORKGROUPS} along an axis");
                 return Err(Refused::Setup { field: format!("dispatch[{axis}]"), message });
             }
         }
@@ -176,36 +177,56 @@ impl<'a> Bench<'a> {
         VirtualGpu::new(personality.clone()).shader(file, self.source, overrides, entry.as_deref())
     }
 
+    /// A finding with the element's number instead of the word's, and, of what is never stored to, the place where
+    /// it is declared.
+    fn located(&self, finding: &Finding) -> Finding {
+        use Kind::{NeverWritten, RaceDispatch, RaceWorkgroup, UnwrittenRead};
+        let mut finding = finding.clone();
+        let named = |v: &&(Variable, BufferKind, Filled)| finding.buffer.as_ref() == Some(&v.0.name);
+        let Some((variable, ..)) = self.variables.iter().find(named) else { return finding };
+        if matches!(finding.kind, NeverWritten | RaceDispatch | RaceWorkgroup | UnwrittenRead) {
+            let word = finding.index.and_then(|word| u32::try_from(word).ok());
+            finding.index = word.and_then(|word| variable.index(word.saturating_mul(4)));
+        }
+        if finding.place == Place::default() {
+            finding.place = variable.place;
+        }
+        finding
+    }
+
     /// Of each variable that the shader may write, where results differ by more than rounding explains.
-    fn differences(&self, runs: &[(Shader, Left)]) -> Result<Vec<Finding>, Refused> {
+    fn differences(&self, runs: &[(Shader, Ran)]) -> Result<Vec<Finding>, Refused> {
         let mut rounded = Vec::new();
         for personality in differ::roundings(self.setup.seed) {
             let shader = self.shader(&personality)?;
-            let left = shader.run(self.setup.dispatch, &self.contents)?;
-            rounded.push((shader, left));
+            let ran = shader.dispatched(self.setup.dispatch, &self.contents)?;
+            rounded.push((shader, ran));
         }
         let mut found = Vec::new();
         for (number, (variable, kind, filled)) in self.variables.iter().enumerate() {
             if *kind != BufferKind::ReadWrite {
                 continue;
             }
-            let bytes: Vec<&[u8]> = rounded.iter().map(|(_, left)| left.buffers[number].as_slice()).collect();
+            let bytes: Vec<&[u8]> =
+                rounded.iter().map(|(_, ran)| ran.left.buffers[number].as_slice()).collect();
             let spread = Spread::new(variable, filled.len, &bytes);
-            let differs = rounded.iter().chain(runs).find_map(|(shader, left)| {
-                Some((shader, left, spread.first_difference(&left.buffers[number])?))
+            let differs = rounded.iter().chain(runs).find_map(|(shader, ran)| {
+                Some((shader, ran, spread.first_difference(&ran.left.buffers[number])?))
             });
-            let Some((shader, left, difference)) = differs else { continue };
-            let (place, workgroup, lane) = left.writer(number, difference.offset);
+            let Some((shader, ran, difference)) = differs else { continue };
+            let nobody = (variable.place, [0; 3], 0);
+            let (place, workgroup, lane) = ran.writer(number, difference.offset).unwrap_or(nobody);
             found.push(Finding {
                 kind: Kind::Differs,
                 kernel: shader.entry().to_owned(),
                 file: self.setup.file.clone(),
-                place: place.unwrap_or(variable.place),
+                place,
                 workgroup,
                 lane,
                 buffer: Some(variable.name.clone()),
                 index: difference.index,
                 count: None,
+                writes: true,
                 other: None,
                 used: None,
                 personality: shader.personality().name.clone(),
@@ -249,7 +270,8 @@ impl Found {
         let read: BTreeSet<_> = (self.0.values().filter(|f| f.kind == Kind::UnwrittenRead))
             .filter_map(|f| f.buffer.clone())
             .collect();
-        let told = |f: &Finding| f.kind == Kind::NeverWritten && f.buffer.as_ref().is_some_and(|b| read.contains(b));
+        let told =
+            |f: &Finding| f.kind == Kind::NeverWritten && f.buffer.as_ref().is_some_and(|b| read.contains(b));
         self.0.into_values().filter(|f| !told(f)).collect()
     }
 }
@@ -262,6 +284,7 @@ fn settled(mut finding: Finding) -> Finding {
         std::mem::swap(&mut other.place, &mut finding.place);
         std::mem::swap(&mut other.workgroup, &mut finding.workgroup);
         std::mem::swap(&mut other.lane, &mut finding.lane);
+        std::mem::swap(&mut other.write, &mut finding.writes);
     }
     finding
 }

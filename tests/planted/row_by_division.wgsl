@@ -7,6 +7,6 @@ const WIDTH: u32 = 12u;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let row = u32(floor(f32(id.x) / f32(WIDTH)));
+    let row = u32(f32(id.x) / f32(WIDTH));
     at[id.x] = vec2<u32>(row, id.x - row * WIDTH); // finds: differs
 }

@@ -116,7 +116,12 @@ impl<'a> Spread<'a> {
                 if moved || !(here >= part.low - allowed && here <= part.high + allowed) {
                     let Part { low, high } = *part;
                     let usual = if low == high { low.to_string() } else { format!("{low} to {high}") };
-                    return Some(Difference { offset: *offset, index: self.variable.index(*offset), usual, here });
+                    return Some(Difference {
+                        offset: *offset,
+                        index: self.variable.index(*offset),
+                        usual,
+                        here,
+                    });
                 }
             }
         }

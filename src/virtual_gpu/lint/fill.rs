@@ -35,7 +35,8 @@ pub(super) fn fill(
         (Some(_), Some(len)) => len,
         (None, None) => 0,
         (Some(_), None) => {
-            let message = format!("the shader does not say how many elements `{name}` has: give their number");
+            let message =
+                format!("the shader does not say how many elements `{name}` has: give their number");
             return Err(refuse("len", message));
         }
         (None, Some(_)) => {

@@ -64,10 +64,8 @@ pub(super) fn variables(source: &str, module: &Module, info: &ModuleInfo) -> Vec
         .map(|(handle, v)| {
             let span = module.global_variables.get_span(handle);
             let place = span.is_defined().then(|| span.location(source));
-            let place = place.map_or(Place::default(), |l| Place {
-                line: l.line_number,
-                column: l.line_position,
-            });
+            let place =
+                place.map_or(Place::default(), |l| Place { line: l.line_number, column: l.line_position });
             let mut scalars = Vec::new();
             let runtime = flatten(module, v.ty, 0, &mut scalars);
             Variable {

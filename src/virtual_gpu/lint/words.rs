@@ -146,9 +146,7 @@ impl Walk<'_> {
                 );
                 if keeps { self.words(*left).or_else(|| self.words(*right)) } else { None }
             }
-            Expression::Select { accept, reject, .. } => {
-                self.words(*accept).or_else(|| self.words(*reject))
-            }
+            Expression::Select { accept, reject, .. } => self.words(*accept).or_else(|| self.words(*reject)),
             Expression::Compose { components, .. } => components.iter().find_map(|c| self.words(*c)),
             Expression::Splat { value: base, .. }
             | Expression::Swizzle { vector: base, .. }

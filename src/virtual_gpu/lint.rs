@@ -16,6 +16,8 @@ use super::{BufferKind, Place, VirtualGpu};
 mod differ;
 mod fill;
 mod layout;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use differ::Spread;
@@ -230,7 +232,7 @@ impl<'a> Bench<'a> {
                 other: None,
                 used: None,
                 personality: shader.personality().name.clone(),
-                detail: format!("it is {} here and {} as a rule", difference.here, difference.usual),
+                detail: difference.detail,
             });
         }
         Ok(found)

@@ -62,10 +62,8 @@ pub(super) struct Difference {
     pub offset: u32,
     /// The element's number, if the variable has more than one.
     pub index: Option<i64>,
-    /// What the plain personality makes of it, or what rounding does.
-    pub usual: String,
-    /// What it is here.
-    pub here: f64,
+    /// What it is here, and what it is otherwise.
+    pub detail: String,
 }
 
 impl<'a> Spread<'a> {
@@ -114,18 +112,22 @@ impl<'a> Spread<'a> {
                 };
                 let moved = exact && part.low != part.high;
                 if moved || !(here >= part.low - allowed && here <= part.high + allowed) {
-                    let Part { low, high } = *part;
-                    let usual = if low == high { low.to_string() } else { format!("{low} to {high}") };
-                    return Some(Difference {
-                        offset: *offset,
-                        index: self.variable.index(*offset),
-                        usual,
-                        here,
-                    });
+                    let index = self.variable.index(*offset);
+                    return Some(Difference { offset: *offset, index, detail: told(*part, here, exact) });
                 }
             }
         }
         None
+    }
+}
+
+/// A difference in words: between whole numbers, or between floats, which have no more digits than an f32.
+fn told(Part { low, high }: Part, here: f64, whole: bool) -> String {
+    let show = |x: f64| if whole { x.to_string() } else { (x as f32).to_string() };
+    match (show(low), show(high), show(here)) {
+        (low, high, _) if whole && low != high => format!("rounding alone makes {low} or {high} of it"),
+        (low, high, here) if low == high => format!("it is {here} and not {low}"),
+        (low, high, here) => format!("it is {here}, and rounding leaves it between {low} and {high}"),
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
         let far = spread.first_difference(&bytes(&[1.0, 2.1, 0.0])).unwrap();
         assert_eq!((far.offset, far.index), (4, Some(1)));
         let far = spread.first_difference(&bytes(&[1.0, 2.0, 1e-3])).unwrap();
-        assert_eq!((far.index, far.usual.as_str()), (Some(2), "0"));
+        assert_eq!((far.index, far.detail.as_str()), (Some(2), "it is 0.001 and not 0"));
         assert!(spread.first_difference(&bytes(&[f32::NAN, 2.0, 0.0])).is_some());
     }
 

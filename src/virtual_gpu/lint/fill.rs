@@ -74,7 +74,7 @@ pub(super) fn fill(
             }
             for ((at, ty), value) in variable.all(len).zip(values.iter().cycle()) {
                 let bytes = written(ty, *value).ok_or_else(|| {
-                    refuse("fill", format!("{value} is no {}, which is what `{name}` holds", type_name(ty)))
+                    refuse("fill", format!("{value:?} is no {}, which is what `{name}` holds", type_name(ty)))
                 })?;
                 put(&mut data, at, &bytes);
             }

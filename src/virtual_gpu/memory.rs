@@ -151,11 +151,6 @@ impl Memory {
         self.bound
     }
 
-    /// Bytes that there are.
-    pub fn bytes(&self) -> u64 {
-        self.words.len() as u64 * 4
-    }
-
     /// Writes bytes from the start.
     pub fn write(&mut self, bytes: &[u8]) {
         for ((word, taint), four) in self.words.iter_mut().zip(&mut self.taints).zip(bytes.chunks(4)) {

@@ -5,7 +5,7 @@ use super::super::finding::Kind;
 use super::super::math::Numbers;
 use super::super::memory::{ALL_BYTES, Memory, Taint, UNWRITTEN, Who};
 use super::super::personality::OutOfBounds;
-use super::super::program::{Address, BufferKind, Inst, Part, Reg, Site, Space, Term, Ty};
+use super::super::program::{Address, Inst, Part, Reg, Site, Space, Term, Ty};
 use super::group::{Group, Row};
 use super::{Seen, writes};
 use crate::rng::Rng;
@@ -384,9 +384,4 @@ impl Group<'_> {
             }
         }
     }
-}
-
-/// Buffers that a program writes are the ones whose users are noted.
-pub(super) fn is_noted(kind: BufferKind) -> bool {
-    writes(kind)
 }

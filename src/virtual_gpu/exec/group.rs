@@ -1,7 +1,7 @@
 //! A workgroup: its registers, its memory, which lanes are active, and how they go through the program.
 
 use super::super::finding::Kind;
-use super::super::memory::{Memory, UNWRITTEN, Users};
+use super::super::memory::Memory;
 use super::super::program::{Input, Inst, Node, Op, Reg, ScopeId, Site};
 use super::bounds::Bounds;
 use super::lanes::Lanes;
@@ -316,18 +316,6 @@ impl<'a> Group<'a> {
                 *old = taint.get(lane).copied().unwrap_or(0);
             }
         }
-    }
-}
-
-impl Local {
-    /// Who used a location of it.
-    pub fn users(&self, location: usize) -> Option<&Users> {
-        self.memory.users(location)
-    }
-
-    /// Whether nothing wrote a word yet.
-    pub fn unwritten(taint: u32) -> bool {
-        taint == UNWRITTEN
     }
 }
 

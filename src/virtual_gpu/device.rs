@@ -313,6 +313,7 @@ pub(super) fn told(
         buffer: seen.name.and_then(|n| program.names.get(n as usize).cloned()),
         index: seen.index,
         count: seen.count,
+        writes: seen.writes,
         other: seen.other.map(|(write, site, workgroup, lane)| {
             let (file, place) = at(site);
             Access { write, file, place, workgroup: coordinates(workgroup, grid), lane }

@@ -97,9 +97,9 @@ impl Users {
         found
     }
 
-    /// Where the last write stands.
-    pub fn written_at(&self) -> Option<u32> {
-        Who::unpack(self.writer.load(Relaxed)).map(|w| w.site)
+    /// Who wrote last.
+    pub fn writer(&self) -> Option<Who> {
+        Who::unpack(self.writer.load(Relaxed))
     }
 
     fn forget(&self) {

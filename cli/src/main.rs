@@ -11,6 +11,7 @@ mod device;
 mod explain;
 mod export;
 mod info;
+mod mutate;
 mod reexec;
 
 /// WGSL kernels for neural-network inference, each proven against a plain CPU kernel.
@@ -31,6 +32,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Write the plan of a graph, and its weights, as files that any WebGPU can run
     Export(export::Arguments),
+    /// Break every shader in small ways, and see whether `check` notices
+    Mutate(mutate::Arguments),
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Mutate(arguments) => mutate::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
         Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }

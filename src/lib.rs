@@ -54,6 +54,8 @@ pub mod profile;
 pub mod quirks;
 pub mod rng;
 pub mod tensor;
+#[cfg(feature = "virtual")]
+pub mod virtual_gpu;
 #[cfg(feature = "json")]
 pub mod web;
 

@@ -6,7 +6,7 @@ use tachylite::rng::Rng;
 use super::operators::{ALL, Mutant, mutants};
 use super::reach::Reach;
 
-/// What is asked for.
+/// What is asked for; of `sample`, so many of all that would be drawn, every shader in turn.
 pub(super) struct Asked<'a> {
     pub files: &'a [String],
     pub operators: &'a [String],
@@ -27,16 +27,15 @@ pub(super) fn draw(asked: &Asked<'_>, reach: &Reach) -> Result<Vec<Mutant>, Stri
         return Err(format!("there is no operator `{name}`; there are {}", names.join(", ")));
     }
     let one_of = |list: &[String], name: &str| list.is_empty() || list.iter().any(|l| l == name);
-    let mut drawn: Vec<Vec<Mutant>> = Vec::new();
+    let mut lists = Vec::new();
     for (file, source) in sources.into_iter().filter(|(file, _)| one_of(asked.files, file)) {
         let all = mutants(file, source).into_iter().filter(|m| one_of(asked.operators, m.operator)).collect();
         let order = in_turn(all, asked.seed ^ Rng::hash(file));
-        drawn.push(order.into_iter().filter(|m| reach.is_valid(m)).take(asked.per_shader).collect());
+        lists.push(order.into_iter().filter(|m| reach.is_valid(m)).take(asked.per_shader));
     }
-    let mut chosen = match asked.sample {
-        None => drawn.into_iter().flatten().collect(),
-        Some(n) => sample(drawn, n, asked.seed),
-    };
+    // Of a sample's shaders none before its turn: to know what is valid takes time.
+    shuffle(&mut lists, &mut Rng::new(asked.seed));
+    let mut chosen = rounds(lists, asked.sample.unwrap_or(usize::MAX));
     chosen
         .sort_by(|a, b| (a.file, a.line, a.column, a.operator).cmp(&(b.file, b.line, b.column, b.operator)));
     Ok(chosen)
@@ -53,26 +52,20 @@ fn in_turn(all: Vec<Mutant>, seed: u64) -> Vec<Mutant> {
     by_operator.iter_mut().for_each(|list| shuffle(list, &mut rng));
     // Not always in the order in which operators are listed: the last would be short.
     shuffle(&mut by_operator, &mut rng);
-    rounds(by_operator)
+    rounds(by_operator.into_iter().map(Vec::into_iter).collect(), usize::MAX)
 }
 
-/// The same over shaders: one of each before there is another of one.
-fn sample(mut drawn: Vec<Vec<Mutant>>, n: usize, seed: u64) -> Vec<Mutant> {
-    let mut rng = Rng::new(seed);
-    drawn.iter_mut().for_each(|list| shuffle(list, &mut rng));
-    shuffle(&mut drawn, &mut rng);
-    let mut all = rounds(drawn);
-    all.truncate(n);
-    all
-}
-
-/// The first of each list, the second of each, and so on.
-fn rounds<T>(lists: Vec<Vec<T>>) -> Vec<T> {
-    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+/// The first of each list, the second of each, and so on, until there are enough.
+fn rounds<T>(mut lists: Vec<impl Iterator<Item = T>>, enough: usize) -> Vec<T> {
     let mut out = Vec::new();
     loop {
         let before = out.len();
-        out.extend(lists.iter_mut().filter_map(Iterator::next));
+        for list in &mut lists {
+            if out.len() == enough {
+                return out;
+            }
+            out.extend(list.next());
+        }
         if out.len() == before {
             return out;
         }
@@ -97,6 +90,8 @@ mod tests {
         assert!(first[..2].iter().any(|m| m.operator == "barrier"));
         assert_eq!(first, in_turn(mutants("f.wgsl", source), 1));
         assert_ne!(first, in_turn(mutants("f.wgsl", source), 2));
-        assert_eq!(rounds(vec![vec![1, 2, 3], vec![], vec![4, 5]]), [1, 4, 2, 5, 3]);
+        let lists = || [vec![1, 2, 3], vec![], vec![4, 5]].map(Vec::into_iter).into();
+        assert_eq!(rounds(lists(), 9), [1, 4, 2, 5, 3]);
+        assert_eq!(rounds(lists(), 3), [1, 4, 2]);
     }
 }

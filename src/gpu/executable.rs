@@ -41,6 +41,8 @@ pub struct Executable {
     staged: Vec<u8>,
     /// The grids of the call being recorded.
     grids: Vec<[u32; 3]>,
+    /// Whether workgroups are laid out as a square, and not along the first axis as far as it goes.
+    pub(crate) square: bool,
     /// Slots taken since the last submit.
     pub(super) pending: u32,
     /// Our own inputs and outputs, bound.
@@ -108,6 +110,7 @@ impl Executable {
             stride: stride as usize,
             staged: vec![0; steps * stride as usize],
             grids: vec![[0, 1, 1]; steps],
+            square: false,
             pending: 0,
             own: None,
             staging: None,
@@ -234,7 +237,8 @@ impl Executable {
             let step = &plan.steps[i];
             step.write_params(call, &mut self.staged[i * self.stride..(i + 1) * self.stride])?;
             let n = step.workgroups.eval(call);
-            self.grids[i] = fold_workgroups(n, limit).ok_or_else(|| {
+            let along = if self.square { limit.min(n.isqrt() as u32 + 1) } else { limit };
+            self.grids[i] = fold_workgroups(n, along).ok_or_else(|| {
                 Error::Limit(format!("{}: {n} workgroups are more than {limit} x {limit}", step.kernel_name))
             })?;
         }

@@ -82,14 +82,15 @@ impl Reach {
     }
 
     /// The cases that could notice a mutant, in the order to ask them: the smallest of each text, so that
-    /// types and variants come early, then all others with those that share a plan side by side.
+    /// types and variants come early, then all others, large ones first, those that share a plan side by side.
     pub fn cases(&self, mutant: &Mutant) -> Vec<String> {
-        let reached = self.of(mutant);
-        let first: Vec<String> =
-            self.each_text(&reached).iter().filter_map(|g| g.names.first().cloned()).collect();
-        let asked: HashSet<&String> = first.iter().collect();
-        let rest = reached.iter().flat_map(|g| &g.names).filter(|n| !asked.contains(n)).cloned();
-        first.iter().cloned().chain(rest.collect::<Vec<_>>()).collect()
+        let mut reached = self.of(mutant);
+        let first = self.each_text(&reached).into_iter().filter_map(|g| g.names.first());
+        let mut out: Vec<String> = first.cloned().collect();
+        let asked: HashSet<String> = out.iter().cloned().collect();
+        reached.sort_by_key(|g| std::cmp::Reverse(g.bytes));
+        out.extend(reached.iter().flat_map(|g| &g.names).filter(|n| !asked.contains(*n)).cloned());
+        out
     }
 
     /// Whether the texts that a mutant changes are still WGSL, as far as a few of them show. One that

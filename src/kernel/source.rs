@@ -63,7 +63,7 @@ thread_local! {
 /// under `shaders/`, as in [`sources`]) held `text`. What is fused with what still follows the file as it is.
 ///
 /// # Panics
-/// [`compose`](super::compose) does, if the text lacks what the host expects of the file.
+/// [`compose`](fn@super::compose) does, if the text lacks what the host expects of the file.
 pub fn with_source<T>(file: &str, text: &str, run: impl FnOnce() -> T) -> T {
     /// Puts back what was there, also when what ran panicked.
     struct Before(Option<(String, String)>);

@@ -1,6 +1,6 @@
 //! Runs the cases that a mutant reaches in a child for each device, until one of them goes wrong.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,7 @@ pub(super) fn run(
         next: AtomicUsize::new(0),
         records: Mutex::new(tasks.iter().map(|_| None).collect()),
         unbroken: Mutex::default(),
+        killers: Mutex::default(),
         stopped: Mutex::new(None),
         progress: Mutex::new(Progress::new("mutate", tasks.len(), "survived")),
     };
@@ -80,6 +81,8 @@ struct Shared {
     records: Mutex<Vec<Option<Record>>>,
     /// Whether a case passes unbroken on a device, of those that killed a mutant there.
     unbroken: Mutex<HashMap<(usize, String), bool>>,
+    /// Shaders, and cases that killed a mutant of theirs.
+    killers: Mutex<Vec<(&'static str, String)>>,
     /// Why nothing more is run.
     stopped: Mutex<Option<String>>,
     progress: Mutex<Progress>,
@@ -128,12 +131,14 @@ impl Job<'_> {
             return Ok(record(Fate::NotReached));
         }
         for (d, device) in devices.iter().enumerate() {
-            let mut left: &[String] = &task.cases;
+            let cases = self.killers_first(task);
+            let mut left: &[String] = &cases;
             while let Some(wrong) = self.ask(d, Some(task.mutant), left)? {
                 if wrong.words.starts_with(REFUSED) {
                     return Ok(record(Fate::Invalid));
                 }
                 if self.passes_unbroken(d, &wrong.case)? {
+                    lock(&self.shared.killers).push((task.mutant.file, wrong.case.clone()));
                     let killer = Some([device.clone(), wrong.case, wrong.words]);
                     return Ok(Record { killer, ..record(Fate::Killed) });
                 }
@@ -142,6 +147,21 @@ impl Job<'_> {
             }
         }
         Ok(record(Fate::Survived))
+    }
+
+    /// The cases of a task, with those in front that killed a mutant of the shader before, the last first.
+    fn killers_first(&self, task: &Task<'_>) -> Vec<String> {
+        let mut cases: Vec<String> = Vec::new();
+        let of_file = |k: &(&str, String)| (k.0 == task.mutant.file).then(|| k.1.clone());
+        let before: Vec<String> = lock(&self.shared.killers).iter().rev().filter_map(of_file).collect();
+        let reaches: HashSet<&String> = task.cases.iter().collect();
+        let mut seen = HashSet::new();
+        for case in before.iter().filter(|c| reaches.contains(c)).chain(&task.cases) {
+            if seen.insert(case) {
+                cases.push(case.clone());
+            }
+        }
+        cases
     }
 
     fn passes_unbroken(&mut self, device: usize, case: &str) -> Result<bool, String> {

@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn every_token_knows_where_it_stands() {
         let code = Code::new(
-            "const A: u32 = 1u;\nfn f(b: u32) {\n  c;\n  for (d; e; g) { h; }\n  //@unroll i 0..4\n  for (i; j; k) { l; } }",
+            "const A: u32 = 1u;\nfn f(b: u32) {\n  c;\n  for (d; e; g) { h; }\n  \
+             //@unroll i 0..4\n  for (i; j; k) { l; } }",
         );
         let place =
             |name: &str| code.tokens.iter().find(|t| &code.text[t.range.clone()] == name).unwrap().place;

@@ -142,14 +142,14 @@ fn six_axes(g: &mut Graph, dtype: DType) -> Result<()> {
 fn riders(g: &mut Graph, dtype: DType) -> Result<()> {
     let r = g.dim("R", 33)?;
     let x = g.input("x", dtype, &[r.clone(), 12.into()])?;
-    let other = g.input("other", dtype, &[r.clone(), 7.into()])?;
+    let other = g.input("other", dtype, &[r.clone(), 8.into()])?;
     let table = g.weight("table", dtype, &[12, 9])?;
     let idx = g.input("idx", DType::U32, &[r])?;
     let (w, b) = (g.weight("w", DType::F32, &[12])?, g.weight("b", DType::F32, &[12])?);
     let holds = g.greater(x, b)?;
     let all = [
         ("joined", g.concat(&[x, other], 1)?),
-        ("padded", g.pad(x, 1, 2, 3, 0.5)?),
+        ("padded", g.pad(x, 1, 1, 3, 0.5)?),
         ("rows", g.embed(&[(idx, table)])?),
         ("unit", g.l2_normalize(x, 1e-12)?),
         ("rms", g.rms_norm(x, w, 1e-5)?),

@@ -12,6 +12,7 @@ use tachylite::check::{Case, cases};
 use crate::{cannot_run, device, reexec, say};
 
 pub(crate) mod child;
+pub(crate) mod machine;
 pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod remote;
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     /// repeated [default: all of them]
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Vec<String>,
+    /// Check this virtual GPU: the name of a personality, `presets`, `pairwise` or `all`. May be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "runner")]
+    personality: Vec<String>,
     /// Check another WebGPU than this program's own, through exported plans; on the adapter that it
     /// takes by itself. Needs Node
     #[arg(long, conflicts_with = "adapter")]
@@ -88,6 +92,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     {
         return cannot_run(&format!("{}: {e}", path.display()));
     }
+    // Said first and last: nobody should take this for a GPU's result.
+    let none = adapters == [machine::VIRTUAL] && arguments.adapter.is_empty();
+    if none {
+        say(&format!("{}\n", device::NO_ADAPTER_BUT_VIRTUAL));
+    }
     say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
     let timeout = Duration::from_secs(arguments.timeout);
     let names: Vec<String> = cases.iter().map(Case::to_string).collect();
@@ -120,6 +129,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if !records.is_empty() {
         report::table(&records);
     }
+    if none {
+        say(&format!("{}\n", device::NO_ADAPTER_BUT_VIRTUAL));
+    }
     if let Some(path) = &arguments.json
         && let Err(e) = std::fs::write(path, format!("{:#}\n", record::to_json(&records)))
     {
@@ -149,8 +161,12 @@ pub(crate) fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
     if let Some(runner) = arguments.runner {
         return Ok(vec![runner.name().to_owned()]);
     }
-    if !arguments.adapter.is_empty() {
-        return Ok(arguments.adapter.clone());
+    let mut asked = arguments.adapter.clone();
+    for name in &arguments.personality {
+        asked.extend(machine::personalities(name)?);
+    }
+    if !asked.is_empty() {
+        return Ok(asked);
     }
     listed()
 }
@@ -170,7 +186,7 @@ pub(crate) fn listed() -> Result<Vec<String>, String> {
     let names = names.map(|a| format!("{}:{}", text(a, "backend"), text(a, "name")));
     // Two adapters of one name are reached by one name.
     let names: Vec<String> = names.filter(|n| seen.insert(n.clone())).collect();
-    if names.is_empty() { Err(device::NO_ADAPTER.to_owned()) } else { Ok(names) }
+    Ok(if names.is_empty() { vec![machine::VIRTUAL.to_owned()] } else { names })
 }
 
 /// A field of a JSON object that is text; empty if it is not there.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::check::listed;
+use crate::check::machine::VIRTUAL;
 use crate::{cannot_run, say};
 
 mod draw;
@@ -27,7 +28,7 @@ use state::State;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Ask this device. May be repeated: a mutant is killed if any of them notices
-    /// [default: the first llvmpipe on Vulkan]
+    /// [default: `virtual`, then llvmpipe on Vulkan if it is there]
     #[arg(long, value_name = "NAME")]
     adapter: Vec<String>,
     /// Only mutants of this shader, a name under shaders/. May be repeated
@@ -146,9 +147,7 @@ fn devices(arguments: &Arguments) -> Result<Vec<String>, String> {
     if !arguments.adapter.is_empty() {
         return Ok(arguments.adapter.clone());
     }
-    let all = listed()?;
-    all.into_iter()
-        .find(|name| name.starts_with("vulkan:llvmpipe"))
-        .map(|name| vec![name])
-        .ok_or_else(|| "there is no llvmpipe; name a device with --adapter".to_owned())
+    // A virtual GPU is always there.
+    let llvmpipe = listed().unwrap_or_default().into_iter().find(|name| name.starts_with("vulkan:llvmpipe"));
+    Ok([VIRTUAL.to_owned()].into_iter().chain(llvmpipe).collect())
 }

@@ -80,6 +80,15 @@ impl Place {
         });
     }
 
+    /// Marks the bytes that elements of this tensor take.
+    pub fn hold(&self, held: &mut [bool]) {
+        let size = self.dtype.block_bytes();
+        self.for_each_run(|_, at, len| {
+            let end = ((at + len) * size).min(held.len());
+            held[(at * size).min(end)..end].fill(true);
+        });
+    }
+
     /// Visits every run of neighbours with its place in the tensor, its place in the buffer and its
     /// length, in elements.
     fn for_each_run(&self, mut visit: impl FnMut(usize, usize, usize)) {

@@ -12,7 +12,7 @@ use crate::profile::Profile;
 pub enum Fill<'a> {
     /// These bytes, from its start; what lies behind them stays.
     Bytes(&'a [u8]),
-    /// This pattern, from its start to its end.
+    /// This pattern, from its start to its end: what nothing has written yet looks like.
     Pattern([u8; 4]),
 }
 
@@ -26,7 +26,7 @@ pub trait Machine {
     fn profile(&self) -> &Profile;
 
     /// Makes a plan ready. Every buffer is at least 16 bytes, and `guard_bytes` longer than that or
-    /// than the plan says, all of which kernels can reach.
+    /// than the plan says; a device that does not see stray accesses itself lets kernels reach all of it.
     ///
     /// # Errors
     /// [`Error::Limit`](crate::Error::Limit) or [`Error::OutOfMemory`](crate::Error::OutOfMemory) if
@@ -46,6 +46,13 @@ pub trait Machine {
         fills: &[(usize, Fill<'_>)],
         reads: &[usize],
     ) -> Result<Vec<Vec<u8>>>;
+
+    /// What the machine itself saw go wrong in the last run, a sentence each: nothing, on a device that
+    /// cannot look. `holds` says which bytes of a buffer that steps write, by its place in the plan,
+    /// hold elements of values.
+    fn findings(&self, _loaded: &Self::Loaded, _holds: &dyn Fn(usize) -> Vec<bool>) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[cfg(feature = "gpu")]

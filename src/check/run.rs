@@ -176,6 +176,8 @@ impl<M: Machine> Bench<'_, M> {
         apart.execute(machine, call, &mut buffers, true)?;
         verdicts::steps(graph, call, &apart.plan, &buffers, &prepared, found)?;
         fence(&apart.plan, call, graph, &buffers, found);
+        let holds = |buffer: usize| held(&apart.plan, call, graph, buffer, buffers[buffer].len());
+        machine.findings(&apart.loaded, &holds).into_iter().for_each(|what| found.fail(what));
 
         let mut again = vec![Vec::new(); buffers.len()];
         apart.execute(machine, call, &mut again, false)?;
@@ -186,6 +188,8 @@ impl<M: Machine> Bench<'_, M> {
         let mut reused = given(&shared.plan, call, &prepared)?;
         shared.execute(machine, call, &mut reused, true)?;
         verdicts::same_outputs(call, (&apart.plan, &buffers), (&shared.plan, &reused), found);
+        // What values share a buffer hold at the end is not all of them.
+        machine.findings(&shared.loaded, &|_| Vec::new()).into_iter().for_each(|what| found.fail(what));
         Ok(())
     }
 
@@ -274,6 +278,16 @@ impl<L> Held<L> {
         }
         Ok(())
     }
+}
+
+/// Which bytes of a buffer hold elements of the values that steps leave in it.
+fn held(plan: &Plan, call: &Call, graph: &Graph, buffer: usize, bytes: usize) -> Vec<bool> {
+    let mut held = vec![false; bytes];
+    for (value, _, layout) in plan.steps.iter().flat_map(|s| &s.writes).filter(|(_, b, _)| *b == buffer) {
+        let value = &graph.values()[*value];
+        Place::new(value.dtype, &value.shape, layout, call).hold(&mut held);
+    }
+    held
 }
 
 /// Whether what no step has any business with is as it was, in every buffer that steps write.

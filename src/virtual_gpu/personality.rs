@@ -197,7 +197,26 @@ impl Personality {
         }
     }
 
-    /// One for each family of GPUs, `plain` first. Each does what is on record of its family (subgroup
+    /// As rough as a GPU can be, one choice of each freedom: what checks without a choice run on.
+    pub fn hostile() -> Self {
+        Self {
+            name: "hostile".into(),
+            subgroup_size: 8,
+            lanes: LaneOrder::Shuffled,
+            schedule: Schedule::Shuffled,
+            denormals: Denormals::Flushed,
+            fma: Fma::Split,
+            f16: Rounding::Down,
+            arithmetic: Neighbour::Either,
+            inexact: Inexact::Any,
+            out_of_bounds: OutOfBounds::Other,
+            sums: Sums::Backward,
+            reassociation: Reassociation::Constants,
+            seed: 8,
+        }
+    }
+
+    /// `plain` and `hostile`, then one for each family of GPUs. Each does what is on record of its family (subgroup
     /// sizes, flushing, contraction; facts from vendors' manuals and from wgpu's and Dawn's trackers), and
     /// takes freedoms of which nothing is on record one way or the other.
     pub fn presets() -> Vec<Self> {
@@ -209,6 +228,7 @@ impl Personality {
         };
         vec![
             Self::plain(),
+            Self::hostile(),
             Self {
                 fma: Fma::Contracted,
                 inexact: Inexact::Any,

@@ -307,6 +307,26 @@ impl Program {
     pub fn lanes(&self) -> u32 {
         self.workgroup_size.iter().product()
     }
+
+    /// Where a variable, by its place in `names`, is first stored to.
+    pub fn first_store(&self, name: u32) -> Option<Site> {
+        fn find(nodes: &[Node], name: u32) -> Option<Site> {
+            nodes.iter().find_map(|node| match node {
+                Node::Run(run) => run.iter().find(|inst| inst.stores_to(name)).map(|inst| inst.site),
+                Node::If { accept, reject, .. } => find(accept, name).or_else(|| find(reject, name)),
+                Node::Scope { body, .. } => find(body, name),
+                Node::Loop { body, continuing, .. } => find(body, name).or_else(|| find(continuing, name)),
+                Node::Exit(_) => None,
+            })
+        }
+        find(&self.body, name)
+    }
+}
+
+impl Inst {
+    fn stores_to(&self, name: u32) -> bool {
+        matches!(&self.op, Op::Store { at, .. } | Op::Atomic { at, .. } | Op::CoopStore { at, .. } if at.name == name)
+    }
 }
 
 impl fmt::Display for Place {

@@ -13,6 +13,7 @@ use tachylite::check::Machine;
 
 use super::run::run as run_case;
 use super::suite::{Spec, Suite, read_all};
+use crate::check::machine::virtual_gpu;
 use crate::check::remote::{Remote, Runner};
 use crate::check::wire::Ended;
 use crate::check::worker::told;
@@ -48,7 +49,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let opened = match arguments.runner {
         None => {
             let name = arguments.adapter.as_deref().unwrap_or_default();
-            Gpu::open_blocking(name).map(|gpu| serve(&gpu, &all, &|| None)).map_err(|e| e.to_string())
+            match virtual_gpu(name) {
+                Some(opened) => opened.map(|gpu| serve(&gpu, &all, &|| None)),
+                None => {
+                    Gpu::open_blocking(name).map(|gpu| serve(&gpu, &all, &|| None)).map_err(|e| e.to_string())
+                }
+            }
         }
         Some(runner) => Remote::open(runner, Duration::from_secs(arguments.timeout))
             .map(|remote| serve(&remote, &all, &|| remote.ended())),

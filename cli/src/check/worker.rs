@@ -13,6 +13,7 @@ use tachylite::Gpu;
 use tachylite::check::{Case, Event, Failure, Machine, Outcome, Status, cases, run as run_cases};
 use tachylite::kernel::with_source;
 
+use super::machine::virtual_gpu;
 use super::remote::{Remote, Runner};
 use super::wire::Ended;
 use crate::{device, say};
@@ -40,7 +41,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let opened = match arguments.runner {
         None => {
             let name = arguments.adapter.as_deref().unwrap_or_default();
-            Gpu::open_blocking(name).map(|gpu| serve(&gpu, arguments, &|| None)).map_err(|e| e.to_string())
+            match virtual_gpu(name) {
+                Some(opened) => opened.map(|gpu| serve(&gpu, arguments, &|| None)),
+                None => Gpu::open_blocking(name)
+                    .map(|gpu| serve(&gpu, arguments, &|| None))
+                    .map_err(|e| e.to_string()),
+            }
         }
         Some(runner) => Remote::open(runner, Duration::from_secs(arguments.timeout))
             .map(|remote| serve(&remote, arguments, &|| remote.ended())),

@@ -18,6 +18,8 @@ use crate::reexec;
 
 /// How a device's compiler is heard of.
 const REFUSED: &str = "WebGPU refused a call";
+/// So many mutants a child is asked about: devices keep what they compiled.
+const A_CHILD: usize = 40;
 /// As many words of a failure as are kept.
 const WORDS: usize = 160;
 
@@ -96,7 +98,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Job<'a> {
     settings: &'a Settings<'a>,
     shared: &'a Shared,
-    children: Vec<Option<Running>>,
+    /// With how often each was asked.
+    children: Vec<Option<(Running, usize)>>,
 }
 
 /// A case that went wrong, and the first words said of it.
@@ -185,9 +188,9 @@ impl Job<'_> {
             return Ok(None);
         }
         let name = &self.settings.devices[device];
-        let mut child = match self.children[device].take() {
+        let (mut child, asked) = match self.children[device].take() {
             Some(child) => child,
-            None => start(name).map_err(|e| format!("cannot start itself: {e}"))?,
+            None => (start(name).map_err(|e| format!("cannot start itself: {e}"))?, 0),
         };
         let source = mutant.map_or(json!({}), |m| json!({ "file": m.file, "text": m.text }));
         let mut lines = vec![source.to_string()];
@@ -195,7 +198,7 @@ impl Job<'_> {
         child.tell(&lines);
         match listen(&mut child, self.settings.timeout) {
             Heard::Idle(wrong) => {
-                self.children[device] = Some(child);
+                self.children[device] = (asked + 1 < A_CHILD).then_some((child, asked + 1));
                 Ok(wrong)
             }
             Heard::Ended(Some(wrong)) => Ok(Some(wrong)),

@@ -1,5 +1,7 @@
 //! Operators and built-ins by name; where nothing is said, as WGSL has them.
 
+#![allow(missing_docs)]
+
 /// An operator or built-in of one operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unary {

@@ -1,0 +1,267 @@
+//! Instructions that compute: the arithmetic is [`Numbers`](super::super::math::Numbers)'; here is what it
+//! does to trust, and what WGSL defines but hardly anyone means.
+
+use super::super::finding::Kind;
+use super::super::math::Numbers;
+use super::super::memory::Taint;
+use super::super::program::{Binary, Inst, Op, Pack, Reg, Site, Ternary, Ty, Unary};
+use super::Seen;
+use super::group::{Group, Row};
+use super::taint::settled;
+
+/// The exponent of an infinity or NaN.
+const NONFINITE: u32 = 0x7f80_0000;
+const LARGEST_F16: f32 = 65504.0;
+
+impl Group<'_> {
+    pub(super) fn compute(&mut self, inst: &Inst) {
+        let numbers = self.dispatch.numbers;
+        let (dst, taint) = match &inst.op {
+            Op::Copy { dst, src } => {
+                self.out.copy_from_slice(&self.rows[src.0 as usize]);
+                (*dst, self.taint(*src).to_vec())
+            }
+            Op::Unary { op, ty, dst, a } => {
+                numbers.unary(*op, *ty, &self.rows[a.0 as usize], &mut self.out);
+                let mut taint = self.joined(&[*a]);
+                if is_float(*ty) && *op != Unary::FrexpExponent {
+                    self.born(&[*a], *ty, &mut taint, inst.site);
+                }
+                if *op == Unary::QuantizeToF16 {
+                    self.overflown(&[*a], &mut taint, inst.site);
+                }
+                (*dst, taint)
+            }
+            Op::Binary { op, ty, dst, a, b } => (*dst, self.binary(*op, *ty, (*a, *b), inst.site)),
+            Op::Ternary { op, ty, dst, a, b, c } => {
+                let row = |r: &Reg| &self.rows[r.0 as usize];
+                numbers.ternary(*op, *ty, row(a), row(b), row(c), &mut self.out);
+                let mut taint = match op {
+                    Ternary::ExtractBits => self.extracted(*a, *b, *c),
+                    _ => self.joined(&[*a, *b, *c]),
+                };
+                if is_float(*ty) {
+                    self.born(&[*a, *b, *c], *ty, &mut taint, inst.site);
+                }
+                (*dst, taint)
+            }
+            Op::Select { dst, condition, accept, reject } => {
+                let row = |r: &Reg| &self.rows[r.0 as usize];
+                let (c, x, y) = (row(condition), row(accept), row(reject));
+                for (i, out) in self.out.iter_mut().enumerate() {
+                    *out = x[i] & c[i] | y[i] & !c[i];
+                }
+                (*dst, self.selected(*condition, *accept, *reject))
+            }
+            Op::Convert { from, to, dst, a } => (*dst, self.convert(*from, *to, *a, inst.site)),
+            Op::Dot { ty, dst, a, b } => {
+                let rows = |regs: &[Reg]| -> Vec<&[u32]> {
+                    regs.iter().map(|r| self.rows[r.0 as usize].as_slice()).collect()
+                };
+                numbers.dot(*ty, &rows(a), &rows(b), &mut self.out);
+                let all: Vec<Reg> = a.iter().chain(b).copied().collect();
+                let mut taint = self.joined(&all);
+                if is_float(*ty) {
+                    self.born(&all, *ty, &mut taint, inst.site);
+                }
+                (*dst, taint)
+            }
+            Op::ArrayLength { dst, buffer, offset, stride } => {
+                let bytes = self.dispatch.buffers.get(*buffer as usize).map_or(0, |b| b.bound());
+                let count = bytes.saturating_sub(u64::from(*offset)) / u64::from((*stride).max(1));
+                self.out.fill(count.min(u64::from(u32::MAX)) as u32);
+                (*dst, Row::new())
+            }
+            Op::Pack { op, ty, dst, args } => return self.pack(*op, *ty, dst, args, inst),
+            Op::BitcastF16 { from, to, dst, args } => return self.bitcast_f16(*from, *to, dst, args, inst),
+            _ => return,
+        };
+        let bounds = self.bound_of(inst);
+        self.commit(dst, inst.masked);
+        self.commit_taint(dst, inst.masked, taint);
+        self.commit_bounds(dst, inst.masked, bounds);
+    }
+
+    fn binary(&mut self, op: Binary, ty: Ty, (a, b): (Reg, Reg), site: Site) -> Row {
+        let (x, y) = (&self.rows[a.0 as usize], &self.rows[b.0 as usize]);
+        self.dispatch.numbers.binary(op, ty, x, y, &mut self.out);
+        match op {
+            Binary::And | Binary::Or | Binary::Xor if ty == Ty::Bool => self.joined(&[a, b]),
+            Binary::And => self.masked_bytes(a, b),
+            Binary::Or | Binary::Xor => self.either(a, b),
+            Binary::Shl | Binary::Shr => {
+                let past = |_: u32, by: u32| by >= 32;
+                self.warn(Kind::ShiftWidth, (a, b), past, site);
+                self.shifted(a, b, op == Binary::Shl)
+            }
+            Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge => {
+                self.joined(&[a, b])
+            }
+            Binary::Div | Binary::Rem if !is_float(ty) => {
+                let least = |x: u32, y: u32| ty == Ty::I32 && x == 1 << 31 && y == u32::MAX;
+                self.warn(Kind::DivisionByZero, (a, b), |x, y| y == 0 || least(x, y), site);
+                self.joined(&[a, b])
+            }
+            _ => {
+                let mut taint = self.joined(&[a, b]);
+                if is_float(ty) {
+                    let floats: &[Reg] = if op == Binary::Ldexp { &[a] } else { &[a, b] };
+                    self.born(floats, ty, &mut taint, site);
+                }
+                taint
+            }
+        }
+    }
+
+    /// The taint of `a | b`, byte by byte.
+    fn either(&self, a: Reg, b: Reg) -> Row {
+        let (ta, tb) = (self.taint(a), self.taint(b));
+        match (ta.is_empty(), tb.is_empty()) {
+            (true, true) => Row::new(),
+            (false, true) => ta.to_vec(),
+            (true, false) => tb.to_vec(),
+            (false, false) => {
+                ta.iter().zip(tb).map(|(x, y)| if *x == 0 { *y } else { *x | *y >> 28 << 28 }).collect()
+            }
+        }
+    }
+
+    fn convert(&mut self, from: Ty, to: Ty, a: Reg, site: Site) -> Row {
+        self.dispatch.numbers.convert(from, to, &self.rows[a.0 as usize], &mut self.out);
+        let mut taint = self.joined(&[a]);
+        if is_float(from) && matches!(to, Ty::I32 | Ty::U32) {
+            let (least, end) =
+                if to == Ty::I32 { (-2_147_483_648.0, 2_147_483_648.0) } else { (0.0, 4_294_967_296.0) };
+            let fits = |w: u32| {
+                (least..end).contains(&f32::from_bits(w).trunc()) || f32::from_bits(w).trunc() == 0.0
+            };
+            self.warn(Kind::ConversionRange, (a, a), |w, _| !fits(w), site);
+        }
+        if to == Ty::F16 {
+            if from == Ty::F32 {
+                self.overflown(&[a], &mut taint, site);
+            } else {
+                self.born(&[], Ty::F16, &mut taint, site);
+            }
+        }
+        taint
+    }
+
+    fn pack(&mut self, op: Pack, ty: Ty, dst: &[Reg], args: &[Reg], inst: &Inst) {
+        let mut taints = self.packed(op, args, dst.len());
+        if op == Pack::Pack2x16Float {
+            // Half by half, so that one value too large says nothing of its neighbour.
+            let mut row = std::mem::take(&mut taints[0]);
+            for (i, arg) in args.iter().enumerate() {
+                let mut half = self.joined(&[*arg]);
+                let before = half.clone();
+                self.overflown(&[*arg], &mut half, inst.site);
+                if half != before {
+                    row.resize(self.out.len(), 0);
+                    let bytes = 0x3000_0000 << (2 * i);
+                    for (word, taint) in
+                        row.iter_mut().zip(&half).filter(|(w, t)| **t != 0 && **w & bytes == 0)
+                    {
+                        *word = *word & 0xf000_0000 | bytes | *taint & 0x0fff_ffff;
+                    }
+                }
+            }
+            taints[0] = settled(row);
+        }
+        let rows: Vec<&[u32]> = args.iter().map(|r| self.rows[r.0 as usize].as_slice()).collect();
+        let width = self.out.len();
+        let mut flat = vec![0; width * dst.len()];
+        self.dispatch.numbers.pack(op, ty, &rows, &mut flat);
+        let results = flat.chunks(width).map(<[u32]>::to_vec).collect();
+        let bounds = self.bounds_packed(op, args, dst.len());
+        self.put(dst, results, taints, inst.masked);
+        dst.iter().zip(bounds).for_each(|(dst, row)| self.commit_bounds(*dst, inst.masked, row));
+    }
+
+    fn bitcast_f16(&mut self, from: Ty, to: Ty, dst: &[Reg], args: &[Reg], inst: &Inst) {
+        let width = self.out.len();
+        let mut halves: Vec<Row> = Vec::new();
+        for arg in args {
+            let row = &self.rows[arg.0 as usize];
+            if from == Ty::F16 {
+                halves.push(row.iter().map(|w| Numbers::store_f16(*w)).collect());
+            } else {
+                halves.push(row.iter().map(|w| w & 0xffff).collect());
+                halves.push(row.iter().map(|w| w >> 16).collect());
+            }
+        }
+        let results: Vec<Row> = if to == Ty::F16 {
+            halves.iter().map(|h| h.iter().map(|w| Numbers::load_f16(*w)).collect()).collect()
+        } else {
+            halves
+                .chunks(2)
+                .map(|h| (0..width).map(|i| h[0][i] | h.get(1).map_or(0, |h| h[i] << 16)).collect())
+                .collect()
+        };
+        let taints = vec![self.joined(args); dst.len()];
+        self.put(dst, results, taints, inst.masked);
+    }
+
+    /// Puts several results where they belong.
+    pub(super) fn put(&mut self, dst: &[Reg], results: Vec<Row>, taints: Vec<Row>, masked: bool) {
+        for ((dst, row), taint) in dst.iter().zip(results).zip(taints) {
+            self.out = row;
+            self.commit(*dst, masked);
+            self.commit_taint(*dst, masked, taint);
+            self.commit_bounds(*dst, masked, Vec::new());
+        }
+        let width = self.active.row.len();
+        self.out.resize(width, 0);
+    }
+
+    /// Taints results that are not finite although all operands are.
+    fn born(&self, operands: &[Reg], ty: Ty, taint: &mut Row, site: Site) {
+        let found = self
+            .out
+            .iter()
+            .zip(&self.active.row)
+            .fold(0, |any, (w, active)| any | (u32::from(w & NONFINITE == NONFINITE) & active));
+        if found == 0 {
+            return;
+        }
+        let kind = if ty == Ty::F16 { Kind::F16Overflow } else { Kind::NonFinite };
+        let finite =
+            |lane: usize| operands.iter().all(|r| self.rows[r.0 as usize][lane] & NONFINITE != NONFINITE);
+        let wrong = |lane: usize| self.out[lane] & NONFINITE == NONFINITE && finite(lane);
+        self.taint_where(kind, taint, site, wrong);
+    }
+
+    /// Taints conversions to f16 of finite values past its largest.
+    fn overflown(&self, operands: &[Reg], taint: &mut Row, site: Site) {
+        let past = |w: u32| f32::from_bits(w).abs() > LARGEST_F16 && w & NONFINITE != NONFINITE;
+        let wrong = |lane: usize| operands.iter().any(|r| past(self.rows[r.0 as usize][lane]));
+        self.taint_where(Kind::F16Overflow, taint, site, wrong);
+    }
+
+    fn taint_where(&self, kind: Kind, taint: &mut Row, site: Site, wrong: impl Fn(usize) -> bool) {
+        for lane in 0..self.count {
+            let trusted = taint.get(lane).is_none_or(|t: &Taint| *t == 0);
+            if self.active.row[lane] != 0 && trusted && wrong(lane) {
+                taint.resize(self.out.len(), 0);
+                taint[lane] = self.begin(kind, self.seen(site, lane as u32));
+            }
+        }
+    }
+
+    /// What WGSL defines, but hardly anyone means.
+    fn warn(&self, kind: Kind, (a, b): (Reg, Reg), odd: impl Fn(u32, u32) -> bool, site: Site) {
+        let (x, y) = (&self.rows[a.0 as usize], &self.rows[b.0 as usize]);
+        let (ta, tb) = (self.taint(a), self.taint(b));
+        for lane in 0..self.count {
+            let trusted = ta.get(lane).is_none_or(|t| *t == 0) && tb.get(lane).is_none_or(|t| *t == 0);
+            if odd(x[lane], y[lane]) && self.active.row[lane] != 0 && trusted {
+                let seen = self.seen(site, lane as u32);
+                return self.dispatch.log.report(kind, Seen { ..seen });
+            }
+        }
+    }
+}
+
+fn is_float(ty: Ty) -> bool {
+    matches!(ty, Ty::F32 | Ty::F16)
+}

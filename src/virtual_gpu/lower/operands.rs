@@ -1,0 +1,138 @@
+//! Which registers an instruction reads and writes.
+
+use super::super::program::{Op, Reg};
+
+/// What an instruction does with a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Read,
+    Write,
+    /// The first of registers of which indices find some.
+    Base,
+}
+
+/// Both visitors by one text: what differs is whether registers can be changed.
+macro_rules! visitor {
+    ($(#[$doc:meta])* $name:ident $(, $m:tt)?) => {
+        $(#[$doc])*
+        pub(super) fn $name(op: &$($m)? Op, f: &mut impl FnMut(&$($m)? Reg, Role)) {
+            let mut addresses = None;
+            match op {
+                Op::Copy { dst, src: a } | Op::Unary { dst, a, .. } | Op::Convert { dst, a, .. } => {
+                    f(a, Role::Read);
+                    f(dst, Role::Write);
+                }
+                Op::Binary { dst, a, b, .. } => {
+                    f(a, Role::Read);
+                    f(b, Role::Read);
+                    f(dst, Role::Write);
+                }
+                Op::Ternary { dst, a, b, c, .. } | Op::Select { dst, condition: a, accept: b, reject: c } => {
+                    f(a, Role::Read);
+                    f(b, Role::Read);
+                    f(c, Role::Read);
+                    f(dst, Role::Write);
+                }
+                Op::BitcastF16 { dst, args, .. } | Op::Pack { dst, args, .. } => {
+                    args.into_iter().for_each(|r| f(r, Role::Read));
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                }
+                Op::Dot { dst, a, b, .. } => {
+                    a.into_iter().chain(b).for_each(|r| f(r, Role::Read));
+                    f(dst, Role::Write);
+                }
+                Op::Load { at, parts } | Op::UniformLoad { at, parts } => {
+                    addresses = Some(at);
+                    parts.into_iter().for_each(|p| f(&$($m)? p.reg, Role::Write));
+                }
+                Op::Store { at, parts } => {
+                    addresses = Some(at);
+                    parts.into_iter().for_each(|p| f(&$($m)? p.reg, Role::Read));
+                }
+                Op::LoadVar { dst, base, terms, .. } => {
+                    terms.into_iter().for_each(|t| f(&$($m)? t.index, Role::Read));
+                    f(base, Role::Base);
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                }
+                Op::StoreVar { src, base, terms, .. } => {
+                    terms.into_iter().for_each(|t| f(&$($m)? t.index, Role::Read));
+                    src.into_iter().for_each(|r| f(r, Role::Read));
+                    f(base, Role::Base);
+                }
+                Op::Atomic { at, dst, args, .. } => {
+                    addresses = Some(at);
+                    args.into_iter().for_each(|r| f(r, Role::Read));
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                }
+                Op::ArrayLength { dst, .. } => f(dst, Role::Write),
+                Op::Barrier { .. } => {}
+                Op::Subgroup { dst, a, arg, .. } => {
+                    f(a, Role::Read);
+                    arg.into_iter().for_each(|r| f(r, Role::Read));
+                    f(dst, Role::Write);
+                }
+                Op::Ballot { dst, predicate } => {
+                    predicate.into_iter().for_each(|r| f(r, Role::Read));
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                }
+                Op::CoopLoad { at, stride, dst, .. } => {
+                    addresses = Some(at);
+                    f(stride, Role::Read);
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                }
+                Op::CoopStore { at, stride, src, .. } => {
+                    addresses = Some(at);
+                    f(stride, Role::Read);
+                    src.into_iter().for_each(|r| f(r, Role::Read));
+                }
+                Op::CoopMultiplyAdd { dst, a, b, c, .. } => {
+                    a.into_iter().chain(b).chain(c).for_each(|r| f(r, Role::Read));
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                }
+            }
+            if let Some(at) = addresses {
+                for term in &$($m)? at.terms {
+                    f(&$($m)? term.index, Role::Read);
+                }
+            }
+        }
+    };
+}
+
+visitor! {
+    /// Calls `f` with every register of an instruction; reads of addresses come last.
+    visit
+}
+
+visitor! {
+    /// [`visit`], and registers can be exchanged.
+    visit_mut, mut
+}
+
+/// Whether the destination may be one of the operands: a lane's result depends on that lane alone and is
+/// written when its operands have been read.
+pub(super) fn in_place(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Copy { .. }
+            | Op::Unary { .. }
+            | Op::Binary { .. }
+            | Op::Ternary { .. }
+            | Op::Select { .. }
+            | Op::Convert { .. }
+    )
+}
+
+/// Whether an instruction does nothing but give its destinations values, so that it can be left out.
+/// Loads are not: they may find something.
+pub(super) fn is_pure(op: &Op) -> bool {
+    in_place(op)
+        || matches!(
+            op,
+            Op::BitcastF16 { .. }
+                | Op::Pack { .. }
+                | Op::Dot { .. }
+                | Op::ArrayLength { .. }
+                | Op::CoopMultiplyAdd { .. }
+        )
+}

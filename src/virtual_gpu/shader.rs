@@ -1,0 +1,166 @@
+//! A single compute shader on a virtual GPU, on buffers of the caller's.
+
+use std::sync::Arc;
+
+use super::device::{VirtualGpu, told};
+use super::exec::{Log, Seen, writes};
+use super::finding::{Finding, Kind};
+use super::lower::Rejected;
+use super::memory::{Memory, ORIGIN, UNWRITTEN};
+use super::program::{BufferDecl, BufferKind, Place, Program};
+
+/// Why a shader cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrunnable {
+    /// Where it stands, if that is known.
+    pub place: Option<Place>,
+    /// Why, in a sentence without its end.
+    pub message: String,
+}
+
+impl From<Rejected> for Unrunnable {
+    fn from(rejected: Rejected) -> Self {
+        Self { place: rejected.place, message: rejected.message }
+    }
+}
+
+/// A compute shader, compiled for a virtual GPU.
+#[derive(Debug, Clone)]
+pub struct Shader {
+    gpu: VirtualGpu,
+    program: Arc<Program>,
+    file: String,
+}
+
+/// What a buffer holds before a dispatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contents {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// So many bytes that nothing wrote.
+    Unwritten(u64),
+}
+
+/// What a dispatch left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The bytes of every buffer.
+    pub buffers: Vec<Vec<u8>>,
+    /// What was found, in order of place.
+    pub findings: Vec<Finding>,
+}
+
+impl VirtualGpu {
+    /// Compiles a shader; `entry` may be left out if there is one. `file` is what findings call it.
+    ///
+    /// # Errors
+    /// [`Unrunnable`] if it is no valid WGSL, an override has no value, or it uses what this does not know.
+    pub fn shader(
+        &self,
+        file: &str,
+        source: &str,
+        overrides: &[(String, f64)],
+        entry: Option<&str>,
+    ) -> Result<Shader, Unrunnable> {
+        let program = self.program(source, overrides, entry)?;
+        Ok(Shader { gpu: self.clone(), program, file: file.to_owned() })
+    }
+}
+
+impl Shader {
+    /// What it binds.
+    pub fn buffers(&self) -> &[BufferDecl] {
+        &self.program.buffers
+    }
+
+    /// The entry point's name.
+    pub fn entry(&self) -> &str {
+        &self.program.name
+    }
+
+    /// Lanes in a workgroup along each axis.
+    pub fn workgroup_size(&self) -> [u32; 3] {
+        self.program.workgroup_size
+    }
+
+    /// Runs a dispatch of `grid` workgroups on buffers in the order of [`Shader::buffers`]. Elements that
+    /// nothing wrote, in a buffer that the shader writes, are findings: every one of them is an output.
+    ///
+    /// # Errors
+    /// [`Unrunnable`] if there are fewer or smaller buffers than it binds.
+    pub fn run(&self, grid: [u32; 3], contents: &[Contents]) -> Result<Left, Unrunnable> {
+        let wrong = |message: String| Unrunnable { place: None, message };
+        if contents.len() != self.program.buffers.len() {
+            let (given, wanted) = (contents.len(), self.program.buffers.len());
+            return Err(wrong(format!("{given} buffers were given, but it binds {wanted}")));
+        }
+        let mut memories = Vec::new();
+        for (decl, contents) in self.program.buffers.iter().zip(contents) {
+            let bytes = match contents {
+                Contents::Bytes(bytes) => bytes.len() as u64,
+                Contents::Unwritten(bytes) => *bytes,
+            };
+            if bytes < u64::from(decl.min_bytes) {
+                let (name, least) = (&decl.name, decl.min_bytes);
+                return Err(wrong(format!(
+                    "`{name}` has {bytes} bytes, but the shader needs at least {least}"
+                )));
+            }
+            let mut memory = Memory::new(bytes, bytes);
+            if let Contents::Bytes(bytes) = contents {
+                memory.write(bytes);
+            }
+            memories.push(memory);
+        }
+        let log = Log::default();
+        for (memory, _) in
+            memories.iter_mut().zip(&self.program.buffers).filter(|(_, decl)| writes(decl.kind))
+        {
+            memory.forget_users(if self.program.halves { 2 } else { 1 });
+        }
+        self.gpu.dispatch(&self.program, grid, 0, &memories.iter().collect::<Vec<_>>(), &log);
+        for (memory, decl) in memories.iter().zip(&self.program.buffers) {
+            if decl.kind == BufferKind::ReadWrite {
+                self.judge(memory, decl, &log);
+            }
+        }
+        let name = &self.gpu.personality().name;
+        let locate = |place: Place| (self.file.clone(), place);
+        let found = log.seen().into_iter();
+        let findings =
+            found.map(|seen| told(seen, &self.program, grid, (self.entry(), name), &locate)).collect();
+        Ok(Left { buffers: memories.iter().map(Memory::read).collect(), findings })
+    }
+
+    /// Reports elements of an output that nothing wrote, at the last store to it, or that come of what is
+    /// not to be trusted.
+    fn judge(&self, memory: &Memory, decl: &BufferDecl, log: &Log) {
+        let name = self.program.names.iter().position(|n| *n == decl.name).map(|n| n as u32);
+        let elements = elements(decl, memory.bound());
+        for (word, taint) in memory.taints().enumerate().filter(|(word, t)| *t != 0 && elements(*word)) {
+            if taint & ORIGIN == UNWRITTEN & ORIGIN {
+                let site = name.and_then(|name| self.program.first_store(name)).map_or(0, |site| site.0);
+                let index = Some(word as i64);
+                log.report(Kind::NeverWritten, Seen { site, name, index, ..Seen::default() });
+            } else if let Some(origin) = log.origin_of(taint & ORIGIN) {
+                let site = memory.users(word).and_then(super::memory::Users::written_at);
+                log.report(origin.kind, Seen { used: site, ..origin.seen });
+            }
+        }
+    }
+}
+
+/// Whether a word of a buffer holds part of an element, not padding alone.
+fn elements(decl: &BufferDecl, bytes: u64) -> impl Fn(usize) -> bool {
+    let (start, stride) = decl.runtime.unwrap_or((0, decl.min_bytes));
+    let stride = stride.max(1) as usize;
+    let offsets: Vec<u32> = decl.scalars.iter().map(|(offset, _)| offset / 4 * 4).collect();
+    let end = start as usize + (bytes as usize).saturating_sub(start as usize) / stride * stride;
+    move |word| {
+        let byte = word * 4;
+        if byte < start as usize {
+            return true;
+        }
+        byte < end && offsets.contains(&(((byte - start as usize) % stride) as u32))
+    }
+}

@@ -15,7 +15,7 @@ use crate::check::{Fill, Machine};
 use crate::dim::Call;
 use crate::error::{Error, Result};
 use crate::kernel::Composed;
-use crate::plan::host::fold_workgroups;
+use crate::plan::host::fold_otherwise;
 use crate::plan::prepare::{Weights, prepare};
 use crate::plan::{Plan, Role, Step};
 use crate::profile::Profile;
@@ -30,8 +30,6 @@ pub struct VirtualGpu {
     profile: Profile,
     pub(super) numbers: Arc<Numbers>,
     threads: usize,
-    /// Whether dispatches say how far results may be off.
-    pub(super) bounds: bool,
     programs: Arc<Mutex<HashMap<String, Arc<Program>>>>,
 }
 
@@ -43,7 +41,6 @@ impl VirtualGpu {
             numbers: Arc::new(Numbers::new(&personality)),
             personality,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            bounds: false,
             programs: Arc::default(),
         }
     }
@@ -92,7 +89,7 @@ impl VirtualGpu {
     ) {
         let workgroups: u64 = grid.iter().map(|n| u64::from(*n)).product();
         let work = workgroups * u64::from(program.lanes()) * program.sites.len() as u64;
-        let threads = if self.bounds || work < WORTH_THREADS { 1 } else { self.threads };
+        let threads = if work < WORTH_THREADS { 1 } else { self.threads };
         let run = |threads: usize| {
             let dispatch = Dispatch {
                 program,
@@ -101,7 +98,6 @@ impl VirtualGpu {
                 buffers: bound,
                 grid,
                 step,
-                bounds: self.bounds,
                 log,
             };
             dispatch.run(threads);
@@ -181,7 +177,8 @@ impl Machine for VirtualGpu {
             let Some(program) = loaded.programs.get(step.kernel) else { continue };
             let workgroups = step.workgroups.eval(call);
             let limit = self.profile.limits.workgroups_per_axis;
-            let Some(grid) = fold_workgroups(workgroups, limit) else {
+            // Kernels must not notice how workgroups are folded, nor that there are more than they need.
+            let Some(grid) = fold_otherwise(workgroups, limit) else {
                 return Err(Error::Limit(format!(
                     "{}: {workgroups} workgroups, but the device grants {limit} along an axis",
                     step.kernel_name

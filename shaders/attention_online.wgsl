@@ -29,8 +29,10 @@ const HIDES: bool = false; // knob: whether single keys are hidden from single q
 const D16: u32 = 1u; // knob: groups of C per invocation, ceil(C / 64)
 const ROWS: u32 = 16u; // queries per workgroup
 const KEYS: u32 = 32u; // keys per tile
-const HIDDEN: f32 = -3.4028234e38; // finite: infinities are not to be relied on
-const LOWEST: f32 = -3.4028232e38; // the next number, and the least that a score can be
+// Half of f32's least number, so that what is added to it or taken from it stays finite whichever way
+// it is rounded: infinities are not to be relied on.
+const HIDDEN: f32 = -1.7014118e38;
+const LOWEST: f32 = -1.7014117e38; // greater, and the least that a score can be
 
 struct Params {
     B: u32, S: u32, T: u32, H: u32, G: u32, D: u32, C: u32,

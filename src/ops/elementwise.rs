@@ -16,7 +16,7 @@ use crate::plan::Numerics;
 mod binary;
 pub(crate) mod unary;
 
-pub(crate) use unary::DIVISION;
+pub(crate) use unary::{DIVISION, quotient_error};
 
 static ROWS: Kernel = Kernel {
     name: "elementwise.rows",

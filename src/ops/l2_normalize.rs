@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::elementwise::DIVISION;
+use crate::ops::elementwise::{DIVISION, quotient_error};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -87,7 +87,7 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
         for (v, e) in value.iter_mut().zip(error) {
             let y = *v / norm;
             let inherited = (*e + y.abs() * norm_error) / (norm - norm_error).max(eps * 0.5);
-            *e = round_error(y, inherited + DIVISION * y.abs());
+            *e = round_error(y, inherited + quotient_error(y));
             *v = y;
         }
     });

@@ -9,7 +9,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, inverse_sqrt, round_error, sum_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::elementwise::DIVISION;
+use crate::ops::elementwise::{DIVISION, quotient_error};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -82,7 +82,7 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
         xs.iter().zip(xe).for_each(|(v, e)| sum.add(*v, *e));
         let (total, total_error) = sum.finish();
         let mean = total / width as f64;
-        let mean_error = total_error / width as f64 + DIVISION * mean.abs();
+        let mean_error = total_error / width as f64 + quotient_error(mean);
         let (mut squares, mut inherited) = (0.0, 0.0);
         for i in 0..width {
             let d = xs[i] - mean;

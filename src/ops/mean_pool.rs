@@ -8,7 +8,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, Sum, round_error};
 use crate::op::Axis::{B, C, S};
 use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::elementwise::DIVISION;
+use crate::ops::elementwise::quotient_error;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -83,7 +83,7 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
             let (total, e) = sum.finish();
             let n = length.max(1) as f64;
             value[i] = total / n;
-            error[i] = round_error(value[i], e / n + DIVISION * value[i].abs());
+            error[i] = round_error(value[i], e / n + quotient_error(value[i]));
         }
     });
     vec![out]

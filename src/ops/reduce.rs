@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, Site, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, grain, round_error};
 use crate::op::Axis::{B, C, K, R, S};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::elementwise::DIVISION;
+use crate::ops::elementwise::quotient_error;
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -197,7 +197,7 @@ fn reduced(how: How, elements: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
         How::Mean => {
             let (total, e) = sum.finish();
             let n = f64::from(count.max(1));
-            (total / n, round_error(total / n, e / n + DIVISION * total.abs() / n))
+            (total / n, round_error(total / n, e / n + quotient_error(total / n)))
         }
         How::Max | How::Min if count == 0 => (0.0, 0.0),
         How::Max => (most, worst),

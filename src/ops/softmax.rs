@@ -9,7 +9,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, LAMBDA, U32, round_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::elementwise::unary::{DIVISION, ROUND, exp_error, log_error};
+use crate::ops::elementwise::unary::{ROUND, exp_error, log_error, quotient_error};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -109,7 +109,7 @@ fn reference(c: &RefCall<'_>, log: bool) -> Approx {
                 (false, true) => (f64::NEG_INFINITY, 0.0),
                 (true, false) => {
                     let y = w / mass;
-                    let own = w_error / mass * (1.0 + sum_relative) + y * (sum_relative + DIVISION);
+                    let own = w_error / mass * (1.0 + sum_relative) + y * sum_relative + quotient_error(y);
                     (y, round_error(y, (own + (y + own) * moved.min(700.0).exp_m1()).min(1.0)))
                 }
                 (true, true) => {

@@ -1,6 +1,6 @@
 //! The functions of two operands: their values, and what evaluating them as the shaders do may cost.
 
-use super::unary::{DIVISION, ROUND, exp_error, log_error};
+use super::unary::{DIVISION, ROUND, exp_error, log_error, quotient_error};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
@@ -24,7 +24,7 @@ fn at(f: Binary, (x, ex): (f64, f64), (y, ey): (f64, f64)) -> (f64, f64) {
         Binary::Div => {
             let v = x / y;
             let inherited = (ex + v.abs() * ey) / (y.abs() - ey).max(0.0);
-            (v, round_error(v, inherited + DIVISION * v.abs()))
+            (v, round_error(v, inherited + quotient_error(v)))
         }
         Binary::Pow => power((x, ex), (y, ey)),
         Binary::Minimum => (x.min(y), ex.max(ey)),

@@ -14,6 +14,12 @@ pub(crate) fn exp_error(t: f64) -> f64 {
 
 /// 2.5 ulp, relative: what WGSL allows a division.
 pub(crate) const DIVISION: f64 = 5.0 * U32;
+
+/// By how much WGSL lets the quotient `v` be off: 2.5 ulp, the ulp of 0 being the least denormal. So
+/// not even 0 divided by something need be 0.
+pub(crate) fn quotient_error(v: f64) -> f64 {
+    DIVISION * v.abs() + 2.5 * 2f64.powi(-149)
+}
 /// What a product with an exponential that was clamped or flushed may be off, per unit.
 const FLOOR: f64 = 4e-38;
 pub(crate) const ROUND: f64 = EITHER_NEIGHBOUR * U32;

@@ -98,9 +98,6 @@ pub enum Op {
     Select { dst: Reg, condition: Reg, accept: Reg, reject: Reg },
     /// A value conversion.
     Convert { from: Ty, to: Ty, dst: Reg, a: Reg },
-    /// A bitcast between one `u32` and two `f16`, in either direction, or between f16 halves: `dst` are the
-    /// parts of type `to`, `args` those of type `from`.
-    BitcastF16 { from: Ty, to: Ty, dst: Vec<Reg>, args: Vec<Reg> },
     /// Packing, unpacking and the like.
     Pack { op: Pack, ty: Ty, dst: Vec<Reg>, args: Vec<Reg> },
     /// A sum of products, in an order that is not said.

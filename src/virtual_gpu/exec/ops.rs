@@ -2,7 +2,6 @@
 //! does to trust, and what WGSL defines but hardly anyone means.
 
 use super::super::finding::Kind;
-use super::super::math::Numbers;
 use super::super::memory::Taint;
 use super::super::program::{Binary, Inst, Op, Pack, Reg, Site, Ternary, Ty, Unary};
 use super::Seen;
@@ -73,7 +72,6 @@ impl Group<'_> {
                 (*dst, Row::new())
             }
             Op::Pack { op, ty, dst, args } => return self.pack(*op, *ty, dst, args, inst),
-            Op::BitcastF16 { from, to, dst, args } => return self.bitcast_f16(*from, *to, dst, args, inst),
             _ => return,
         };
         let bounds = self.bound_of(inst);
@@ -176,30 +174,6 @@ impl Group<'_> {
         let bounds = self.bounds_packed(op, args, dst.len());
         self.put(dst, results, taints, inst.masked);
         dst.iter().zip(bounds).for_each(|(dst, row)| self.commit_bounds(*dst, inst.masked, row));
-    }
-
-    fn bitcast_f16(&mut self, from: Ty, to: Ty, dst: &[Reg], args: &[Reg], inst: &Inst) {
-        let width = self.out.len();
-        let mut halves: Vec<Row> = Vec::new();
-        for arg in args {
-            let row = &self.rows[arg.0 as usize];
-            if from == Ty::F16 {
-                halves.push(row.iter().map(|w| Numbers::store_f16(*w)).collect());
-            } else {
-                halves.push(row.iter().map(|w| w & 0xffff).collect());
-                halves.push(row.iter().map(|w| w >> 16).collect());
-            }
-        }
-        let results: Vec<Row> = if to == Ty::F16 {
-            halves.iter().map(|h| h.iter().map(|w| Numbers::load_f16(*w)).collect()).collect()
-        } else {
-            halves
-                .chunks(2)
-                .map(|h| (0..width).map(|i| h[0][i] | h.get(1).map_or(0, |h| h[i] << 16)).collect())
-                .collect()
-        };
-        let taints = vec![self.joined(args); dst.len()];
-        self.put(dst, results, taints, inst.masked);
     }
 
     /// Puts several results where they belong.

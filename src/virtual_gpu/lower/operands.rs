@@ -33,7 +33,7 @@ macro_rules! visitor {
                     f(c, Role::Read);
                     f(dst, Role::Write);
                 }
-                Op::BitcastF16 { dst, args, .. } | Op::Pack { dst, args, .. } => {
+                Op::Pack { dst, args, .. } => {
                     args.into_iter().for_each(|r| f(r, Role::Read));
                     dst.into_iter().for_each(|r| f(r, Role::Write));
                 }
@@ -129,10 +129,6 @@ pub(super) fn is_pure(op: &Op) -> bool {
     in_place(op)
         || matches!(
             op,
-            Op::BitcastF16 { .. }
-                | Op::Pack { .. }
-                | Op::Dot { .. }
-                | Op::ArrayLength { .. }
-                | Op::CoopMultiplyAdd { .. }
+            Op::Pack { .. } | Op::Dot { .. } | Op::ArrayLength { .. } | Op::CoopMultiplyAdd { .. }
         )
 }

@@ -13,10 +13,9 @@ pub(super) enum Role {
 
 /// Both visitors by one text: what differs is whether registers can be changed.
 macro_rules! visitor {
-    ($(#[$doc:meta])* $name:ident $(, $m:tt)?) => {
+    ($(#[$doc:meta])* $name:ident, $memory:ident $(, $m:tt)?) => {
         $(#[$doc])*
         pub(super) fn $name(op: &$($m)? Op, f: &mut impl FnMut(&$($m)? Reg, Role)) {
-            let mut addresses = None;
             match op {
                 Op::Copy { dst, src: a } | Op::Unary { dst, a, .. } | Op::Convert { dst, a, .. } => {
                     f(a, Role::Read);
@@ -41,14 +40,6 @@ macro_rules! visitor {
                     a.into_iter().chain(b).for_each(|r| f(r, Role::Read));
                     f(dst, Role::Write);
                 }
-                Op::Load { at, parts } | Op::UniformLoad { at, parts } => {
-                    addresses = Some(at);
-                    parts.into_iter().for_each(|p| f(&$($m)? p.reg, Role::Write));
-                }
-                Op::Store { at, parts } => {
-                    addresses = Some(at);
-                    parts.into_iter().for_each(|p| f(&$($m)? p.reg, Role::Read));
-                }
                 Op::LoadVar { dst, base, terms, .. } => {
                     terms.into_iter().for_each(|t| f(&$($m)? t.index, Role::Read));
                     f(base, Role::Base);
@@ -59,13 +50,14 @@ macro_rules! visitor {
                     src.into_iter().for_each(|r| f(r, Role::Read));
                     f(base, Role::Base);
                 }
-                Op::Atomic { at, dst, args, .. } => {
-                    addresses = Some(at);
-                    args.into_iter().for_each(|r| f(r, Role::Read));
-                    dst.into_iter().for_each(|r| f(r, Role::Write));
-                }
                 Op::ArrayLength { dst, .. } => f(dst, Role::Write),
                 Op::Barrier { .. } => {}
+                Op::Load { .. }
+                | Op::UniformLoad { .. }
+                | Op::Store { .. }
+                | Op::Atomic { .. }
+                | Op::CoopLoad { .. }
+                | Op::CoopStore { .. } => $memory(op, f),
                 Op::Subgroup { dst, a, arg, .. } => {
                     f(a, Role::Read);
                     arg.into_iter().for_each(|r| f(r, Role::Read));
@@ -75,25 +67,43 @@ macro_rules! visitor {
                     predicate.into_iter().for_each(|r| f(r, Role::Read));
                     dst.into_iter().for_each(|r| f(r, Role::Write));
                 }
-                Op::CoopLoad { at, stride, dst, .. } => {
-                    addresses = Some(at);
-                    f(stride, Role::Read);
-                    dst.into_iter().for_each(|r| f(r, Role::Write));
-                }
-                Op::CoopStore { at, stride, src, .. } => {
-                    addresses = Some(at);
-                    f(stride, Role::Read);
-                    src.into_iter().for_each(|r| f(r, Role::Read));
-                }
                 Op::CoopMultiplyAdd { dst, a, b, c, .. } => {
                     a.into_iter().chain(b).chain(c).for_each(|r| f(r, Role::Read));
                     dst.into_iter().for_each(|r| f(r, Role::Write));
                 }
             }
-            if let Some(at) = addresses {
-                for term in &$($m)? at.terms {
-                    f(&$($m)? term.index, Role::Read);
+        }
+
+        /// Of what reads and writes memory.
+        fn $memory(op: &$($m)? Op, f: &mut impl FnMut(&$($m)? Reg, Role)) {
+            let at = match op {
+                Op::Load { at, parts } | Op::UniformLoad { at, parts } => {
+                    parts.into_iter().for_each(|p| f(&$($m)? p.reg, Role::Write));
+                    at
                 }
+                Op::Store { at, parts } => {
+                    parts.into_iter().for_each(|p| f(&$($m)? p.reg, Role::Read));
+                    at
+                }
+                Op::Atomic { at, dst, args, .. } => {
+                    args.into_iter().for_each(|r| f(r, Role::Read));
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                    at
+                }
+                Op::CoopLoad { at, stride, dst, .. } => {
+                    f(stride, Role::Read);
+                    dst.into_iter().for_each(|r| f(r, Role::Write));
+                    at
+                }
+                Op::CoopStore { at, stride, src, .. } => {
+                    f(stride, Role::Read);
+                    src.into_iter().for_each(|r| f(r, Role::Read));
+                    at
+                }
+                _ => return,
+            };
+            for term in &$($m)? at.terms {
+                f(&$($m)? term.index, Role::Read);
             }
         }
     };
@@ -101,12 +111,12 @@ macro_rules! visitor {
 
 visitor! {
     /// Calls `f` with every register of an instruction; reads of addresses come last.
-    visit
+    visit, visit_memory
 }
 
 visitor! {
     /// [`visit`], and registers can be exchanged.
-    visit_mut, mut
+    visit_mut, visit_memory_mut, mut
 }
 
 /// Whether the destination may be one of the operands: a lane's result depends on that lane alone and is

@@ -150,7 +150,9 @@ fn instructions_know_where_they_stand() {
 fn lanes_meet_in_subgroups_and_matrices() {
     let text = "enable wgpu_cooperative_matrix;
         @group(0) @binding(0) var<storage, read_write> y: array<f32>;
-        @compute @workgroup_size(32) fn main(@builtin(subgroup_invocation_id) i: u32, @builtin(subgroup_size) s: u32) {
+        @compute @workgroup_size(32) fn main(
+            @builtin(subgroup_invocation_id) i: u32, @builtin(subgroup_size) s: u32
+        ) {
             let a = coopLoad<coop_mat8x8<f32, A>>(&y[0], 8u);
             let b = coopLoadT<coop_mat8x8<f32, B>>(&y[64], 8u);
             var c = coopMultiplyAdd(a, b, coop_mat8x8<f32, C>());

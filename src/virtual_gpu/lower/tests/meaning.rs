@@ -97,7 +97,8 @@ fn control_flow_is_of_each_lane() {
     );
     gives(
         "fn search(limit: u32) -> u32 {
-             for (var i = 0u; i < 4u; i++) { for (var j = 0u; j < 4u; j++) { if (i * j >= limit) { return i * 10u + j; } } }
+             for (var i = 0u; i < 4u; i++) { for (var j = 0u; j < 4u; j++) { if (i * j >= limit) {
+             return i * 10u + j; } } }
              return 99u;
          }",
         "for (var i = 0u; i < 3u; i++) { o[i] = search(lane * (i + 1u)); }",
@@ -157,7 +158,8 @@ fn control_flow_is_of_each_lane() {
 fn registers_are_kept_as_long_as_they_are_needed() {
     gives(
         "",
-        "let k = x[lane] * 3u; for (var i = 0u; i < lane; i++) { o[0] += k; let t = (i * 7u) ^ o[0]; o[1] += t; }",
+        "let k = x[lane] * 3u; for (var i = 0u; i < lane; i++) { o[0] += k; let t = (i * 7u) ^ o[0];
+         o[1] += t; }",
         |l| {
             let (mut a, mut b) = (0, 0);
             for i in 0..l {
@@ -173,14 +175,16 @@ fn registers_are_kept_as_long_as_they_are_needed() {
     gives("", "var a = x[lane]; let b = a; a = lane * 2u; o[0] = b; o[1] = a;", |l| [l, 2 * l, 0, 0]);
     gives(
         "",
-        "var a = lane; var b = 9u; let t = a; a = b; b = t; if (lane > 3u) { b = a; a = 1u; } o = array(a, b, t, 0u);",
+        "var a = lane; var b = 9u; let t = a; a = b; b = t; if (lane > 3u) { b = a; a = 1u;
+         } o = array(a, b, t, 0u);",
         |l| {
             if l > 3 { [1, 9, l, 0] } else { [9, l, l, 0] }
         },
     );
     gives(
         "",
-        "var v = lane; if (lane > 4u) { v = 0u; } let w = v; if (w == 0u && lane > 0u || v > 2u) { o[0] = w + 1u; }",
+        "var v = lane; if (lane > 4u) { v = 0u; } let w = v; if (w == 0u && lane > 0u || v > 2u) {
+         o[0] = w + 1u; }",
         |l| {
             let w = if l > 4 { 0 } else { l };
             [if w == 0 && l > 0 || w > 2 { w + 1 } else { 0 }, 0, 0, 0]
@@ -193,7 +197,8 @@ fn functions_are_inlined() {
     gives(
         "var<private> count = 3u;
          fn swap(a: ptr<function, u32>, b: ptr<function, u32>) { let t = *a; *a = *b; *b = t; count += 1u; }
-         fn second(p: ptr<function, array<u32, 4>>, i: u32) -> u32 { let q = &(*p)[i]; *q += 1u; return *q; }",
+         fn second(p: ptr<function, array<u32, 4>>, i: u32) -> u32 { let q = &(*p)[i]; *q += 1u;
+         return *q; }",
         "var a = lane; var b = 7u; swap(&a, &b); o = array(a, b, 0u, 0u);
          let s = second(&o, 1u); o[2] = s; o[3] = count;",
         |l| [7, l + 1, l + 1, 4],
@@ -228,32 +233,44 @@ fn memory_is_laid_out_as_wgsl_says() {
     gives(
         "var<workgroup> a: atomic<i32>;",
         "let r = atomicCompareExchangeWeak(&a, 0, i32(lane) + 1); atomicMax(&a, 3); workgroupBarrier();
-         o[0] = select(0u, 1u, r.exchanged); o[1] = u32(atomicLoad(&a)); if (lane > 0u) { o[2] = u32(r.old_value); }",
+         o[0] = select(0u, 1u, r.exchanged); o[1] = u32(atomicLoad(&a)); if (lane > 0u) {
+         o[2] = u32(r.old_value); }",
         |l| [u32::from(l == 0), 3, if l == 0 { 0 } else { 1 }, 0],
     );
 }
 
 #[test]
 fn built_ins_have_their_operands() {
-    gives("", "let p = pack4xI8(vec4(-1, 2, i32(lane), 127)); let u = unpack4xI8(p); o[0] = u32(u.x + 1); o[1] = u32(u.z);
-         o[2] = u32(dot4I8Packed(p, 0x01000000u)); o[3] = extractBits(p, 8u, 8u);", |l| [0, l, 127, 2]);
+    gives(
+        "",
+        "let p = pack4xI8(vec4(-1, 2, i32(lane), 127)); let u = unpack4xI8(p);
+    o[0] = u32(u.x + 1); o[1] = u32(u.z);
+         o[2] = u32(dot4I8Packed(p, 0x01000000u)); o[3] = extractBits(p, 8u, 8u);",
+        |l| [0, l, 127, 2],
+    );
     gives(
         "",
         "let a = vec3(1f, 2, 3); let c = cross(a, vec3(3f, 2, 1)); o[0] = u32(c.y); o[1] = u32(-c.x);
          let m = modf(f32(lane) + 0.5); o[2] = bitcast<u32>(m.fract); o[3] = u32(m.whole);",
         |l| [8, 4, bits([0.5])[0], l],
     );
-    gives("", "let e = frexp(f32(lane) + 1.0); o[0] = bitcast<u32>(e.fract); o[1] = u32(e.exp);
-         o[2] = u32(determinant(mat3x3<f32>(2, 0, 1, 0, 3, 0, 1, 0, 4))); o[3] = u32(transpose(mat2x3<f32>(1, 2, 3, 4, 5, 6))[2].y);", |l| {
-        let (mut fraction, mut exponent) = ((l + 1) as f32, 0);
-        while fraction >= 1.0 {
-            (fraction, exponent) = (fraction / 2.0, exponent + 1);
-        }
-        [fraction.to_bits(), exponent, 21, 6]
-    });
+    gives(
+        "",
+        "let e = frexp(f32(lane) + 1.0); o[0] = bitcast<u32>(e.fract); o[1] = u32(e.exp);
+         o[2] = u32(determinant(mat3x3<f32>(2, 0, 1, 0, 3, 0, 1, 0, 4)));
+         o[3] = u32(transpose(mat2x3<f32>(1, 2, 3, 4, 5, 6))[2].y);",
+        |l| {
+            let (mut fraction, mut exponent) = ((l + 1) as f32, 0);
+            while fraction >= 1.0 {
+                (fraction, exponent) = (fraction / 2.0, exponent + 1);
+            }
+            [fraction.to_bits(), exponent, 21, 6]
+        },
+    );
     gives(
         "enable f16;",
-        "let h = vec2<f16>(f16(lane), 2h) * 0.5h; o[0] = u32(h.x * 4h); o[1] = u32(f32(h.y)); o[2] = pack2x16float(vec2<f32>(h));",
+        "let h = vec2<f16>(f16(lane), 2h) * 0.5h; o[0] = u32(h.x * 4h); o[1] = u32(f32(h.y));
+         o[2] = pack2x16float(vec2<f32>(h));",
         |l| {
             let half = u32::from(half::f16::from_f32(l as f32 / 2.0).to_bits());
             [2 * l, 1, 0x3c00_0000 | half, 0]
@@ -265,8 +282,14 @@ fn built_ins_have_their_operands() {
          o[3] = subgroupExclusiveAdd(1u);",
         |l| [28, l ^ 1, 0xf0, l],
     );
-    gives("", "let r = reflect(vec2(1f, -1), vec2(0f, 1)); o[0] = u32(r.x + r.y); o[1] = select(0u, 1u, all(vec2(true, lane > 1u)));
-         o[2] = u32(length(vec2(3f, 4))); o[3] = insertBits(0u, lane, 4u, 4u);", |l| [2, u32::from(l > 1), 5, l << 4]);
+    gives(
+        "",
+        "let r = reflect(vec2(1f, -1), vec2(0f, 1)); o[0] = u32(r.x + r.y);
+    o[1] = select(0u, 1u, all(vec2(true, lane > 1u)));
+         o[2] = u32(length(vec2(3f, 4)));
+         o[3] = insertBits(0u, lane, 4u, 4u);",
+        |l| [2, u32::from(l > 1), 5, l << 4],
+    );
 }
 
 #[test]

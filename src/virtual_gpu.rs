@@ -9,6 +9,7 @@ pub mod accuracy;
 mod device;
 mod exec;
 mod finding;
+pub mod lint;
 mod lower;
 mod math;
 mod memory;

@@ -1,5 +1,5 @@
 //! The `tachylite` program: which adapters there are, whether every kernel is right on them, how
-//! a graph is planned, and the plan as a file.
+//! a graph is planned, the plan as a file, and what is wrong with a single shader.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ mod device;
 mod explain;
 mod export;
 mod info;
+mod lint;
 mod reexec;
 
 /// WGSL kernels for neural-network inference, each proven against a plain CPU kernel.
@@ -31,6 +32,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Write the plan of a graph, and its weights, as files that any WebGPU can run
     Export(export::Arguments),
+    /// Look for what is wrong with a single compute shader on any GPU
+    Lint(lint::Arguments),
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Lint(arguments) => lint::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
         Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }

@@ -47,7 +47,9 @@ pub(super) struct Seen {
     pub name: Option<u32>,
     pub index: Option<i64>,
     pub count: Option<u64>,
-    /// Whether to write, where, and who.
+    /// Of a conflict, whether this access writes.
+    pub writes: bool,
+    /// Of the other access, whether it writes, where it stands, and who did it.
     pub other: Option<(bool, u32, u32, u32)>,
     pub used: Option<u32>,
     pub detail: &'static str,

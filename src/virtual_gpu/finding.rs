@@ -127,6 +127,8 @@ pub struct Finding {
     pub index: Option<i64>,
     /// How many elements the variable has, for an index past the end.
     pub count: Option<u64>,
+    /// Of a conflict, whether this access writes.
+    pub writes: bool,
     /// The other access of a conflict.
     pub other: Option<Access>,
     /// Where the value is used at last, if that is what makes it wrong.
@@ -166,10 +168,19 @@ impl fmt::Display for Finding {
         if let Some(count) = self.count {
             write!(f, " of {count}")?;
         }
-        write!(f, ", lane {} of workgroup ({x}, {y}, {z})", self.lane)?;
+        let did = |writes| if writes { "written" } else { "read" };
+        match (&self.other, self.kind) {
+            // What nobody wrote has no lane.
+            (_, Kind::NeverWritten) => {}
+            (Some(_), _) => write!(f, ", {} by lane {}", did(self.writes), self.lane)?,
+            (None, _) => write!(f, ", lane {}", self.lane)?,
+        }
+        if self.kind != Kind::NeverWritten {
+            write!(f, " of workgroup ({x}, {y}, {z})")?;
+        }
         if let Some(other) = &self.other {
             let [ox, oy, oz] = other.workgroup;
-            let did = if other.write { "written" } else { "read" };
+            let did = did(other.write);
             write!(f, "; {did} at {}:{} by lane {}", other.file, other.place, other.lane)?;
             if other.workgroup != self.workgroup {
                 write!(f, " of workgroup ({ox}, {oy}, {oz})")?;

@@ -97,9 +97,9 @@ impl Users {
         found
     }
 
-    /// Where the last write stands.
-    pub fn written_at(&self) -> Option<u32> {
-        Who::unpack(self.writer.load(Relaxed)).map(|w| w.site)
+    /// Who wrote last.
+    pub fn writer(&self) -> Option<Who> {
+        Who::unpack(self.writer.load(Relaxed))
     }
 
     fn forget(&self) {
@@ -184,15 +184,14 @@ impl Memory {
     }
 
     /// A copy of what it holds, to run a dispatch again.
-    pub fn copy(&self) -> Self {
-        let copy = |of: &[AtomicU32]| of.iter().map(|w| AtomicU32::new(w.load(Relaxed))).collect();
-        Self {
-            words: copy(&self.words),
-            taints: copy(&self.taints),
-            users: Vec::new(),
-            bounds: Vec::new(),
-            bound: self.bound,
-        }
+    pub fn copy(&self) -> Vec<(u32, Taint)> {
+        (0..self.words.len()).map(|word| self.load(word)).collect()
+    }
+
+    /// Makes it what it was, as if nobody had used it since.
+    pub fn restore(&self, saved: &[(u32, Taint)]) {
+        saved.iter().enumerate().for_each(|(word, (value, taint))| self.store(word, *value, *taint));
+        self.users.iter().for_each(Users::forget);
     }
 
     /// Keeps bounds from now on.

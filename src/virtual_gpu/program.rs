@@ -170,7 +170,7 @@ pub enum Node {
     Run(Vec<Inst>),
     /// A branch.
     If {
-        /// The condition.
+        /// The condition. It is read once, before either side is run: these may use its register again.
         condition: Reg,
         /// Taken where it is true.
         accept: Vec<Node>,

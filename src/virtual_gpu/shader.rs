@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::device::{VirtualGpu, told};
-use super::exec::{Log, Seen};
+use super::exec::{Log, Seen, coordinates, writes};
 use super::finding::{Finding, Kind};
 use super::lower::Rejected;
 use super::memory::{Memory, ORIGIN, UNWRITTEN};
+use super::personality::Personality;
 use super::program::{BufferDecl, BufferKind, Place, Program};
 
 /// Why a shader cannot be run.
@@ -50,6 +51,24 @@ pub struct Left {
     pub findings: Vec<Finding>,
 }
 
+/// What a dispatch left, and who wrote it.
+pub(super) struct Ran {
+    pub left: Left,
+    memories: Vec<Memory>,
+    program: Arc<Program>,
+    grid: [u32; 3],
+}
+
+impl Ran {
+    /// Where a byte of a buffer was written last, by which workgroup and lane.
+    pub fn writer(&self, buffer: usize, byte: u32) -> Option<(Place, [u32; 3], u32)> {
+        let location = location(&self.program, byte);
+        let who = self.memories.get(buffer)?.users(location)?.writer()?;
+        let place = self.program.sites.get(who.site as usize).copied()?;
+        Some((place, coordinates(who.workgroup, self.grid), who.lane))
+    }
+}
+
 impl VirtualGpu {
     /// Compiles a shader; `entry` may be left out if there is one. `file` is what findings call it.
     ///
@@ -73,6 +92,11 @@ impl Shader {
         &self.program.buffers
     }
 
+    /// What it runs on.
+    pub fn personality(&self) -> &Personality {
+        self.gpu.personality()
+    }
+
     /// The entry point's name.
     pub fn entry(&self) -> &str {
         &self.program.name
@@ -89,6 +113,11 @@ impl Shader {
     /// # Errors
     /// [`Unrunnable`] if there are fewer or smaller buffers than it binds.
     pub fn run(&self, grid: [u32; 3], contents: &[Contents]) -> Result<Left, Unrunnable> {
+        Ok(self.dispatched(grid, contents)?.left)
+    }
+
+    /// Like [`Shader::run`], and who wrote what.
+    pub(super) fn dispatched(&self, grid: [u32; 3], contents: &[Contents]) -> Result<Ran, Unrunnable> {
         let wrong = |message: String| Unrunnable { place: None, message };
         if contents.len() != self.program.buffers.len() {
             let (given, wanted) = (contents.len(), self.program.buffers.len());
@@ -113,7 +142,12 @@ impl Shader {
             memories.push(memory);
         }
         let log = Log::default();
-        self.gpu.dispatch(&self.program, grid, 0, &mut memories, &log);
+        for (memory, _) in
+            memories.iter_mut().zip(&self.program.buffers).filter(|(_, decl)| writes(decl.kind))
+        {
+            memory.forget_users(if self.program.halves { 2 } else { 1 });
+        }
+        self.gpu.dispatch(&self.program, grid, 0, &memories.iter().collect::<Vec<_>>(), &log);
         for (memory, decl) in memories.iter().zip(&self.program.buffers) {
             if decl.kind == BufferKind::ReadWrite {
                 self.judge(memory, decl, &log);
@@ -124,7 +158,8 @@ impl Shader {
         let found = log.seen().into_iter();
         let findings =
             found.map(|seen| told(seen, &self.program, grid, (self.entry(), name), &locate)).collect();
-        Ok(Left { buffers: memories.iter().map(Memory::read).collect(), findings })
+        let left = Left { buffers: memories.iter().map(Memory::read).collect(), findings };
+        Ok(Ran { left, memories, program: self.program.clone(), grid })
     }
 
     /// Reports elements of an output that nothing wrote, at the last store to it, or that come of what is
@@ -134,15 +169,22 @@ impl Shader {
         let elements = elements(decl, memory.bound());
         for (word, taint) in memory.taints().enumerate().filter(|(word, t)| *t != 0 && elements(*word)) {
             if taint & ORIGIN == UNWRITTEN & ORIGIN {
-                let site = name.and_then(|name| self.program.first_store(name)).map_or(0, |site| site.0);
+                // What is never stored to stands nowhere.
+                let site = name.and_then(|n| self.program.first_store(n)).map_or(u32::MAX, |site| site.0);
                 let index = Some(word as i64);
                 log.report(Kind::NeverWritten, Seen { site, name, index, ..Seen::default() });
             } else if let Some(origin) = log.origin_of(taint & ORIGIN) {
-                let site = memory.users(word).and_then(super::memory::Users::written_at);
-                log.report(origin.kind, Seen { used: site, ..origin.seen });
+                let location = location(&self.program, word as u32 * 4);
+                let used = memory.users(location).and_then(|users| Some(users.writer()?.site));
+                log.report(origin.kind, Seen { used, ..origin.seen });
             }
         }
     }
+}
+
+/// The location that a byte of a buffer belongs to, as its users are counted.
+fn location(program: &Program, byte: u32) -> usize {
+    if program.halves { byte as usize / 2 } else { byte as usize / 4 }
 }
 
 /// Whether a word of a buffer holds part of an element, not padding alone.

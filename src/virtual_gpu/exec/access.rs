@@ -173,6 +173,7 @@ impl Group<'_> {
         let seen = Seen {
             name: Some(name),
             index: Some(index),
+            writes: does != Does::Reads,
             other: Some((conflict.write, before.site, before.workgroup, before.lane)),
             ..self.seen(at.site, lane as u32)
         };

@@ -1,0 +1,15 @@
+// The positive elements of a list, moved to its front.
+// Planted: the order of what is kept is the order in which lanes come to the counter.
+
+@group(0) @binding(0) var<storage, read> x: array<i32>;
+@group(0) @binding(1) var<storage, read_write> count: atomic<u32>;
+@group(0) @binding(2) var<storage, read_write> kept: array<i32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let value = x[id.x];
+    if value > 0 {
+        let place = atomicAdd(&count, 1u);
+        kept[place] = value; // finds: differs
+    }
+}

@@ -1,0 +1,16 @@
+// How often each of 16 values occurs in a block of 64.
+// Planted: the bins are never cleared; WGSL makes them zero, at a price.
+
+@group(0) @binding(0) var<storage, read> codes: array<u32>;
+@group(0) @binding(1) var<storage, read_write> counts: array<u32>;
+
+var<workgroup> bins: array<atomic<u32>, 16>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    atomicAdd(&bins[codes[lane] & 15u], 1u); // warns: unwritten-workgroup
+    workgroupBarrier();
+    if lane < 16u {
+        counts[lane] = atomicLoad(&bins[lane]);
+    }
+}

@@ -1,0 +1,18 @@
+// Signed bytes packed two to a word of 16 bits each.
+// Mended: it is rounded up, and the last word is half empty.
+
+@group(0) @binding(0) var<storage, read> x: array<i32>;
+@group(0) @binding(1) var<storage, read_write> words: array<u32>;
+
+@compute @workgroup_size(32)
+fn main(@builtin(local_invocation_index) i: u32) {
+    let n = arrayLength(&x);
+    if i < (n + 1u) / 2u {
+        let low = u32(x[2u * i]) & 0xffffu;
+        var high = 0u;
+        if 2u * i + 1u < n {
+            high = u32(x[2u * i + 1u]) << 16u;
+        }
+        words[i] = high | low;
+    }
+}

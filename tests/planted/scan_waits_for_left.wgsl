@@ -1,0 +1,19 @@
+// Running sums of block totals: each workgroup waits for the total of the one on its left.
+// Planted: nothing says that the workgroup on the left runs before this one ends.
+
+@group(0) @binding(0) var<storage, read> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> totals: array<atomic<u32>>;
+
+@compute @workgroup_size(1)
+fn main(@builtin(workgroup_id) wg: vec3<u32>) {
+    var sum = 0u;
+    for (var i = 0u; i < 16u; i++) {
+        sum += x[wg.x * 16u + i];
+    }
+    // A total is held plus one, so that zero means: not yet.
+    var left = 0u;
+    while left == 0u { // finds: endless-loop
+        left = atomicLoad(&totals[wg.x]);
+    }
+    atomicStore(&totals[wg.x + 1u], left + sum);
+}

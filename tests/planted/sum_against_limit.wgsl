@@ -1,0 +1,19 @@
+// Which blocks of 64 weights add up to at least one.
+// Planted: the sum of floats depends on the order that the device adds in, and it decides.
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> full: array<u32>;
+
+@compute @workgroup_size(4)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    var sum = 0.0;
+    for (var i = 0u; i < 16u; i++) {
+        sum += subgroupAdd(x[wg.x * 64u + i * 4u + lane]);
+    }
+    if lane == 0u {
+        full[wg.x] = u32(sum >= 0.5); // finds: differs
+    }
+}

@@ -151,10 +151,13 @@ impl Evaluate {
     /// A built-in whose accuracy is a number, and that is monotone or of one operand.
     pub fn bounded(self, op: Unary, x: Interval) -> Interval {
         let wide = x.is_wide();
-        x.ends(|x| match Bound::of(op, self.0, x) {
+        let at = |x: f64| match Bound::of(op, self.0, x) {
             Some(bound) => self.within(ideal(op, x), bound, wide),
             None => Interval::ANYTHING,
-        })
+        };
+        // Where another bound begins, that of logarithms, it may be the greater one.
+        let inner = [0.5, 2.0].into_iter().filter(|p| wide && !x.is_anything() && x.contains(*p));
+        inner.map(at).fold(x.ends(at), Interval::hull)
     }
 
     /// `1 / inverseSqrt(x)`.

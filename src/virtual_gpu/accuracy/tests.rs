@@ -161,7 +161,7 @@ fn operations() -> Vec<(Operation, Ty, usize)> {
 
 #[test]
 fn every_personality_gives_what_is_accepted() {
-    const N: usize = 400;
+    const N: usize = 600;
     let mut wrong = Vec::new();
     for (k, (op, ty, arity)) in operations().into_iter().enumerate() {
         let mut rows: Vec<_> = (0..arity).map(|i| operands(ty, N, (k * 10 + i) as u64)).collect();

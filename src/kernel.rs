@@ -13,10 +13,12 @@ pub mod chain;
 pub mod compose;
 pub mod extensions;
 mod link;
+pub mod source;
 mod unroll;
 
 pub use chain::{Chain, Link, Side};
 pub use compose::{Access, BindingDecl, Composed, ParamDecl, ParamKind, compose, has_hook};
+pub use source::{sources, with_source};
 
 /// One way to do an op.
 pub struct Kernel {

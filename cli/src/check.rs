@@ -13,10 +13,10 @@ use crate::{cannot_run, device, reexec, say};
 
 pub(crate) mod child;
 pub(crate) mod machine;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod remote;
-mod report;
+pub(crate) mod report;
 mod select;
 pub(crate) mod wire;
 pub(crate) mod worker;
@@ -168,6 +168,11 @@ pub(crate) fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
     if !asked.is_empty() {
         return Ok(asked);
     }
+    listed()
+}
+
+/// The names of all adapters there are; at least one.
+pub(crate) fn listed() -> Result<Vec<String>, String> {
     // In a child too: drivers have been known to crash while they are listed.
     let listed = reexec::this_program().and_then(|mut c| c.args(["info", "--json"]).output());
     let listed = listed.map_err(|e| format!("cannot start itself to list the adapters: {e}"))?;

@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod info;
 mod lint;
+mod mutate;
 mod reexec;
 
 /// WGSL kernels for neural-network inference, each proven against a plain CPU kernel.
@@ -34,6 +35,8 @@ enum Command {
     Export(export::Arguments),
     /// Look for what is wrong with a single compute shader on any GPU
     Lint(lint::Arguments),
+    /// Break every shader in small ways, and see whether `check` notices
+    Mutate(mutate::Arguments),
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
+        Command::Mutate(arguments) => mutate::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
         Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }

@@ -205,3 +205,31 @@ fn a_runner_that_does_not_start_is_code_2() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("node does not start"), "{}", stderr(&output));
 }
+
+/// All that one operator makes of one shader.
+#[test]
+fn a_few_mutants_are_killed_and_not_run_again() {
+    let state = scratch("mutate.jsonl");
+    let arguments = ["mutate", "--file", "concat.wgsl", "--operator", "guard"];
+    let listed = program(&arguments).arg("--list").output().unwrap();
+    let list = String::from_utf8(listed.stdout).unwrap();
+    assert!(list.contains("\n  - if k < p.M {\n  + if false {\n"), "{list}");
+    let again = || {
+        let mut command = program(&arguments);
+        command.args(["--adapter", "gpu", "--state"]).arg(&state).output().unwrap()
+    };
+    let output = again();
+    if output.status.code() == Some(2) {
+        assert!(stderr(&output).contains("there is no adapter"), "{}", stderr(&output));
+        eprintln!("SKIPPED: there is no adapter");
+        return;
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", stderr(&output));
+    assert!(said.starts_with("2 mutants, 0 of them known, on gpu\n"), "{said}");
+    assert!(said.trim_end().ends_with("2         0           0   100.0 %"), "{said}");
+    let output = again();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.starts_with("2 mutants, 2 of them known, on gpu\n"), "{said}");
+    std::fs::remove_file(state).unwrap();
+}

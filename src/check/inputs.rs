@@ -216,7 +216,11 @@ impl Numbers {
         let mut out = Vec::with_capacity(len / block * size);
         for quants in quants.chunks(block) {
             let scale = match self.kind {
-                Inputs::Random | Inputs::Cancelling => (0.5 + rng.unit()) / 127.0,
+                // Of both signs, and now and then too small to be a normal f16.
+                Inputs::Random | Inputs::Cancelling => {
+                    let scale = (0.5 + rng.unit()) / if rng.below(4) == 0 { 65536.0 } else { 127.0 };
+                    scale * rng.signed().signum()
+                }
                 Inputs::Exact | Inputs::InTurn => [0.5, 1.0, 2.0][rng.below(3) as usize],
                 Inputs::Large => self.limit.min(LARGEST_F16) * (0.5 + 0.5 * rng.unit()) / 127.0,
             };

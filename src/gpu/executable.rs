@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::gpu::pipeline::{Pipeline, params_layout};
 use crate::gpu::scope::answer_now;
 use crate::gpu::{Gpu, LoadOptions, LoadTimings};
-use crate::plan::host::fold_workgroups;
+use crate::plan::host::{fold_otherwise, fold_workgroups};
 use crate::plan::{Plan, Step};
 
 /// What an executable shares with its forks.
@@ -41,6 +41,8 @@ pub struct Executable {
     staged: Vec<u8>,
     /// The grids of the call being recorded.
     grids: Vec<[u32; 3]>,
+    /// Whether workgroups are folded as no host would, to see that kernels do not notice.
+    pub(crate) otherwise: bool,
     /// Slots taken since the last submit.
     pub(super) pending: u32,
     /// Our own inputs and outputs, bound.
@@ -108,6 +110,7 @@ impl Executable {
             stride: stride as usize,
             staged: vec![0; steps * stride as usize],
             grids: vec![[0, 1, 1]; steps],
+            otherwise: false,
             pending: 0,
             own: None,
             staging: None,
@@ -234,7 +237,8 @@ impl Executable {
             let step = &plan.steps[i];
             step.write_params(call, &mut self.staged[i * self.stride..(i + 1) * self.stride])?;
             let n = step.workgroups.eval(call);
-            self.grids[i] = fold_workgroups(n, limit).ok_or_else(|| {
+            let grid = if self.otherwise { fold_otherwise(n, limit) } else { fold_workgroups(n, limit) };
+            self.grids[i] = grid.ok_or_else(|| {
                 Error::Limit(format!("{}: {n} workgroups are more than {limit} x {limit}", step.kernel_name))
             })?;
         }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::source::{self, Source, text_of};
 use super::unroll::unroll;
 use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
@@ -79,38 +80,6 @@ pub(crate) struct Line {
     pub number: u32,
 }
 
-/// A piece of `shaders/lib/`.
-macro_rules! lib {
-    ($file:literal) => {
-        (concat!("lib/", $file), include_str!(concat!("../../shaders/lib/", $file)))
-    };
-}
-
-type Piece = (&'static str, &'static str);
-const LOAD_F32: Piece = lib!("load_f32.wgsl");
-const LOAD_F16: Piece = lib!("load_f16.wgsl");
-const STORE_F32: Piece = lib!("store_f32.wgsl");
-const STORE_F16: Piece = lib!("store_f16.wgsl");
-const LOAD_I8: Piece = lib!("load_i8.wgsl");
-const LOAD_U8: Piece = lib!("load_u8.wgsl");
-const STORE_I8: Piece = lib!("store_i8.wgsl");
-const STORE_U8: Piece = lib!("store_u8.wgsl");
-const WEIGHT_PLAIN: Piece = lib!("weight_plain.wgsl");
-const WEIGHT_INT8: Piece = lib!("weight_int8.wgsl");
-const ZERO_NONE: Piece = lib!("zero_none.wgsl");
-const ZERO_GIVEN: Piece = lib!("zero_given.wgsl");
-const WEIGHT_Q8_0: Piece = lib!("weight_q8_0.wgsl");
-const FUNCTIONS: Piece = lib!("functions.wgsl");
-const WORKGROUP_SUM: Piece = lib!("workgroup_sum.wgsl");
-const WORKGROUP_MAX: Piece = lib!("workgroup_max.wgsl");
-const COMBINE: Piece = lib!("combine.wgsl");
-const LENGTH_GIVEN: Piece = lib!("length_given.wgsl");
-const LENGTH_FULL: Piece = lib!("length_full.wgsl");
-const MASK_GIVEN: Piece = lib!("mask_given.wgsl");
-const MASK_NONE: Piece = lib!("mask_none.wgsl");
-const LSE_WRITTEN: Piece = lib!("lse_written.wgsl");
-const LSE_NONE: Piece = lib!("lse_none.wgsl");
-const TABLES: [Piece; 3] = [lib!("tables_1.wgsl"), lib!("tables_2.wgsl"), lib!("tables_3.wgsl")];
 /// What the composer itself writes.
 const GENERATED: &str = "(generated)";
 
@@ -119,7 +88,7 @@ const GENERATED: &str = "(generated)";
 /// # Panics
 /// With the kernel's name, if its file and its declaration disagree.
 pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
-    let mut text = Text { kernel: kernel.name, lines: lines(kernel.file, kernel.source) };
+    let mut text = Text { kernel: kernel.name, lines: lines_of((kernel.file, kernel.source)) };
     text.link(site);
     for (name, value) in (kernel.knobs)(site) {
         text.set_knob(name, &value);
@@ -154,6 +123,11 @@ pub fn has_hook(kernel: &Kernel, hook: &str) -> bool {
     kernel.source.contains(&format!("apply4_{hook}("))
 }
 
+/// The lines of a file.
+fn lines_of(file: Source) -> Vec<Line> {
+    lines(file.0, &text_of(file))
+}
+
 fn lines(file: &'static str, source: &str) -> Vec<Line> {
     (1..).zip(source.lines()).map(|(number, l)| Line { text: l.to_owned(), file, number }).collect()
 }
@@ -168,8 +142,8 @@ impl Text {
         panic!("{}: {what}", self.kernel)
     }
 
-    fn append(&mut self, (file, source): Piece) {
-        self.lines.extend(lines(file, source));
+    fn append(&mut self, piece: Source) {
+        self.lines.extend(lines_of(piece));
     }
 
     fn calls(&self, function: &str) -> bool {
@@ -184,20 +158,20 @@ impl Text {
     fn link(&mut self, site: &Site<'_>) {
         if self.calls("block_of(") {
             self.append(match site.arg("w").map(|w| w.dtype) {
-                Some(DType::I8 | DType::U8) => WEIGHT_INT8,
-                Some(DType::Q8_0) => WEIGHT_Q8_0,
-                _ => WEIGHT_PLAIN,
+                Some(DType::I8 | DType::U8) => source::WEIGHT_INT8,
+                Some(DType::Q8_0) => source::WEIGHT_Q8_0,
+                _ => source::WEIGHT_PLAIN,
             });
         }
         let given = |name| site.arg(name).is_some();
         for (function, piece) in [
-            ("zero_at(", if given("w_zero") { ZERO_GIVEN } else { ZERO_NONE }),
-            ("kv_length(", if given("lengths") { LENGTH_GIVEN } else { LENGTH_FULL }),
-            ("masked(", if given("mask") { MASK_GIVEN } else { MASK_NONE }),
-            ("write_lse(", if given("lse") { LSE_WRITTEN } else { LSE_NONE }),
-            ("workgroup_sum(", WORKGROUP_SUM),
-            ("combine(", COMBINE),
-            ("workgroup_max(", WORKGROUP_MAX),
+            ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
+            ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
+            ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
+            ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
+            ("workgroup_sum(", source::WORKGROUP_SUM),
+            ("combine(", source::COMBINE),
+            ("workgroup_max(", source::WORKGROUP_MAX),
         ] {
             if self.calls(function) {
                 self.append(piece);
@@ -206,7 +180,7 @@ impl Text {
         if self.calls("rows4(") {
             let tables =
                 (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
-            self.append(TABLES[tables]);
+            self.append([source::TABLES_1, source::TABLES_2, source::TABLES_3][tables]);
         }
     }
 
@@ -264,10 +238,10 @@ impl Text {
                 Access::Read => self.add_load(&name, arg.dtype),
                 Access::Write => self.append_renamed(
                     match arg.dtype {
-                        DType::F16 => STORE_F16,
-                        DType::I8 => STORE_I8,
-                        DType::U8 => STORE_U8,
-                        _ => STORE_F32,
+                        DType::F16 => source::STORE_F16,
+                        DType::I8 => source::STORE_I8,
+                        DType::U8 => source::STORE_U8,
+                        _ => source::STORE_F32,
                     },
                     &name,
                 ),
@@ -277,10 +251,10 @@ impl Text {
 
     /// Appends the functions of `lib/functions.wgsl` that are called.
     fn add_functions(&mut self) {
-        let (file, source) = FUNCTIONS;
-        let all = lines(file, source);
+        let (file, source) = (source::FUNCTIONS.0, text_of(source::FUNCTIONS));
+        let all = lines(file, &source);
         let text = self.lines.iter().map(|l| l.text.as_str());
-        for range in link::called(text, source) {
+        for range in link::called(text, &source) {
             self.lines.push(Line { text: String::new(), file, number: *range.start() as u32 + 1 });
             self.lines.extend_from_slice(&all[range]);
         }
@@ -288,17 +262,18 @@ impl Text {
 
     fn add_load(&mut self, name: &str, dtype: DType) {
         match dtype {
-            DType::F32 => self.append_renamed(LOAD_F32, name),
-            DType::F16 => self.append_renamed(LOAD_F16, name),
-            DType::I8 => self.append_renamed(LOAD_I8, name),
-            DType::U8 => self.append_renamed(LOAD_U8, name),
+            DType::F32 => self.append_renamed(source::LOAD_F32, name),
+            DType::F16 => self.append_renamed(source::LOAD_F16, name),
+            DType::I8 => self.append_renamed(source::LOAD_I8, name),
+            DType::U8 => self.append_renamed(source::LOAD_U8, name),
             _ => {}
         }
     }
 
-    fn append_renamed(&mut self, (file, source): Piece, name: &str) {
-        let source = source.replace("4_t(", &format!("4_{name}(")).replace(" t[", &format!(" {name}["));
-        self.lines.extend(lines(file, &source));
+    fn append_renamed(&mut self, piece: Source, name: &str) {
+        let source =
+            text_of(piece).replace("4_t(", &format!("4_{name}(")).replace(" t[", &format!(" {name}["));
+        self.lines.extend(lines(piece.0, &source));
     }
 
     /// The bindings of group 0, in the order of the text, with the lines that declare them.

@@ -154,7 +154,7 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let q = g.input("q", shape.x, &[b.clone(), s.clone(), h.into(), d.clone()])?;
     let k = g.input("k", shape.x, &[b.clone(), t.clone(), kv.into(), d])?;
     let v = g.input("v", shape.x, &[b.clone(), t.clone(), kv.into(), c])?;
-    let given = matches!(shape.variant, 2 | 3 | 11);
+    let given = matches!(shape.variant, 2 | 3 | 9 | 11);
     let lengths = given.then(|| g.input("lengths", DType::U32, std::slice::from_ref(&b))).transpose()?;
     let mask = match shape.variant {
         7 => Some(g.input("mask", DType::F32, &[b, 1.into(), s, t])?),
@@ -184,6 +184,8 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
 fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>> {
     let [b, s, t, d] = [B, S, T, D].map(|a| shape.sizes.get(a));
     match name {
+        // Without a key, log Σ exp is that of nothing.
+        "lengths" if shape.variant == 9 => Some((0..b).map(|i| (i * t / b.max(1)) as f64).collect()),
         "lengths" => Some((0..b).map(|_| rng.below(t as u64 + 1) as f64).collect()),
         // All scores 0: every weight is the same, and the result a plain mean.
         // One score leads by more than 87, so its weight is 1 and all others are 0: with

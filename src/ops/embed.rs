@@ -115,7 +115,9 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     for i in 0..tables {
         let idx = g.input(&format!("idx{i}"), DType::U32, &[rows.into()])?;
         let dtype = if i == 1 { DType::F32 } else { shape.w };
-        pairs.push((idx, g.weight(&format!("table{i}"), dtype, &[shape.sizes.get(V), channels])?));
+        // Tables of several heights, all indexed up to the end of the first and one past it.
+        let height = shape.sizes.get(V).saturating_sub(2 * i);
+        pairs.push((idx, g.weight(&format!("table{i}"), dtype, &[height, channels])?));
     }
     let y = g.embed(&pairs)?;
     g.output("y", y)

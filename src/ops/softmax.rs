@@ -158,8 +158,11 @@ fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>
     };
     match shape.variant {
         1 if name == "x" => Some((0..rows * width).map(|i| masked(i, rng)).collect()),
-        // Results from 1 to below f32's normal numbers.
-        3 if name == "x" => Some((0..rows * width).map(|_| 60.0 * rng.signed()).collect()),
+        // Results from 1 to below f32's normal numbers, in every second row of elements far below 0.
+        3 if name == "x" => {
+            let low = |i: usize| if i / width.max(1) % 2 == 1 { -1000.0 } else { 0.0 };
+            Some((0..rows * width).map(|i| 60.0 * rng.signed() + low(i)).collect())
+        }
         _ => None,
     }
 }

@@ -17,6 +17,15 @@ pub fn fold_workgroups(n: u64, limit: u32) -> Option<[u32; 3]> {
     (y <= u64::from(limit.max(1))).then_some([x as u32, y as u32, 1])
 }
 
+/// Another grid of `n` workgroups that kernels must fold back: nearly a square, but none, so that both axes
+/// matter, and often more than `n`. `None` where there is no grid at all.
+pub fn fold_otherwise(n: u64, limit: u32) -> Option<[u32; 3]> {
+    let root = n.isqrt();
+    let x = if root * root == n { (root + 1).min(n) } else { root };
+    let y = n.checked_div(x).map_or(1, |whole| whole + u64::from(!n.is_multiple_of(x)));
+    if x.max(y) <= u64::from(limit) { Some([x as u32, y as u32, 1]) } else { fold_workgroups(n, limit) }
+}
+
 impl Step {
     /// Writes the step's parameters for one call: 4 bytes each, little-endian, as the kernel's
     /// `Params` has them. Allocates nothing. Whole numbers are at most `u32::MAX`, which
@@ -283,6 +292,11 @@ mod tests {
         assert_eq!(fold_workgroups(10, 3), None);
         assert_eq!(fold_workgroups(u64::MAX, 65535), None);
         assert_eq!(fold_workgroups(1, 0), None);
+        for n in 0..50 {
+            let [x, y, z] = fold_otherwise(n, 65535).unwrap().map(u64::from);
+            assert!(x * y * z >= n && (x != y || n < 2), "{n}: {x} x {y}");
+        }
+        assert_eq!(fold_otherwise(9, 3), Some([3, 3, 1]));
     }
 
     #[test]

@@ -11,7 +11,8 @@ mod tests;
 use super::Personality;
 use super::math::{Bound, Format, Numbers, results};
 use super::program::{Binary, Pack, Ternary, Ty, Unary};
-pub use interval::{Evaluate, Interval};
+use interval::Evaluate;
+pub use interval::Interval;
 
 /// An operator or built-in; the type of its operands stands beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,8 @@ pub enum Operation {
     Convert(Ty),
     /// One that packs or unpacks.
     Pack(Pack),
+    /// `select(reject, accept, condition)`, the bits.
+    Select,
     /// `dot` of vectors of so many components: those of the first, then those of the second.
     Dot(usize),
 }
@@ -101,6 +104,7 @@ fn exact(op: Operation, ty: Ty, args: &[u32]) -> Vec<Accepted> {
         Operation::Ternary(op) => numbers.ternary(op, ty, rows[0], rows[1], rows[2], &mut word),
         Operation::Convert(to) => numbers.convert(ty, to, rows[0], &mut word),
         Operation::Dot(n) => numbers.dot(ty, &rows[..n], &rows[n..], &mut word),
+        Operation::Select => word[0] = if args[2] == 0 { args[0] } else { args[1] },
         Operation::Pack(op) => {
             let mut words = vec![0; results(op)];
             numbers.pack(op, ty, &rows, &mut words);
@@ -331,7 +335,10 @@ fn packed(op: Pack, ty: Ty, args: &[u32]) -> Vec<Accepted> {
     };
     match op {
         Pack::Pack2x16Float => {
-            vec![Accepted::Halves([0, 1].map(|i| unary(Unary::QuantizeToF16, Ty::F32, x(i))))]
+            let halves = [0, 1].map(|i| unary(Unary::QuantizeToF16, Ty::F32, x(i)));
+            // "If either is outside the finite range, the result is an indeterminate value for u32".
+            let anything = halves.iter().any(|half| half.is_anything());
+            vec![if anything { Accepted::Anything } else { Accepted::Halves(halves) }]
         }
         Pack::Unpack2x16Float => [args[0] & 0xffff, args[0] >> 16]
             .map(|bits| Accepted::Number(Evaluate(Ty::F16).operand(f32::from_bits(Numbers::load_f16(bits)))))

@@ -15,7 +15,7 @@ use crate::check::{Fill, Machine};
 use crate::dim::Call;
 use crate::error::{Error, Result};
 use crate::kernel::Composed;
-use crate::plan::host::fold_workgroups;
+use crate::plan::host::fold_otherwise;
 use crate::plan::prepare::{Weights, prepare};
 use crate::plan::{Plan, Role, Step};
 use crate::profile::Profile;
@@ -30,8 +30,6 @@ pub struct VirtualGpu {
     profile: Profile,
     pub(super) numbers: Arc<Numbers>,
     threads: usize,
-    /// Whether dispatches say how far results may be off.
-    pub(super) bounds: bool,
     programs: Arc<Mutex<HashMap<String, Arc<Program>>>>,
 }
 
@@ -43,7 +41,6 @@ impl VirtualGpu {
             numbers: Arc::new(Numbers::new(&personality)),
             personality,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            bounds: false,
             programs: Arc::default(),
         }
     }
@@ -80,55 +77,42 @@ impl VirtualGpu {
         Ok(program)
     }
 
-    /// Runs one dispatch on what is bound, in the order of the program's buffers.
+    /// Runs one dispatch on what is bound, in the order of the program's buffers; who used those that it
+    /// writes must be forgotten.
     pub(super) fn dispatch(
         &self,
         program: &Program,
         grid: [u32; 3],
         step: u32,
-        bound: &mut [Memory],
+        bound: &[&Memory],
         log: &Log,
     ) {
-        let per_word = if program.halves { 2 } else { 1 };
-        let written = |i: usize| program.buffers.get(i).is_some_and(|b| writes(b.kind));
-        for (i, memory) in bound.iter_mut().enumerate().filter(|(i, _)| written(*i)) {
-            let _ = i;
-            memory.forget_users(per_word);
-        }
         let workgroups: u64 = grid.iter().map(|n| u64::from(*n)).product();
         let work = workgroups * u64::from(program.lanes()) * program.sites.len() as u64;
-        let threads = if self.bounds || work < WORTH_THREADS { 1 } else { self.threads };
-        let saved: Vec<Option<Memory>> = if threads > 1 {
-            bound.iter().enumerate().map(|(i, m)| written(i).then(|| m.copy())).collect()
-        } else {
-            Vec::new()
-        };
-        let run = |bound: &[Memory], threads: usize, log: &Log| {
+        let threads = if work < WORTH_THREADS { 1 } else { self.threads };
+        let run = |threads: usize| {
             let dispatch = Dispatch {
                 program,
                 personality: &self.personality,
                 numbers: &self.numbers,
-                buffers: &bound.iter().collect::<Vec<_>>(),
+                buffers: bound,
                 grid,
                 step,
-                bounds: self.bounds,
                 log,
             };
             dispatch.run(threads);
         };
-        run(bound, threads, log);
+        if threads == 1 {
+            return run(1);
+        }
+        let written = bound.iter().zip(&program.buffers).filter(|(_, decl)| writes(decl.kind));
+        let saved: Vec<_> = written.map(|(memory, _)| (memory, memory.copy())).collect();
+        run(threads);
         // Workgroups that race may have run in any order: what is reported is what one thread does.
-        if threads > 1
-            && log.seen().iter().any(|(kind, seen)| *kind == Kind::RaceDispatch && seen.step == step)
-        {
-            for (memory, saved) in bound.iter_mut().zip(saved) {
-                if let Some(saved) = saved {
-                    *memory = saved;
-                    memory.forget_users(per_word);
-                }
-            }
+        if log.seen().iter().any(|(kind, seen)| *kind == Kind::RaceDispatch && seen.step == step) {
+            saved.iter().for_each(|(memory, before)| memory.restore(before));
             log.forget_step(step);
-            run(bound, 1, log);
+            run(1);
         }
     }
 }
@@ -193,7 +177,8 @@ impl Machine for VirtualGpu {
             let Some(program) = loaded.programs.get(step.kernel) else { continue };
             let workgroups = step.workgroups.eval(call);
             let limit = self.profile.limits.workgroups_per_axis;
-            let Some(grid) = fold_workgroups(workgroups, limit) else {
+            // Kernels must not notice how workgroups are folded, nor that there are more than they need.
+            let Some(grid) = fold_otherwise(workgroups, limit) else {
                 return Err(Error::Limit(format!(
                     "{}: {workgroups} workgroups, but the device grants {limit} along an axis",
                     step.kernel_name
@@ -205,24 +190,19 @@ impl Machine for VirtualGpu {
             }
             let mut params = vec![0; (step.params.len() * 4).max(16)];
             step.write_params(call, &mut params)?;
-            // The step's buffers are lent to the dispatch and given back: none is bound twice.
-            let mut memories: Vec<Memory> = Vec::new();
-            for at in &loaded.bound[number] {
-                memories.push(match at {
-                    Some(buffer) => std::mem::take(&mut loaded.buffers[*buffer]),
-                    None => {
-                        let mut memory = Memory::new(params.len() as u64, params.len() as u64);
-                        memory.write(&params);
-                        memory
-                    }
-                });
-            }
-            self.dispatch(program, grid, number as u32, &mut memories, &loaded.log);
-            for (at, memory) in loaded.bound[number].iter().zip(memories) {
-                if let Some(buffer) = at {
-                    loaded.buffers[*buffer] = memory;
+            let bound = &loaded.bound[number];
+            for (_, buffer) in program.buffers.iter().zip(bound).filter(|(decl, _)| writes(decl.kind)) {
+                if let Some(memory) = buffer.and_then(|b| loaded.buffers.get_mut(b)) {
+                    memory.forget_users(if program.halves { 2 } else { 1 });
                 }
             }
+            let mut parameters = Memory::new(params.len() as u64, params.len() as u64);
+            parameters.write(&params);
+            let memories: Vec<&Memory> = bound
+                .iter()
+                .map(|at| at.and_then(|b| loaded.buffers.get(b)).unwrap_or(&parameters))
+                .collect();
+            self.dispatch(program, grid, number as u32, &memories, &loaded.log);
         }
         Ok(reads.iter().map(|b| loaded.buffers.get(*b).map_or_else(Vec::new, Memory::read)).collect())
     }

@@ -13,7 +13,6 @@ use crate::rng::Rng;
 
 mod access;
 mod atomic;
-mod bounds;
 mod group;
 mod lanes;
 mod ops;
@@ -137,8 +136,6 @@ pub(super) struct Dispatch<'a> {
     pub grid: [u32; 3],
     /// Which dispatch of a run it is.
     pub step: u32,
-    /// Whether to say how far results may be off.
-    pub bounds: bool,
     pub log: &'a Log,
 }
 

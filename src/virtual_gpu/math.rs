@@ -52,6 +52,12 @@ macro_rules! flushing {
     };
 }
 
+/// The sign of a number that may be too small for an f32; 0 for 0 and NaN.
+#[inline(always)]
+fn sign(x: f64) -> f32 {
+    f32::from(i8::from(x > 0.0) - i8::from(x < 0.0))
+}
+
 /// What tells operations apart when something is drawn.
 fn tag_of(arity: u32, op: u32) -> u32 {
     (arity << 16 | op).wrapping_mul(0x9e37_79b9)
@@ -186,17 +192,7 @@ impl Numbers {
                     let product = f64::from(a) * f64::from(b);
                     let near = product as f32;
                     let left = product - f64::from(near);
-                    neighbour(
-                        near,
-                        if left > 0.0 {
-                            1.0
-                        } else if left < 0.0 {
-                            -1.0
-                        } else {
-                            0.0
-                        },
-                        up(a, b),
-                    )
+                    neighbour(near, sign(left), up(a, b))
                 })
             ),
         }
@@ -210,9 +206,20 @@ impl Numbers {
         }
         match op {
             Ternary::Clamp => flushing!(self, ty, floats3(args, dst, exact::clamp)),
-            Ternary::Fma if self.fused && ty == Ty::F32 && !self.either => {
-                flushing!(self, ty, fused(args, dst));
+            Ternary::Fma if ty == Ty::F32 && !self.fused => self.split(args, dst),
+            Ternary::Fma if ty == Ty::F32 && self.either => {
+                let seed = self.seed_of(3, op as u32);
+                let either = |a: f32, b: f32, c: f32| {
+                    let up = hash(seed ^ c.to_bits(), a.to_bits(), b.to_bits()) & 1 == 1;
+                    let (sum, rest) = two_sum(f64::from(a) * f64::from(b), f64::from(c));
+                    // One of the neighbours of the exact sum, if not always the nearest.
+                    let near = sum as f32;
+                    let left = sum - f64::from(near);
+                    neighbour(near, sign(if left == 0.0 { rest } else { left }), up)
+                };
+                flushing!(self, ty, floats3(args, dst, either));
             }
+            Ternary::Fma if ty == Ty::F32 => flushing!(self, ty, fused(args, dst)),
             _ => lanes::words3(args, dst, |a, b, c| {
                 let [a, b, c] = [a, b, c].map(|x| f32::from_bits(self.input(ty, x)));
                 self.output(ty, self.built_in3(op, ty, a, b, c))
@@ -244,11 +251,11 @@ impl Numbers {
                 Rounding::Down => words1(a, dst, |a| half::quantize::<0>(a, Rounding::Down)),
             },
             Ty::F32 | Ty::F16 if float => dst.copy_from_slice(a),
-            Ty::F32 | Ty::F16 => self.from_int(from == Ty::I32, to, a, dst),
+            Ty::F32 | Ty::F16 => self.whole(from == Ty::I32, to, a, dst),
         }
     }
 
-    fn from_int(&self, signed: bool, to: Ty, a: &[u32], dst: &mut [u32]) {
+    fn whole(&self, signed: bool, to: Ty, a: &[u32], dst: &mut [u32]) {
         let exact = |a: u32| if signed { f64::from(a as i32) } else { f64::from(a) };
         if to == Ty::F32 && !self.either {
             return words1(a, dst, |a| (exact(a) as f32).to_bits());

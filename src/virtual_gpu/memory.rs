@@ -127,8 +127,6 @@ pub(super) struct Memory {
     taints: Vec<AtomicU32>,
     /// One for each word, or, where a program uses halves, two; empty for what is never written.
     users: Vec<Users>,
-    /// For each half of a word, how far it may be off (f64 bits); empty unless that is asked for.
-    bounds: Vec<AtomicU64>,
     /// Bytes that programs may use, the rest being out of bounds.
     bound: u64,
 }
@@ -141,7 +139,6 @@ impl Memory {
             words: (0..words).map(|_| AtomicU32::new(0)).collect(),
             taints: (0..words).map(|_| AtomicU32::new(UNWRITTEN)).collect(),
             users: Vec::new(),
-            bounds: Vec::new(),
             bound: bound.min(words as u64 * 4),
         }
     }
@@ -184,32 +181,14 @@ impl Memory {
     }
 
     /// A copy of what it holds, to run a dispatch again.
-    pub fn copy(&self) -> Self {
-        let copy = |of: &[AtomicU32]| of.iter().map(|w| AtomicU32::new(w.load(Relaxed))).collect();
-        Self {
-            words: copy(&self.words),
-            taints: copy(&self.taints),
-            users: Vec::new(),
-            bounds: Vec::new(),
-            bound: self.bound,
-        }
+    pub fn copy(&self) -> Vec<(u32, Taint)> {
+        (0..self.words.len()).map(|word| self.load(word)).collect()
     }
 
-    /// Keeps bounds from now on.
-    pub fn keep_bounds(&mut self) {
-        self.bounds = (0..self.words.len() * 2).map(|_| AtomicU64::new(0)).collect();
-    }
-
-    /// How far what lies at a byte may be off.
-    pub fn bound_at(&self, byte: u32) -> f64 {
-        self.bounds.get(byte as usize / 2).map_or(0.0, |b| f64::from_bits(b.load(Relaxed)))
-    }
-
-    /// Says how far what lies at a byte may be off.
-    pub fn set_bound(&self, byte: u32, off: f64) {
-        if let Some(bound) = self.bounds.get(byte as usize / 2) {
-            bound.store(off.to_bits(), Relaxed);
-        }
+    /// Makes it what it was, as if nobody had used it since.
+    pub fn restore(&self, saved: &[(u32, Taint)]) {
+        saved.iter().enumerate().for_each(|(word, (value, taint))| self.store(word, *value, *taint));
+        self.users.iter().for_each(Users::forget);
     }
 
     /// A word and whether to trust it; nothing past the end.

@@ -98,9 +98,6 @@ pub enum Op {
     Select { dst: Reg, condition: Reg, accept: Reg, reject: Reg },
     /// A value conversion.
     Convert { from: Ty, to: Ty, dst: Reg, a: Reg },
-    /// A bitcast between one `u32` and two `f16`, in either direction, or between f16 halves: `dst` are the
-    /// parts of type `to`, `args` those of type `from`.
-    BitcastF16 { from: Ty, to: Ty, dst: Vec<Reg>, args: Vec<Reg> },
     /// Packing, unpacking and the like.
     Pack { op: Pack, ty: Ty, dst: Vec<Reg>, args: Vec<Reg> },
     /// A sum of products, in an order that is not said.
@@ -170,7 +167,7 @@ pub enum Node {
     Run(Vec<Inst>),
     /// A branch.
     If {
-        /// The condition.
+        /// The condition. It is read once, before either side is run: these may use its register again.
         condition: Reg,
         /// Taken where it is true.
         accept: Vec<Node>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::device::{VirtualGpu, told};
-use super::exec::{Log, Seen, coordinates};
+use super::exec::{Log, Seen, coordinates, writes};
 use super::finding::{Finding, Kind};
 use super::lower::Rejected;
 use super::memory::{Memory, ORIGIN, UNWRITTEN};
@@ -142,7 +142,12 @@ impl Shader {
             memories.push(memory);
         }
         let log = Log::default();
-        self.gpu.dispatch(&self.program, grid, 0, &mut memories, &log);
+        for (memory, _) in
+            memories.iter_mut().zip(&self.program.buffers).filter(|(_, decl)| writes(decl.kind))
+        {
+            memory.forget_users(if self.program.halves { 2 } else { 1 });
+        }
+        self.gpu.dispatch(&self.program, grid, 0, &memories.iter().collect::<Vec<_>>(), &log);
         for (memory, decl) in memories.iter().zip(&self.program.buffers) {
             if decl.kind == BufferKind::ReadWrite {
                 self.judge(memory, decl, &log);

@@ -18,7 +18,7 @@ use super::text;
 /// After so many children in a row that ended without finishing a single case, the adapter is given up.
 const GIVE_UP: usize = 5;
 /// How long a driver may take to open.
-const OPEN: Duration = Duration::from_secs(120);
+pub(crate) const OPEN: Duration = Duration::from_secs(120);
 /// How much later than its child the parent gives up a runner.
 pub(super) const WATCHED: Duration = Duration::from_secs(15);
 
@@ -83,7 +83,7 @@ pub(crate) fn check(work: Work<'_>) -> Ran {
         ends: (0..total).map(|_| None).collect(),
         device: Value::Null,
         stopped: None,
-        progress: Progress::new(work.adapter, total),
+        progress: Progress::new(work.adapter, total, "wrong"),
     });
     std::thread::scope(|scope| {
         for _ in 0..work.jobs.max(1) {
@@ -121,7 +121,7 @@ struct Job<'a> {
 }
 
 /// How a child's work on a share ended.
-enum End {
+pub(crate) enum End {
     Finished,
     Refused(String),
     Crashed(String),
@@ -174,13 +174,14 @@ impl Job<'_> {
 
     fn finish(&self, case: usize, end: Ended) {
         let mut state = self.state();
-        state.progress.done(end.status());
+        state.progress.done(end.status().is_wrong());
         state.ends[case] = Some(end);
     }
 
     /// Gives a child the rest of a share, and takes from it what gets a result.
     fn one_child(&mut self, rest: &mut Range<usize>) -> End {
-        let mut running = match self.running.take().map_or_else(|| Running::start(self.work), Ok) {
+        let mut running = match self.running.take().map_or_else(|| Running::start((self.work.program)()?), Ok)
+        {
             Ok(running) => running,
             Err(e) => return End::Refused(format!("cannot start itself: {e}")),
         };
@@ -237,16 +238,15 @@ impl State {
 }
 
 /// A child, with what it says.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
+    pub lines: Receiver<String>,
     errors: Option<JoinHandle<String>>,
 }
 
 impl Running {
-    fn start(work: &Work<'_>) -> std::io::Result<Self> {
-        let mut command = (work.program)()?;
+    pub fn start(mut command: Command) -> std::io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // glibc gives large blocks back at once, and faulting them in again was 40 % of a large case
         // on llvmpipe, whose device memory is malloc's too. Elsewhere the names mean nothing.
@@ -267,7 +267,7 @@ impl Running {
     }
 
     /// Names the cases to run next.
-    fn tell(&mut self, names: &[String]) {
+    pub fn tell(&mut self, names: &[String]) {
         if let Some(stdin) = &mut self.stdin {
             let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
             // A child that is gone is noticed when it is listened to.
@@ -275,7 +275,8 @@ impl Running {
         }
     }
 
-    fn ended(&mut self) -> End {
+    /// How it ended; waits until it has.
+    pub fn ended(&mut self) -> End {
         let status = self.child.wait();
         let words = self.errors.take().and_then(|e| e.join().ok()).unwrap_or_default();
         let words = if words.is_empty() { String::new() } else { format!(": {words}") };

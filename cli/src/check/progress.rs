@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::record::Status;
 use super::text;
 
 /// How often a line is written where nobody watches.
@@ -13,19 +12,28 @@ const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// How often the line changes on a terminal.
 const OFTEN: Duration = Duration::from_millis(100);
 
-pub(super) struct Progress {
+pub(crate) struct Progress {
     adapter: String,
     total: usize,
     done: usize,
-    wrong: usize,
+    /// What is counted: a word, and how many.
+    counted: (&'static str, usize),
     terminal: bool,
     last: Instant,
 }
 
 impl Progress {
-    pub fn new(adapter: &str, total: usize) -> Self {
+    /// Of `total` things on an adapter, counting those that are `counted`.
+    pub fn new(adapter: &str, total: usize, counted: &'static str) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { adapter: adapter.to_owned(), total, done: 0, wrong: 0, terminal, last: Instant::now() }
+        Self {
+            adapter: adapter.to_owned(),
+            total,
+            done: 0,
+            counted: (counted, 0),
+            terminal,
+            last: Instant::now(),
+        }
     }
 
     /// The adapter is open, and this is what it is.
@@ -39,9 +47,9 @@ impl Progress {
         self.show(case);
     }
 
-    pub fn done(&mut self, status: Status) {
+    pub fn done(&mut self, counts: bool) {
         self.done += 1;
-        self.wrong += usize::from(status.is_wrong());
+        self.counted.1 += usize::from(counts);
     }
 
     fn show(&mut self, case: &str) {
@@ -50,7 +58,8 @@ impl Progress {
             return;
         }
         self.last = Instant::now();
-        let line = format!("{} of {}, {} wrong: {case}", self.done, self.total, self.wrong);
+        let (what, count) = self.counted;
+        let line = format!("{} of {}, {count} {what}: {case}", self.done, self.total);
         if self.terminal {
             let line: String = line.chars().take(100).collect();
             eprint!("\r\x1b[K{line}");

@@ -50,7 +50,8 @@ fn failure(adapter: &str, row: &Row) -> String {
     text + &format!("  again: {}\n", reproduce(adapter, &row.case, row.seed))
 }
 
-fn what(failure: &Value) -> String {
+/// What is wrong, as text.
+pub(crate) fn what(failure: &Value) -> String {
     let mut out = format!("  {}", text(failure, "what"));
     if let Some(first) = failure.get("first_bad").filter(|f| !f.is_null()) {
         let [got, want, allowed] = ["got", "want", "allowed"].map(|f| number(first.get(f)));

@@ -1,6 +1,8 @@
 //! The child: opens one adapter and runs the cases named on stdin, an empty line after each share of
-//! them, saying on stdout, a JSON object a line, what it is about to do before it does it.
+//! them, saying on stdout, a JSON object a line, what it is about to do before it does it. A line that is a
+//! JSON object says which shader has another text from there on.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::process::ExitCode;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tachylite::Gpu;
 use tachylite::check::{Case, Event, Failure, Machine, Outcome, Status, cases, run as run_cases};
+use tachylite::kernel::with_source;
 
 use super::machine::virtual_gpu;
 use super::remote::{Remote, Runner};
@@ -29,6 +32,9 @@ pub(crate) struct Arguments {
     /// The seed of every case
     #[arg(long)]
     seed: Option<u64>,
+    /// Leave out what is left of a share once a case of it is wrong
+    #[arg(long)]
+    until_wrong: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -56,21 +62,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn serve<M: Machine>(machine: &M, arguments: &Arguments, ended: &dyn Fn() -> Option<Ended>) -> ExitCode {
     let all: HashMap<String, Case> = cases().into_iter().map(|c| (c.to_string(), c)).collect();
     line(&json!({ "opened": device::to_json(machine.profile()) }));
-    let mut share: Vec<Case> = Vec::new();
+    let (mut share, mut replaced): (Vec<Case>, Option<Replaced>) = (Vec::new(), None);
     for name in std::io::stdin().lock().lines().map_while(Result::ok) {
+        if name.starts_with('{') {
+            replaced = Replaced::read(&name);
+            continue;
+        }
         if !name.is_empty() {
             share.extend(all.get(&name).cloned());
             continue;
         }
-        let mut device_lost = false;
-        run_cases(machine, &share, arguments.seed, &mut |event| match event {
-            Event::Begin(case) => line(&json!({ "begin": case.to_string() })),
-            Event::End(..) if ended().is_some() => {}
-            Event::End(case, outcome) => {
-                device_lost |= outcome.device_lost;
-                line(&json!({ "end": row(case, outcome) }));
-            }
-        });
+        let device_lost = match &replaced {
+            Some(r) => with_source(&r.file, &r.text, || run_share(machine, &share, arguments, ended)),
+            None => run_share(machine, &share, arguments, ended),
+        };
         if let Some(code) = ended().map(told) {
             return code;
         }
@@ -81,6 +86,52 @@ fn serve<M: Machine>(machine: &M, arguments: &Arguments, ended: &dyn Fn() -> Opt
         share.clear();
     }
     ExitCode::SUCCESS
+}
+
+/// A shader's file and the text that it is to have.
+struct Replaced {
+    file: String,
+    text: String,
+}
+
+impl Replaced {
+    /// Of an object without them, that all shaders are as they are.
+    fn read(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let field = |name| value.get(name)?.as_str().map(str::to_owned);
+        Some(Self { file: field("file")?, text: field("text")? })
+    }
+}
+
+/// Runs cases, saying so; whether the device was lost.
+fn run_share<M: Machine>(
+    machine: &M,
+    share: &[Case],
+    arguments: &Arguments,
+    ended: &dyn Fn() -> Option<Ended>,
+) -> bool {
+    let (mut device_lost, wrong) = (false, Cell::new(false));
+    let mut tell = |event: Event<'_>| match event {
+        Event::Begin(case) => line(&json!({ "begin": case.to_string() })),
+        Event::End(..) if ended().is_some() => {}
+        Event::End(case, outcome) => {
+            device_lost |= outcome.device_lost;
+            wrong.set(wrong.get() || outcome.status == Status::Fail);
+            line(&json!({ "end": row(case, outcome) }));
+        }
+    };
+    if !arguments.until_wrong {
+        run_cases(machine, share, arguments.seed, &mut tell);
+        return device_lost;
+    }
+    // Cases that share pipelines at a time.
+    for cases in share.chunk_by(|a, b| a.plan_name() == b.plan_name()) {
+        run_cases(machine, cases, arguments.seed, &mut tell);
+        if wrong.get() {
+            break;
+        }
+    }
+    device_lost
 }
 
 /// Tells the parent how the machine ended; gives the code to end with.

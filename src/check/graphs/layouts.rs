@@ -15,6 +15,8 @@ pub(super) static ALL: &[GraphCase] = &[
     GraphCase { name: "graph.gather", build: gather, calls: ROWS, fill: indices },
     GraphCase { name: "graph.axes", build: axes, calls: ROWS, fill: no_fill },
     GraphCase { name: "graph.broadcast", build: broadcast, calls: ROWS, fill: no_fill },
+    GraphCase { name: "graph.six_axes", build: six_axes, calls: ROWS, fill: no_fill },
+    GraphCase { name: "graph.riders", build: riders, calls: ROWS, fill: indices },
 ];
 
 /// Scales are positive, and zero points whole.
@@ -122,6 +124,44 @@ fn broadcast(g: &mut Graph, dtype: DType) -> Result<()> {
     let chosen = g.select(above, outer, middle)?;
     for (name, value) in [("y", y), ("outer", outer), ("chosen", chosen)] {
         g.output(name, value)?;
+    }
+    Ok(())
+}
+
+/// As many axes as a copy can walk, no two of one size, the other way round.
+fn six_axes(g: &mut Graph, dtype: DType) -> Result<()> {
+    let r = g.dim("R", 33)?;
+    let x = g.input("x", dtype, &[r, 2.into(), 3.into(), 5.into(), 4.into(), 7.into()])?;
+    let turned = g.transpose(x, &[5, 4, 3, 2, 1, 0])?;
+    let crossed = g.transpose(x, &[3, 0, 5, 1, 4, 2])?;
+    g.output("turned", turned)?;
+    g.output("crossed", crossed)
+}
+
+/// Elementwise work behind ops that have it ride along, where their own cases have none.
+fn riders(g: &mut Graph, dtype: DType) -> Result<()> {
+    let r = g.dim("R", 33)?;
+    let x = g.input("x", dtype, &[r.clone(), 12.into()])?;
+    let other = g.input("other", dtype, &[r.clone(), 8.into()])?;
+    let table = g.weight("table", dtype, &[12, 9])?;
+    let idx = g.input("idx", DType::U32, &[r])?;
+    let (w, b) = (g.weight("w", DType::F32, &[12])?, g.weight("b", DType::F32, &[12])?);
+    let holds = g.greater(x, b)?;
+    let all = [
+        ("joined", g.concat(&[x, other], 1)?),
+        ("padded", g.pad(x, 1, 1, 3, 0.5)?),
+        ("rows", g.embed(&[(idx, table)])?),
+        ("unit", g.l2_normalize(x, 1e-12)?),
+        ("rms", g.rms_norm(x, w, 1e-5)?),
+        ("norm", g.layer_norm(x, w, b, 1e-5)?),
+        ("chosen", g.select(holds, x, w)?),
+        ("sum", g.sum(x, &[1], true)?),
+        ("column", g.sum(x, &[0], true)?),
+        ("soft", g.softmax(x, 1)?),
+    ];
+    for (name, value) in all {
+        let y = g.offset(value, Attr::F32(-0.25))?;
+        g.output(name, y)?;
     }
     Ok(())
 }

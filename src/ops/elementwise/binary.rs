@@ -117,7 +117,15 @@ pub(super) fn fill(f: Binary, name: &str, shape: &Shape, rng: &mut Rng) -> Optio
     let n: usize = own.iter().product();
     // By columns, so that a row goes with every row; of one column all are whole.
     let is_whole = |i: usize| own.last() != Some(&width) || !(i % width.max(1)).is_multiple_of(2);
+    let full = shapes(shape).iter().all(|s| s.last() == Some(&width)) && width > 1 && !by_i8;
     let one = |i: usize, rng: &mut Rng| match (f, name) {
+        // Exponents past those that are done by squaring, the last of those, and powers of 0.
+        (Binary::Pow, "a") if full && i % width % 8 == 3 => {
+            rng.signed().signum() * (1.0 + rng.signed() / 64.0)
+        }
+        (Binary::Pow, _) if full && i % width % 8 == 3 => [64.0, 65.0, 66.0, -97.0][rng.below(4) as usize],
+        (Binary::Pow, "a") if full && i % width % 8 == 4 => 0.0,
+        (Binary::Pow, _) if full && i % width % 8 == 4 => 0.1 + rng.unit(),
         (Binary::Div, _) if by_i8 => (1.0 + rng.below(100) as f64) * rng.signed().signum(),
         (Binary::Div, _) => rng.signed().signum() * (0.5 + rng.unit()),
         (_, "a") if own.last() == Some(&width) && is_whole(i) => {

@@ -62,7 +62,7 @@ impl Interval {
 /// Operations of one type, each with the error that WGSL allows it, and with operands and results that may
 /// be flushed.
 #[derive(Debug, Clone, Copy)]
-pub struct Evaluate(pub Ty);
+pub(super) struct Evaluate(pub Ty);
 
 impl Evaluate {
     fn format(self) -> Format {

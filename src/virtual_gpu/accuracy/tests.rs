@@ -133,6 +133,7 @@ fn run(numbers: &Numbers, op: Operation, ty: Ty, rows: &[&[u32]]) -> Vec<Vec<u32
         Operation::Binary(op) => numbers.binary(op, ty, rows[0], rows[1], &mut dst),
         Operation::Ternary(op) => numbers.ternary(op, ty, rows[0], rows[1], rows[2], &mut dst),
         Operation::Convert(to) => numbers.convert(ty, to, rows[0], &mut dst),
+        Operation::Select => unreachable!("it has no arithmetic"),
         Operation::Dot(n) => numbers.dot(ty, &rows[..n], &rows[n..], &mut dst),
         Operation::Pack(op) => {
             let mut all = vec![0; n * results(op)];

@@ -199,23 +199,14 @@ impl Group<'_> {
             let Some(place) = self.place(at, inst.site) else { return };
             for part in parts {
                 let (row, taint) = self.load_part(&place, part, at.terms.is_empty(), outside);
-                results.push((row, taint, self.loaded_bounds(&place, part)));
+                results.push((row, taint));
             }
         }
-        for (part, (row, taint, bounds)) in parts.iter().zip(results) {
+        for (part, (row, taint)) in parts.iter().zip(results) {
             self.out = row;
             self.commit(part.reg, inst.masked);
             self.commit_taint(part.reg, inst.masked, taint);
-            self.commit_bounds(part.reg, inst.masked, bounds);
         }
-    }
-
-    /// How far what is loaded may be off, if that is asked for.
-    fn loaded_bounds(&self, at: &Where<'_>, part: &Part) -> Vec<f64> {
-        if self.bounds.is_none() {
-            return Vec::new();
-        }
-        (0..self.count).map(|lane| at.memory.bound_at(self.offsets[lane].wrapping_add(part.offset))).collect()
     }
 
     fn load_part(&self, at: &Where<'_>, part: &Part, same: bool, outside: bool) -> (Row, Row) {
@@ -296,10 +287,6 @@ impl Group<'_> {
                 let byte = self.offsets[lane].wrapping_add(part.offset);
                 let taint = taint.get(lane).copied().unwrap_or(0);
                 self.meet(&place, byte, lane, Does::Writes);
-                if let Some(bounds) = &self.bounds {
-                    let off = bounds[part.reg.0 as usize].get(lane).copied().unwrap_or(0.0);
-                    place.memory.set_bound(byte, off);
-                }
                 if part.ty == Ty::F16 {
                     let half = Numbers::store_f16(row[lane]);
                     place.memory.store_half(byte as usize / 4, byte / 2 % 2, half, taint);
@@ -324,7 +311,6 @@ impl Group<'_> {
         let zero = self.dispatch.personality.out_of_bounds == OutOfBounds::Zero;
         let width = self.out.len();
         let (mut results, mut taints) = (Vec::new(), Vec::new());
-        let mut bounds = Vec::new();
         for k in 0..dst.len() as u32 {
             let (mut row, mut taint) = (vec![0; width], Row::new());
             for lane in (0..self.count).filter(|lane| self.active.row[*lane] != 0) {
@@ -339,20 +325,10 @@ impl Group<'_> {
                     taint[lane] = of;
                 }
             }
-            bounds.push(self.bounds_of_rows(k));
             results.push(row);
             taints.push(taint);
         }
         self.put(dst, results, taints, inst.masked);
-        dst.iter().zip(bounds).for_each(|(dst, row)| self.commit_bounds(*dst, inst.masked, row));
-    }
-
-    /// How far what a lane's `offsets` name, and `k` further, may be off, if that is asked for.
-    fn bounds_of_rows(&self, k: u32) -> Vec<f64> {
-        let Some(bounds) = &self.bounds else { return Vec::new() };
-        let of =
-            |lane: usize| bounds.get(self.offsets[lane].wrapping_add(k) as usize).and_then(|b| b.get(lane));
-        (0..self.count).map(|lane| of(lane).copied().unwrap_or(0.0)).collect()
     }
 
     pub(super) fn store_var(&mut self, src: &[Reg], base: Reg, terms: &[Term], name: u32, site: Site) {
@@ -368,12 +344,6 @@ impl Group<'_> {
                 let value = self.rows[src.0 as usize][lane];
                 let taint = self.taints[src.0 as usize].get(lane).copied().unwrap_or(0);
                 let width = self.out.len();
-                if let Some(bounds) = &mut self.bounds {
-                    let off = bounds[src.0 as usize].get(lane).copied().unwrap_or(0.0);
-                    let row = &mut bounds[to];
-                    row.resize(width, 0.0);
-                    row[lane] = off;
-                }
                 if let (Some(row), Some(taints)) = (self.rows.get_mut(to), self.taints.get_mut(to)) {
                     row[lane] = value;
                     if taint != 0 || !taints.is_empty() {

@@ -3,7 +3,6 @@
 use super::super::finding::Kind;
 use super::super::memory::Memory;
 use super::super::program::{Input, Inst, Node, Op, Reg, ScopeId, Site};
-use super::bounds::Bounds;
 use super::lanes::Lanes;
 use super::{Dispatch, LOOP_BOUND, Seen};
 
@@ -45,8 +44,6 @@ pub(super) struct Group<'a> {
     /// Of each register, whether to trust it; empty where every lane may be trusted.
     pub taints: Vec<Row>,
     pub active: Mask,
-    /// Of each register, how far it may be off, where that is asked for.
-    pub bounds: Option<Vec<Bounds>>,
     /// Lanes that left a scope, by its name; empty where none did.
     exited: Vec<Row>,
     /// Results before they are put where they belong.
@@ -85,15 +82,11 @@ impl<'a> Group<'a> {
         let per_word = if program.halves { 2 } else { 1 };
         let mut memory = Memory::new(bytes, bytes);
         memory.forget_users(per_word);
-        if dispatch.bounds {
-            memory.keep_bounds();
-        }
         Self {
             dispatch,
             lanes,
             count,
             taints: vec![Row::new(); rows.len()],
-            bounds: dispatch.bounds.then(|| vec![Bounds::new(); rows.len()]),
             rows,
             active: Mask { row: Row::new(), full: true, any: true },
             exited: vec![Row::new(); program.scopes as usize],
@@ -112,7 +105,6 @@ impl<'a> Group<'a> {
         let width = self.out.len();
         self.workgroup = workgroup;
         self.taints.iter_mut().for_each(Vec::clear);
-        self.bounds.iter_mut().flatten().for_each(Vec::clear);
         self.exited.iter_mut().for_each(Vec::clear);
         self.local.memory.unwrite(0);
         (self.local.epoch, self.storage_epoch, self.subgroup_barriers) = (0, 0, 0);

@@ -2,7 +2,6 @@
 //! does to trust, and what WGSL defines but hardly anyone means.
 
 use super::super::finding::Kind;
-use super::super::math::Numbers;
 use super::super::memory::Taint;
 use super::super::program::{Binary, Inst, Op, Pack, Reg, Site, Ternary, Ty, Unary};
 use super::Seen;
@@ -73,13 +72,10 @@ impl Group<'_> {
                 (*dst, Row::new())
             }
             Op::Pack { op, ty, dst, args } => return self.pack(*op, *ty, dst, args, inst),
-            Op::BitcastF16 { from, to, dst, args } => return self.bitcast_f16(*from, *to, dst, args, inst),
             _ => return,
         };
-        let bounds = self.bound_of(inst);
         self.commit(dst, inst.masked);
         self.commit_taint(dst, inst.masked, taint);
-        self.commit_bounds(dst, inst.masked, bounds);
     }
 
     fn binary(&mut self, op: Binary, ty: Ty, (a, b): (Reg, Reg), site: Site) -> Row {
@@ -173,32 +169,6 @@ impl Group<'_> {
         let mut flat = vec![0; width * dst.len()];
         self.dispatch.numbers.pack(op, ty, &rows, &mut flat);
         let results = flat.chunks(width).map(<[u32]>::to_vec).collect();
-        let bounds = self.bounds_packed(op, args, dst.len());
-        self.put(dst, results, taints, inst.masked);
-        dst.iter().zip(bounds).for_each(|(dst, row)| self.commit_bounds(*dst, inst.masked, row));
-    }
-
-    fn bitcast_f16(&mut self, from: Ty, to: Ty, dst: &[Reg], args: &[Reg], inst: &Inst) {
-        let width = self.out.len();
-        let mut halves: Vec<Row> = Vec::new();
-        for arg in args {
-            let row = &self.rows[arg.0 as usize];
-            if from == Ty::F16 {
-                halves.push(row.iter().map(|w| Numbers::store_f16(*w)).collect());
-            } else {
-                halves.push(row.iter().map(|w| w & 0xffff).collect());
-                halves.push(row.iter().map(|w| w >> 16).collect());
-            }
-        }
-        let results: Vec<Row> = if to == Ty::F16 {
-            halves.iter().map(|h| h.iter().map(|w| Numbers::load_f16(*w)).collect()).collect()
-        } else {
-            halves
-                .chunks(2)
-                .map(|h| (0..width).map(|i| h[0][i] | h.get(1).map_or(0, |h| h[i] << 16)).collect())
-                .collect()
-        };
-        let taints = vec![self.joined(args); dst.len()];
         self.put(dst, results, taints, inst.masked);
     }
 
@@ -208,7 +178,6 @@ impl Group<'_> {
             self.out = row;
             self.commit(*dst, masked);
             self.commit_taint(*dst, masked, taint);
-            self.commit_bounds(*dst, masked, Vec::new());
         }
         let width = self.active.row.len();
         self.out.resize(width, 0);

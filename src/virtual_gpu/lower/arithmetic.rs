@@ -124,31 +124,16 @@ impl Frame<'_, '_> {
     ) -> Result<Vec<Reg>> {
         let (from, args) = (self.ty(expr)?, self.value(expr)?);
         let Some(width) = convert else {
-            let to = self.ty(whole)?;
-            return Ok(self.bitcast(from, to, args));
+            // The same bits, so the same registers; naga has bitcasts between types of one width alone,
+            // and an f16 has no other of its width.
+            self.ty(whole)?;
+            return Ok(args);
         };
         let to = self.b.scalar(Scalar { kind, width }, self.span(whole))?;
         if from == to {
             return Ok(args);
         }
         Ok(args.iter().map(|a| self.b.emit_to(|dst| Op::Convert { from, to, dst, a: *a })).collect())
-    }
-
-    /// The same bits: for types of 32 bits the same registers.
-    fn bitcast(&mut self, from: Ty, to: Ty, args: Vec<Reg>) -> Vec<Reg> {
-        let (take, give) = match (from, to) {
-            (Ty::F16, Ty::F16) => return args,
-            (Ty::F16, _) => (2, 1),
-            (_, Ty::F16) => (1, 2),
-            _ => return args,
-        };
-        let mut out = Vec::new();
-        for args in args.chunks(take) {
-            let dst = self.b.temporaries(give);
-            self.b.emit(Op::BitcastF16 { from, to, dst: dst.clone(), args: args.to_vec() });
-            out.extend(dst);
-        }
-        out
     }
 
     /// `coopMultiplyAdd`: the validator of naga leaves sizes to us.

@@ -69,8 +69,10 @@ pub(super) struct Builder<'m> {
     pub globals: HashMap<Handle<GlobalVariable>, Pointer>,
     /// Variables that hold constant lists which are indexed.
     pub tables: HashMap<Vec<Reg>, u32>,
+    /// Words of uniform buffers by buffer and first byte.
+    pub parameters: HashMap<(u32, u32), Reg>,
     /// What is done first.
-    pub prologue: Vec<Inst>,
+    prologue: Vec<Inst>,
     pub halves: bool,
     pub atomics: bool,
 }
@@ -101,6 +103,7 @@ impl<'m> Builder<'m> {
             workgroup_variables: Vec::new(),
             globals: HashMap::new(),
             tables: HashMap::new(),
+            parameters: HashMap::new(),
             prologue: Vec::new(),
             halves: false,
             atomics: false,
@@ -113,8 +116,12 @@ impl<'m> Builder<'m> {
     /// The program, tidied up.
     pub fn finish(mut self, name: &str, workgroup_size: [u32; 3], how: Rewrites) -> Program {
         let mut body = self.open.pop().unwrap_or_default();
-        if !self.prologue.is_empty() {
-            body.insert(0, Node::Run(self.prologue));
+        match body.first_mut() {
+            Some(Node::Run(run)) => {
+                self.prologue.append(run);
+                *run = self.prologue;
+            }
+            _ => body.insert(0, Node::Run(self.prologue)),
         }
         self.draft.body = body;
         optimise::optimise(&mut self.draft, how);
@@ -276,13 +283,20 @@ impl<'m> Builder<'m> {
     /// Copies into registers of a variable before anything else is done.
     pub fn prepare(&mut self, first: u32, values: &[Reg]) {
         for (i, src) in (first..).zip(values) {
-            let op = Op::Copy { dst: Reg(i), src: *src };
-            self.prologue.push(Inst { op, site: self.site, masked: true });
+            self.begin_with(Op::Copy { dst: Reg(i), src: *src }, true);
         }
     }
 
+    /// Does `op` before anything else.
+    pub fn begin_with(&mut self, op: Op, masked: bool) {
+        self.prologue.push(Inst { op, site: self.site, masked });
+    }
+
     fn emit_as(&mut self, op: Op, masked: bool) {
-        let inst = Inst { op, site: self.site, masked };
+        self.push(Inst { op, site: self.site, masked });
+    }
+
+    pub fn push(&mut self, inst: Inst) {
         let nodes = self.innermost();
         match nodes.last_mut() {
             Some(Node::Run(run)) => run.push(inst),

@@ -53,7 +53,10 @@ impl Builder<'_> {
             Literal::U32(v) => v,
             Literal::I32(v) => v as u32,
             Literal::Bool(v) => u32::MAX * u32::from(v),
-            other => return unknown(self, &format!("the literal {other:?}"), span),
+            other => {
+                self.scalar(other.scalar(), span)?;
+                return unknown(self, "this literal", span);
+            }
         };
         Ok(self.constant(bits))
     }

@@ -14,7 +14,7 @@ pub(super) fn optimise(draft: &mut Draft, how: Rewrites) {
     let mut body = std::mem::take(&mut draft.body);
     let mut facts = Facts::new(draft, &body);
     facts.forward(&mut body, how);
-    facts.into_variables(&mut body);
+    facts.join_runs(&mut body);
     facts.sweep(&mut body);
     draft.body = body;
 }
@@ -133,7 +133,7 @@ impl<'d> Facts<'d> {
     }
 
     /// `op t; copy v <- t`, and t is not read again: `op v`.
-    fn into_variables(&mut self, nodes: &mut [Node]) {
+    fn join_runs(&mut self, nodes: &mut [Node]) {
         for node in nodes {
             match node {
                 Node::Run(insts) => {
@@ -141,13 +141,13 @@ impl<'d> Facts<'d> {
                     self.join(insts);
                 }
                 Node::If { accept, reject, .. } => {
-                    self.into_variables(accept);
-                    self.into_variables(reject);
+                    self.join_runs(accept);
+                    self.join_runs(reject);
                 }
-                Node::Scope { body, .. } => self.into_variables(body),
+                Node::Scope { body, .. } => self.join_runs(body),
                 Node::Loop { body, continuing, .. } => {
-                    self.into_variables(body);
-                    self.into_variables(continuing);
+                    self.join_runs(body);
+                    self.join_runs(continuing);
                 }
                 Node::Exit(_) => {}
             }

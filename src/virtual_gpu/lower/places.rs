@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use naga::{Expression, Handle, Span, TypeInner};
 
-use super::super::program::{Address, AtomicOp, Op, Part, Reg, Space, Term, Ty};
+use super::super::program::{Address, AtomicOp, BufferKind, Op, Part, Reg, Space, Term, Ty};
 use super::builder::Builder;
 use super::expressions::Frame;
 use super::{Result, shapes, unknown};
@@ -81,6 +81,11 @@ impl<'m> Builder<'m> {
 
     /// The value at a pointer.
     pub fn load(&mut self, pointer: Pointer, inner: &TypeInner, span: Span) -> Result<Vec<Reg>> {
+        if let Pointer::Memory(at) = &pointer
+            && let Some(regs) = self.parameters(at, inner, span)?
+        {
+            return Ok(regs);
+        }
         let dst = self.temporaries(self.shapes.registers(inner) as usize);
         match (pointer, inner) {
             (Pointer::Memory(at), TypeInner::Atomic(scalar)) => {
@@ -101,6 +106,31 @@ impl<'m> Builder<'m> {
             }
         }
         Ok(dst)
+    }
+
+    /// Scalars and vectors of uniform buffers at places that are known: every lane has the same from the
+    /// start, so each is read once, before anything else is done.
+    fn parameters(&mut self, at: &Address, inner: &TypeInner, span: Span) -> Result<Option<Vec<Reg>>> {
+        let Space::Buffer(buffer) = at.space else { return Ok(None) };
+        let uniform = self.buffers[buffer as usize].kind == BufferKind::Uniform;
+        let small = matches!(inner, TypeInner::Scalar(_) | TypeInner::Vector { .. });
+        if !uniform || !small || !at.terms.is_empty() {
+            return Ok(None);
+        }
+        let mut regs = Vec::new();
+        for Part { offset, ty, .. } in self.parts(inner, &[Reg(0); 4], span)? {
+            let base = at.base + offset;
+            let reg = match self.parameters.get(&(buffer, base)) {
+                Some(reg) => *reg,
+                None => self.temporary(),
+            };
+            if self.parameters.insert((buffer, base), reg).is_none() {
+                let at = Address { base, ..at.clone() };
+                self.begin_with(Op::Load { at, parts: vec![Part { reg, offset: 0, ty }] }, false);
+            }
+            regs.push(reg);
+        }
+        Ok(Some(regs))
     }
 
     /// `workgroupUniformLoad`.

@@ -14,7 +14,7 @@ use super::optimise::Facts;
 pub(super) struct Run {
     number: u32,
     how: Rewrites,
-    /// What a temporary is a copy of, and when it was made.
+    /// What a register is a copy of, and when it was made.
     copies: HashMap<Reg, (Reg, u32)>,
     out: Vec<Inst>,
 }
@@ -58,13 +58,17 @@ impl Run {
             if role == Role::Write {
                 facts.seen[reg.0 as usize] = (self.number, at);
                 facts.defined[reg.0 as usize] = (self.number, at);
+                self.copies.remove(reg);
             }
         });
-        if let Inst { op: Op::Copy { dst, src }, masked: false, .. } = inst
-            && facts.kind(dst) == Kind::Temporary
-            && (facts.is_plain(src) || !matches!(facts.kind(src), Kind::Variable(_)))
-        {
-            self.copies.insert(dst, (src, at));
+        // A variable is seen through too, but for one that a computation is to write itself later on.
+        if let Op::Copy { dst, src } = inst.op {
+            let (to, from) = (facts.kind(dst), facts.kind(src));
+            let lasts = facts.is_plain(src) || !matches!(from, Kind::Variable(_));
+            let through = to == Kind::Temporary || facts.is_plain(dst) && from != Kind::Temporary;
+            if lasts && through {
+                self.copies.insert(dst, (src, at));
+            }
         }
         self.out.push(inst);
     }

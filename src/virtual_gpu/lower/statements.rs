@@ -3,7 +3,7 @@
 use naga::valid::FunctionInfo;
 use naga::{Barrier, Block, Expression, Function, Handle, Span, Statement, SwitchCase, SwitchValue};
 
-use super::super::program::{Binary, Node, Op, Reg, ScopeId, Ty};
+use super::super::program::{Binary, Inst, Node, Op, Reg, ScopeId, Ty, Unary};
 use super::builder::Builder;
 use super::expressions::{Around, Frame, Leave, Value};
 use super::places::Pointer;
@@ -75,6 +75,43 @@ impl<'m> Builder<'m> {
     }
 }
 
+impl Builder<'_> {
+    /// Puts a selection in place of a branch that writes one variable at the end of either side, if what
+    /// comes before can be done by all lanes: it is cheap, and neither memory nor findings know of it.
+    fn flatten(&mut self, condition: Reg, accept: &mut Vec<Inst>, reject: &mut Vec<Inst>) -> bool {
+        let harmless = |inst: &Inst| match inst.op {
+            Op::Copy { .. } | Op::Select { .. } => true,
+            Op::Unary { op, .. } => op == Unary::Not,
+            Op::Binary { op, ty, .. } => match op {
+                Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge => true,
+                Binary::And | Binary::Or | Binary::Xor => true,
+                Binary::Add | Binary::Sub | Binary::Mul => matches!(ty, Ty::I32 | Ty::U32),
+                _ => false,
+            },
+            _ => false,
+        };
+        if accept.len() + reject.len() > 16 || !accept.iter().chain(&*reject).all(harmless) {
+            return false;
+        }
+        match (accept.pop(), reject.pop()) {
+            (
+                Some(Inst { op: Op::Copy { dst, src: yes }, .. }),
+                Some(Inst { op: Op::Copy { dst: same, src: no }, .. }),
+            ) if dst == same => {
+                accept.drain(..).chain(reject.drain(..)).for_each(|inst| self.push(inst));
+                let chosen = self.emit_to(|dst| Op::Select { dst, condition, accept: yes, reject: no });
+                self.assign(dst.0, &[chosen]);
+                true
+            }
+            (yes, no) => {
+                accept.extend(yes);
+                reject.extend(no);
+                false
+            }
+        }
+    }
+}
+
 /// How many times a block returns.
 fn returns(block: &Block) -> usize {
     let of = |statement: &Statement| match statement {
@@ -94,6 +131,12 @@ impl<'m> Frame<'_, 'm> {
         let function: &'m Function = self.function;
         for (handle, local) in function.local_variables.iter() {
             let span = function.local_variables.get_span(handle);
+            // One without a name is of naga's making, and always written before it is read.
+            if local.name.is_none() && local.init.is_none() {
+                let count = self.b.shapes.registers(self.b.shapes.inner(local.ty));
+                self.locals.push(self.b.variable(count as usize, span)?);
+                continue;
+            }
             let init = match local.init {
                 Some(init) => self.value(init)?,
                 None => self.b.zero(self.b.shapes.inner(local.ty), span)?,
@@ -135,9 +178,8 @@ impl<'m> Frame<'_, 'm> {
         }
         match *statement {
             Statement::If { condition, ref accept, ref reject } => {
-                let (condition, site) = (self.one(condition)?, self.b.site);
-                let (accept, reject) = (self.nodes(accept)?, self.nodes(reject)?);
-                self.b.node(Node::If { condition, accept, reject, site });
+                let condition = self.one(condition)?;
+                self.branch(condition, accept, reject)?;
             }
             Statement::Switch { selector, ref cases } => self.switch(selector, cases)?,
             Statement::Loop { ref body, ref continuing, break_if } => {
@@ -187,6 +229,33 @@ impl<'m> Frame<'_, 'm> {
         let Some(scope) = scope else { return unknown(self.b, "a jump out of nothing", span) };
         self.b.node(Node::Exit(scope));
         Ok(())
+    }
+
+    fn branch(&mut self, condition: Reg, accept: &'m Block, reject: &'m Block) -> Result<()> {
+        let site = self.b.site;
+        let (mut yes, mut no) = (self.nodes(accept)?, self.nodes(reject)?);
+        let one = self.is_operand(accept) && self.is_operand(reject);
+        match (yes.as_mut_slice(), no.as_mut_slice()) {
+            ([Node::Run(first)], [Node::Run(second)]) if one => {
+                self.b.site = site;
+                if self.b.flatten(condition, first, second) {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        self.b.node(Node::If { condition, accept: yes, reject: no, site });
+        Ok(())
+    }
+
+    /// Whether a block is what naga makes of an operand of `&&` or `||`: it ends with a store to a variable
+    /// without a name.
+    fn is_operand(&self, block: &Block) -> bool {
+        let Some(Statement::Store { pointer, .. }) = block.last() else { return false };
+        match self.function.expressions[*pointer] {
+            Expression::LocalVariable(local) => self.function.local_variables[local].name.is_none(),
+            _ => false,
+        }
     }
 
     fn hand_back(&mut self, value: Option<Handle<Expression>>, last: bool) -> Result<()> {

@@ -129,25 +129,26 @@ const TOGETHER: usize = 8;
 ///
 /// The product of two f32 is exact in f64, and rounding the f64 sum once more to f32 goes wrong only where
 /// the f64 is exactly between two f32, or the f32 is not normal: those few are left to the C library.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn fused<const LEAST: u32>(args: [&[u32]; 3], dst: &mut [u32]) {
     let number = |word: u32| f32::from_bits(flush::<LEAST>(word));
-    let rows = args.map(|row| row.chunks(TOGETHER));
-    let [a, b, c] = rows;
-    for (((a, b), c), dst) in a.zip(b).zip(c).zip(dst.chunks_mut(TOGETHER)) {
-        let mut doubtful = 0u32;
-        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(dst.iter_mut()) {
-            let sum = f64::from(number(*a)) * f64::from(number(*b)) + f64::from(number(*c));
+    let careful = |a: u32, b: u32, c: u32| flush::<LEAST>(number(a).mul_add(number(b), number(c)).to_bits());
+    let [a, b, c] = args.map(|row| row.as_chunks::<TOGETHER>());
+    let (whole, rest) = dst.as_chunks_mut::<TOGETHER>();
+    for (((a, b), c), d) in a.0.iter().zip(b.0).zip(c.0).zip(whole) {
+        let mut doubtful = 0;
+        for i in 0..TOGETHER {
+            let sum = f64::from(number(a[i])) * f64::from(number(b[i])) + f64::from(number(c[i]));
             let near = sum as f32;
             let between = sum.to_bits() as u32 & 0x1fff_ffff == 0x1000_0000;
             doubtful |= u32::from(between | ((near.abs() < f32::MIN_POSITIVE) & (sum != 0.0)));
-            *d = flush::<LEAST>(near.to_bits());
+            d[i] = flush::<LEAST>(near.to_bits());
         }
         if doubtful != 0 {
-            for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(dst.iter_mut()) {
-                let near = number(*a).mul_add(number(*b), number(*c));
-                *d = flush::<LEAST>(near.to_bits());
+            for i in 0..TOGETHER {
+                d[i] = careful(a[i], b[i], c[i]);
             }
         }
     }
+    words3([a.1, b.1, c.1], rest, careful);
 }

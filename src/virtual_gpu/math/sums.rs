@@ -36,6 +36,17 @@ impl Numbers {
         }
     }
 
+    /// `fma` of f32 that rounds twice.
+    pub(super) fn split(&self, [x, y, z]: [&[u32]; 3], dst: &mut [u32]) {
+        let mut product = [0; TOGETHER];
+        let parts = x.chunks(TOGETHER).zip(y.chunks(TOGETHER)).zip(z.chunks(TOGETHER));
+        for (((x, y), z), dst) in parts.zip(dst.chunks_mut(TOGETHER)) {
+            let product = &mut product[..dst.len()];
+            self.binary(Binary::Mul, Ty::F32, x, y, product);
+            self.binary(Binary::Add, Ty::F32, product, z, dst);
+        }
+    }
+
     /// `x * y + z`, rounded once or twice.
     fn add_product(&self, ty: Ty, [x, y, z]: [&[u32]; 3], product: &mut [u32], dst: &mut [u32]) {
         if self.contracted && matches!(ty, Ty::F32 | Ty::F16) {

@@ -66,13 +66,16 @@ fn same(a: u32, b: u32) -> bool {
 
 const N: usize = 40_000;
 
+type Of1 = fn(f32) -> f32;
+type Of2 = fn(f32, f32) -> f32;
+
 #[test]
 fn plain_arithmetic_is_ieee() {
     let plain = numbers(|_| {});
     let (a, b, c) = (words(N, 1), words(N, 2), words(N, 3));
     let mut dst = vec![0; N];
     let f = f32::from_bits;
-    let table: [(Binary, fn(f32, f32) -> f32); 4] = [
+    let table: [(Binary, Of2); 4] = [
         (Binary::Add, |a, b| a + b),
         (Binary::Sub, |a, b| a - b),
         (Binary::Mul, |a, b| a * b),
@@ -90,7 +93,7 @@ fn plain_arithmetic_is_ieee() {
         assert!(same(dst[i], expected.to_bits()), "fma {:e} {:e} {:e}", f(a[i]), f(b[i]), f(c[i]));
         assert!(same(dst[i], plain.fma(Ty::F32, f(a[i]), f(b[i]), f(c[i])).to_bits()));
     }
-    let table: [(Unary, fn(f32) -> f32); 6] = [
+    let table: [(Unary, Of1); 6] = [
         (Unary::Floor, f32::floor),
         (Unary::Ceil, f32::ceil),
         (Unary::Trunc, f32::trunc),
@@ -140,6 +143,13 @@ fn either_neighbour_is_a_neighbour_and_the_slow_way_agrees() {
         let (a, b) = (words(N, 4), words(N, 5));
         let mut dst = vec![0; N];
         let mut other = 0;
+        let c = words(N, 10);
+        either.ternary(Ternary::Fma, Ty::F32, &a, &b, &c, &mut dst);
+        for i in 0..N {
+            let [x, y, z] = [a[i], b[i], c[i]].map(|w| f32::from_bits(either.input(Ty::F32, w)));
+            let (slow, fast) = (either.fma(Ty::F32, x, y, z), f32::from_bits(dst[i]));
+            assert!(fast == slow || slow.abs() >= f32::MAX, "{x:e} * {y:e} + {z:e}: {fast:e} {slow:e}");
+        }
         for op in [Binary::Add, Binary::Sub, Binary::Mul] {
             either.binary(op, Ty::F32, &a, &b, &mut dst);
             for i in 0..N {
@@ -270,6 +280,7 @@ fn speed() {
         ("plain", numbers(|_| {})),
         ("flushed", numbers(|p| p.denormals = Denormals::Flushed)),
         ("either", numbers(|p| p.arithmetic = Neighbour::Either)),
+        ("split", numbers(|p| p.fma = Fma::Split)),
         ("any", numbers(|p| p.inexact = Inexact::Any)),
     ] {
         let mut time = |what: &str, run: &mut dyn FnMut(&mut [u32])| {

@@ -1,0 +1,117 @@
+//! The texts of `shaders/`, and another text in the place of one of them: so that a shader can be broken
+//! on purpose, and what ought to notice can be watched, without building anything again.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+/// A file's name under `shaders/`, and its text.
+pub(super) type Source = (&'static str, &'static str);
+
+/// Pieces of `shaders/lib/`: each by a name of its own, and all of them.
+macro_rules! pieces {
+    ($($name:ident $file:literal)*) => {
+        $(pub(super) const $name: Source =
+            (concat!("lib/", $file), include_str!(concat!("../../shaders/lib/", $file)));)*
+        const PIECES: &[Source] = &[$($name),*];
+    };
+}
+
+pieces! {
+    LOAD_F32 "load_f32.wgsl"
+    LOAD_F16 "load_f16.wgsl"
+    LOAD_I8 "load_i8.wgsl"
+    LOAD_U8 "load_u8.wgsl"
+    STORE_F32 "store_f32.wgsl"
+    STORE_F16 "store_f16.wgsl"
+    STORE_I8 "store_i8.wgsl"
+    STORE_U8 "store_u8.wgsl"
+    WEIGHT_PLAIN "weight_plain.wgsl"
+    WEIGHT_INT8 "weight_int8.wgsl"
+    WEIGHT_Q8_0 "weight_q8_0.wgsl"
+    ZERO_NONE "zero_none.wgsl"
+    ZERO_GIVEN "zero_given.wgsl"
+    FUNCTIONS "functions.wgsl"
+    WORKGROUP_SUM "workgroup_sum.wgsl"
+    WORKGROUP_MAX "workgroup_max.wgsl"
+    COMBINE "combine.wgsl"
+    LENGTH_GIVEN "length_given.wgsl"
+    LENGTH_FULL "length_full.wgsl"
+    MASK_GIVEN "mask_given.wgsl"
+    MASK_NONE "mask_none.wgsl"
+    LSE_WRITTEN "lse_written.wgsl"
+    LSE_NONE "lse_none.wgsl"
+    TABLES_1 "tables_1.wgsl"
+    TABLES_2 "tables_2.wgsl"
+    TABLES_3 "tables_3.wgsl"
+}
+
+/// Every shader file: its name under `shaders/` and its text, by name.
+pub fn sources() -> Vec<(&'static str, &'static str)> {
+    let kernels = crate::ops::ALL.iter().flat_map(|op| op.kernels).map(|k| (k.file, k.source));
+    let mut all: Vec<Source> = kernels.chain(PIECES.iter().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+thread_local! {
+    /// The file that has another text on this thread, and that text.
+    static REPLACED: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+/// Runs something while every kernel that this thread composes is made as if the file `file` (a name
+/// under `shaders/`, as in [`sources`]) held `text`. What is fused with what still follows the file as it is.
+///
+/// # Panics
+/// [`compose`](fn@super::compose) does, if the text lacks what the host expects of the file.
+pub fn with_source<T>(file: &str, text: &str, run: impl FnOnce() -> T) -> T {
+    /// Puts back what was there, also when what ran panicked.
+    struct Before(Option<(String, String)>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            REPLACED.set(self.0.take());
+        }
+    }
+    let _before = Before(REPLACED.replace(Some((file.to_owned(), text.to_owned()))));
+    run()
+}
+
+/// The text of a file as this thread is to see it.
+pub(super) fn text_of((file, source): Source) -> Cow<'static, str> {
+    REPLACED.with_borrow(|replaced| match replaced {
+        Some((name, text)) if name == file => Cow::Owned(text.clone()),
+        _ => Cow::Borrowed(source),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shader_is_a_source() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+        let names = |folder: &str| -> Vec<String> {
+            let files = std::fs::read_dir(root.join(folder)).unwrap().map(|f| f.unwrap().file_name());
+            files.map(|f| f.into_string().unwrap()).filter(|f| f.ends_with(".wgsl")).collect()
+        };
+        let mut files = names(".");
+        files.extend(names("lib").iter().map(|f| format!("lib/{f}")));
+        files.sort();
+        let sources: Vec<_> = sources().iter().map(|(file, _)| *file).collect();
+        assert_eq!(sources, files);
+    }
+
+    #[test]
+    fn another_text_is_seen_while_it_is_asked_for_and_no_longer() {
+        let seen = || text_of(LOAD_F32).into_owned();
+        let whole = seen();
+        assert_eq!(with_source("lib/load_f32.wgsl", "other", seen), "other");
+        assert_eq!(with_source("lib/load_f16.wgsl", "other", seen), whole);
+        assert!(
+            std::panic::catch_unwind(|| with_source("lib/load_f32.wgsl", "x", || panic!("on purpose")))
+                .is_err()
+        );
+        assert_eq!(seen(), whole);
+    }
+}

@@ -1,5 +1,5 @@
-//! `tachylite lint` as people and scripts meet it: where it looks for what the shader does not say, what it prints,
-//! exit codes.
+//! `tachylite lint` as people and scripts meet it: where it looks for what the shader does not say, what it
+//! prints, exit codes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

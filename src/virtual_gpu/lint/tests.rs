@@ -143,3 +143,40 @@ fn a_setup_that_does_not_fit_is_refused_by_field() {
     let error = lint("fn main() { let x = ; }", &mixed()).unwrap_err();
     assert!(matches!(&error, Refused::Shader(Unrunnable { place: Some(p), .. }) if p.line == 1), "{error}");
 }
+
+#[test]
+fn words_that_hold_floats_are_known_through_calls_variables_and_bits() {
+    let source = "
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> halves: array<u32>;
+        @group(0) @binding(2) var<storage, read_write> copies: array<vec2<u32>>;
+        @group(0) @binding(3) var<storage, read_write> bits: array<u32>;
+        @group(0) @binding(4) var<storage, read_write> bytes: array<i32>;
+        @group(0) @binding(5) var<storage, read_write> flags: array<u32>;
+        @group(0) @binding(6) var<storage, read_write> counts: array<u32>;
+        var<workgroup> tile: array<u32, 4>;
+        fn pair(a: f32, b: f32) -> u32 { return pack2x16float(vec2<f32>(a, b)); }
+        fn keep(i: u32, word: u32) { halves[i] = word; }
+        @compute @workgroup_size(4) fn main(@builtin(local_invocation_index) i: u32) {
+            var word = pair(x[i], 0.0) & 0xffffu;
+            word |= pair(x[i + 1u], 0.0) << 16u;
+            keep(i, word);
+            tile[i] = word;
+            copies[i] = vec2<u32>(0u, tile[i]);
+            bits[i] = bitcast<u32>(2.0 * x[i]);
+            bytes[i] = i32(pack4x8snorm(vec4<f32>(x[i])));
+            flags[i] = u32(word == 7u);
+            counts[i] = u32(x[i]);
+        }";
+    let words: Vec<_> = declared(source).unwrap().into_iter().map(|v| (v.name, v.words)).collect();
+    let expected = [
+        ("x", None),
+        ("halves", Some(words::Words::Halves)),
+        ("copies", Some(words::Words::Halves)),
+        ("bits", Some(words::Words::Float)),
+        ("bytes", Some(words::Words::Bytes)),
+        ("flags", None),
+        ("counts", None),
+    ];
+    assert_eq!(words, expected.map(|(name, words)| (name.to_owned(), words)));
+}

@@ -97,15 +97,36 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if none {
         say(&format!("{}\n", device::NO_ADAPTER_BUT_VIRTUAL));
     }
+    let (records, missing) = run_on(&adapters, &cases, arguments);
+    if !records.is_empty() {
+        report::table(&records);
+    }
+    if none {
+        say(&format!("{}\n", device::NO_ADAPTER_BUT_VIRTUAL));
+    }
+    if let Some(path) = &arguments.json
+        && let Err(e) = std::fs::write(path, format!("{:#}\n", record::to_json(&records)))
+    {
+        return cannot_run(&format!("{}: {e}", path.display()));
+    }
+    match (missing, records.iter().all(Record::passed)) {
+        (true, _) => ExitCode::from(2),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(1),
+    }
+}
+
+/// Runs the cases on every adapter; says whether one of them could not be run.
+fn run_on(adapters: &[String], cases: &[Case], arguments: &Arguments) -> (Vec<Record>, bool) {
     say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
     let timeout = Duration::from_secs(arguments.timeout);
     let names: Vec<String> = cases.iter().map(Case::to_string).collect();
     let (mut records, mut missing) = (Vec::new(), false);
-    for adapter in &adapters {
+    for adapter in adapters {
         let work = child::Work {
             adapter,
             names: &names,
-            shares: shares(&cases),
+            shares: shares(cases),
             timeout,
             patience: patience(arguments),
             jobs: jobs(arguments),
@@ -126,22 +147,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             }
         }
     }
-    if !records.is_empty() {
-        report::table(&records);
-    }
-    if none {
-        say(&format!("{}\n", device::NO_ADAPTER_BUT_VIRTUAL));
-    }
-    if let Some(path) = &arguments.json
-        && let Err(e) = std::fs::write(path, format!("{:#}\n", record::to_json(&records)))
-    {
-        return cannot_run(&format!("{}: {e}", path.display()));
-    }
-    match (missing, records.iter().all(Record::passed)) {
-        (true, _) => ExitCode::from(2),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(1),
-    }
+    (records, missing)
 }
 
 /// How much later than its child the parent gives up: a child watches its runner itself, and should be

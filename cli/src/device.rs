@@ -8,8 +8,8 @@ pub(crate) const NO_ADAPTER: &str = "there is no GPU adapter; a Vulkan driver fo
     (Debian and Ubuntu: `apt-get install mesa-vulkan-drivers`)";
 
 /// What a user gets when there is no adapter, and something else is run instead.
-pub(crate) const NO_ADAPTER_BUT_VIRTUAL: &str = "there is no GPU adapter: this is `virtual`, an interpreter of the \
-    kernels, which proves them and says nothing of a GPU or its driver (`--adapter gpu` asks for one)";
+pub(crate) const NO_ADAPTER_BUT_VIRTUAL: &str = "there is no GPU adapter: this is `virtual`, an interpreter \
+    of the kernels, which proves them and says nothing of a GPU or its driver (`--adapter gpu` asks for one)";
 
 /// The name by which an adapter can be asked for.
 pub(crate) fn full_name(p: &Profile) -> String {

@@ -105,7 +105,7 @@ fn reference(c: &RefCall<'_>, log: bool) -> Approx {
             let (w, w_error) = weights[i];
             let moved = error[i] + inherited;
             (value[i], error[i]) = match (counts[i], log) {
-                (false, false) => (0.0, 0.0),
+                (false, false) => (0.0, quotient_error(0.0)),
                 (false, true) => (f64::NEG_INFINITY, 0.0),
                 (true, false) => {
                     let y = w / mass;

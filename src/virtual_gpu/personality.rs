@@ -4,6 +4,8 @@
 //! Sources: WGSL's sections on floating-point evaluation and its accuracy, on subgroups, on the
 //! memory model and on out-of-bounds accesses.
 
+mod families;
+
 use crate::profile::{DeviceKind, Features, Limits, Profile, Speeds};
 
 /// Declares a freedom: an enum with all its choices and their names.
@@ -214,82 +216,6 @@ impl Personality {
             reassociation: Reassociation::Constants,
             seed: 8,
         }
-    }
-
-    /// `plain` and `hostile`, then one for each family of GPUs. Each does what is on record of its family (subgroup
-    /// sizes, flushing, contraction; facts from vendors' manuals and from wgpu's and Dawn's trackers), and
-    /// takes freedoms of which nothing is on record one way or the other.
-    pub fn presets() -> Vec<Self> {
-        let family = |name: &str, subgroup_size, seed| Self {
-            name: name.into(),
-            subgroup_size,
-            seed,
-            ..Self::plain()
-        };
-        vec![
-            Self::plain(),
-            Self::hostile(),
-            Self {
-                fma: Fma::Contracted,
-                inexact: Inexact::Any,
-                schedule: Schedule::Shuffled,
-                sums: Sums::Pairwise,
-                ..family("nvidia", 32, 1)
-            },
-            Self {
-                fma: Fma::Contracted,
-                inexact: Inexact::Low,
-                schedule: Schedule::Backward,
-                out_of_bounds: OutOfBounds::Zero,
-                ..family("amd-wave64", 64, 2)
-            },
-            Self {
-                denormals: Denormals::Flushed,
-                lanes: LaneOrder::Shuffled,
-                inexact: Inexact::High,
-                out_of_bounds: OutOfBounds::Last,
-                sums: Sums::Backward,
-                ..family("intel", 16, 3)
-            },
-            Self {
-                fma: Fma::Contracted,
-                reassociation: Reassociation::Constants,
-                denormals: Denormals::Flushed,
-                inexact: Inexact::Any,
-                out_of_bounds: OutOfBounds::Last,
-                sums: Sums::Pairwise,
-                ..family("apple", 32, 4)
-            },
-            Self {
-                denormals: Denormals::Flushed,
-                fma: Fma::Split,
-                f16: Rounding::Down,
-                inexact: Inexact::Low,
-                lanes: LaneOrder::Strided,
-                schedule: Schedule::Backward,
-                out_of_bounds: OutOfBounds::Other,
-                ..family("adreno", 128, 5)
-            },
-            Self {
-                denormals: Denormals::Flushed,
-                f16: Rounding::Up,
-                arithmetic: Neighbour::Either,
-                inexact: Inexact::Any,
-                lanes: LaneOrder::Reversed,
-                schedule: Schedule::Shuffled,
-                out_of_bounds: OutOfBounds::Other,
-                reassociation: Reassociation::Constants,
-                sums: Sums::Backward,
-                ..family("mali", 16, 6)
-            },
-            Self {
-                fma: Fma::Split,
-                inexact: Inexact::Any,
-                schedule: Schedule::Forward,
-                out_of_bounds: OutOfBounds::Last,
-                ..family("software", 4, 7)
-            },
-        ]
     }
 
     /// A set in which every two choices of different freedoms occur together: `pair-00`, `pair-01`, …

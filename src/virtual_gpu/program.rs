@@ -322,7 +322,10 @@ impl Program {
 
 impl Inst {
     fn stores_to(&self, name: u32) -> bool {
-        matches!(&self.op, Op::Store { at, .. } | Op::Atomic { at, .. } | Op::CoopStore { at, .. } if at.name == name)
+        match &self.op {
+            Op::Store { at, .. } | Op::Atomic { at, .. } | Op::CoopStore { at, .. } => at.name == name,
+            _ => false,
+        }
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn what(failure: &Value) -> String {
         let [got, want, allowed] = ["got", "want", "allowed"].map(|f| number(first.get(f)));
         let index = first.get("index").and_then(Value::as_u64).unwrap_or_default();
         out += &format!(
-            ": element {index} is {got:?}, but must be {want:?} ± {allowed:.3e}; the worst is {} of its allowance",
+            ": element {index} is {got:?}, but must be {want:?} ± {allowed:.3e}; \
+             the worst is {} of its allowance",
             fraction(number(failure.get("worst")))
         );
     }

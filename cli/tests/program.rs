@@ -30,16 +30,45 @@ fn scratch(name: &str) -> PathBuf {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn without_an_adapter_check_says_so_and_how_to_get_one() {
-    let output = without_drivers(&["check"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
-    assert!(stderr(&output).contains("apt-get install mesa-vulkan-drivers"));
+fn without_an_adapter_check_runs_on_virtual_and_says_so_first_and_last() {
+    let output = without_drivers(&["check", "--op", "relu", "--quick"]);
+    let out = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{out} {}", stderr(&output));
+    for line in [out.lines().next(), out.lines().next_back()] {
+        assert!(line.unwrap().starts_with("there is no GPU adapter: this is `virtual`"), "{out}");
+    }
     let output = without_drivers(&["check", "--adapter", "gpu", "--quick"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("there is no adapter"), "{}", stderr(&output));
     let output = without_drivers(&["info", "--json"]);
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"[]\n"[..]));
+}
+
+#[test]
+fn personalities_are_devices() {
+    let output =
+        program(&["check", "--adapter", "virtual:apple", "--op", "relu", "--quick"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = program(&[
+        "check",
+        "--personality",
+        "presets",
+        "--case",
+        "relu/elementwise.rows/f32/plain/R=3,C=5/exact",
+    ])
+    .output()
+    .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("virtual:plain") && out.contains("virtual:mali"), "{out}");
+    for arguments in [["--personality", "pear"], ["--adapter", "virtual:pear"]] {
+        let output = program(&["check", "--op", "relu"]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            stderr(&output).contains("pear") && stderr(&output).contains("hostile"),
+            "{}",
+            stderr(&output)
+        );
+    }
 }
 
 #[test]

@@ -262,7 +262,10 @@ impl VirtualPlan {
                 let writer = self.writers(buffer).last();
                 let Some((step, name)) = writer else { continue };
                 let index = Some(word as i64);
-                let seen = Seen { step, name: Some(name), index, ..Seen::default() };
+                // Told of where it is written, if not there: the first store.
+                let program = self.plan.steps.get(step as usize).and_then(|s| self.programs.get(s.kernel));
+                let site = program.and_then(|p| p.first_store(name)).map_or(u32::MAX, |site| site.0);
+                let seen = Seen { step, site, name: Some(name), index, ..Seen::default() };
                 self.log.report(Kind::NeverWritten, seen);
             } else if let Some(origin) = self.log.origin_of(taint & (ORIGIN | !ALL_BYTES)) {
                 self.log.report(origin.kind, origin.seen);

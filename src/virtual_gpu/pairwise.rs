@@ -60,7 +60,6 @@ fn meets(row: &[usize], [a, x, b, y]: &[usize; 4]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::virtual_gpu::Personality;
 
     #[test]

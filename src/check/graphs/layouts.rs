@@ -138,7 +138,8 @@ fn six_axes(g: &mut Graph, dtype: DType) -> Result<()> {
     g.output("crossed", crossed)
 }
 
-/// Elementwise work behind ops that have it ride along, where their own cases have none.
+/// Elementwise work behind ops that have it ride along, where their own cases have none; and products over
+/// widths that leave two and three of four.
 fn riders(g: &mut Graph, dtype: DType) -> Result<()> {
     let r = g.dim("R", 33)?;
     let x = g.input("x", dtype, &[r.clone(), 12.into()])?;
@@ -147,6 +148,8 @@ fn riders(g: &mut Graph, dtype: DType) -> Result<()> {
     let idx = g.input("idx", DType::U32, &[r])?;
     let (w, b) = (g.weight("w", DType::F32, &[12])?, g.weight("b", DType::F32, &[12])?);
     let holds = g.greater(x, b)?;
+    let (two, three) = (g.slice(x, 1, 0, 10)?, g.slice(other, 1, 0, 7)?);
+    let (w_two, w_three) = (g.weight("w_two", dtype, &[9, 10])?, g.weight("w_three", dtype, &[6, 7])?);
     let all = [
         ("joined", g.concat(&[x, other], 1)?),
         ("padded", g.pad(x, 1, 1, 3, 0.5)?),
@@ -158,6 +161,8 @@ fn riders(g: &mut Graph, dtype: DType) -> Result<()> {
         ("sum", g.sum(x, &[1], true)?),
         ("column", g.sum(x, &[0], true)?),
         ("soft", g.softmax(x, 1)?),
+        ("two", g.matmul(two, w_two)?),
+        ("three", g.matmul(three, w_three)?),
     ];
     for (name, value) in all {
         let y = g.offset(value, Attr::F32(-0.25))?;

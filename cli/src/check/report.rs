@@ -81,8 +81,14 @@ fn fraction(worst: f64) -> String {
 
 const COLUMNS: [&str; 5] = ["passed", "failed", "unsupp.", "worst", "s"];
 
-/// Prints op × adapter.
+/// So many adapters stand side by side; more are a line each.
+const ABREAST: usize = 4;
+
+/// Prints op × adapter, or, of many adapters, a line for each.
 pub(super) fn table(records: &[Record]) {
+    if records.len() > ABREAST {
+        return many(records);
+    }
     let mut ops: Vec<&str> = Vec::new();
     for row in records.iter().flat_map(|r| &r.rows) {
         if !ops.contains(&row.op) {
@@ -103,8 +109,23 @@ pub(super) fn table(records: &[Record]) {
         text += &format!("{name}{} (driver: {})\n", record.name(), super::text(&record.device, "driver"));
     }
     text += &lines.join("\n");
-    say(&(text + "\n\nworst: the largest error, as a fraction of what the reference allows there\n"));
+    say(&(text + "\n" + LEGEND));
 }
+
+fn many(records: &[Record]) {
+    let width = records.iter().map(|r| r.name().chars().count()).max().unwrap_or(0).max(7);
+    let mut text = format!("\n{:<width$}{}\n", "adapter", cells(&COLUMNS.map(str::to_owned)));
+    for record in records {
+        text += &format!(
+            "{:<width$}{}\n",
+            record.name(),
+            line("", std::slice::from_ref(record), |_| true).trim_start()
+        );
+    }
+    say(&(text + LEGEND));
+}
+
+const LEGEND: &str = "\nworst: the largest error, as a fraction of what the reference allows there\n";
 
 /// What an adapter is called in the table's head: nothing, if it is alone.
 fn letter(adapters: usize, i: usize) -> String {

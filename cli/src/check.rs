@@ -172,6 +172,8 @@ pub(crate) fn adapters(arguments: &Arguments) -> Result<Vec<String>, String> {
         asked.extend(machine::personalities(name)?);
     }
     if !asked.is_empty() {
+        let mut seen = HashSet::new();
+        asked.retain(|name| seen.insert(name.clone()));
         return Ok(asked);
     }
     listed()

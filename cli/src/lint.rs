@@ -117,9 +117,13 @@ fn personalities(names: &[String]) -> Result<Vec<Personality>, String> {
         let named = match name.as_str() {
             "all" => Personality::all(),
             "presets" => Personality::presets(),
+            "pairwise" => Personality::pairwise(),
             name => vec![Personality::named(name).ok_or_else(|| {
                 let there: Vec<_> = Personality::all().into_iter().map(|p| p.name).collect();
-                format!("there is no personality `{name}`; there are all, presets, {}", there.join(", "))
+                format!(
+                    "there is no personality `{name}`; there are all, presets, pairwise, {}",
+                    there.join(", ")
+                )
             })?],
         };
         for personality in named {

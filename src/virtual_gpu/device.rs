@@ -21,7 +21,7 @@ use crate::plan::{Plan, Role, Step};
 use crate::profile::Profile;
 
 /// Workgroups times lanes times instructions from which on several threads are worth starting.
-const WORTH_THREADS: u64 = 1 << 22;
+const WORTH_THREADS: u64 = 1 << 18;
 
 /// A virtual GPU. Clones share what was compiled.
 #[derive(Debug, Clone)]
@@ -73,6 +73,16 @@ impl VirtualGpu {
             reassociate: self.personality.reassociation == Reassociation::Constants,
         };
         let program = Arc::new(lower(source, overrides, entry, how)?);
+        let limits = &self.profile.limits;
+        let wants = [
+            ("invocations in a workgroup", program.lanes(), limits.workgroup_invocations),
+            ("bytes of workgroup memory", program.workgroup_bytes, limits.workgroup_bytes),
+        ];
+        if let Some((what, wanted, granted)) = wants.into_iter().find(|(_, wanted, granted)| wanted > granted)
+        {
+            let message = format!("{wanted} {what}, but WebGPU grants no more than {granted} everywhere");
+            return Err(Rejected { place: None, message });
+        }
         lock().insert(key, program.clone());
         Ok(program)
     }

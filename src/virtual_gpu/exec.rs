@@ -22,7 +22,7 @@ use group::Group;
 pub(super) use group::coordinates;
 use lanes::Lanes;
 
-/// After so many iterations a loop counts as endless.
+/// After so many iterations in a row a loop counts as endless.
 pub(super) const LOOP_BOUND: u32 = 1 << 20;
 /// So many findings of a dispatch are kept.
 const KEPT: usize = 200;
@@ -93,8 +93,14 @@ impl Log {
     pub fn origin(&self, kind: Kind, seen: Seen) -> u32 {
         let mut state = self.state();
         let place = (kind, seen.step, seen.site);
-        if let Some(number) = state.by_place.get(&place) {
-            return *number;
+        if let Some(number) = state.by_place.get(&place).copied() {
+            // Threads come in any order; the first lane of the first workgroup is named all the same.
+            if let Some(old) = state.origins.get_mut(number as usize - 1)
+                && (seen.workgroup, seen.lane) < (old.seen.workgroup, old.seen.lane)
+            {
+                old.seen = seen;
+            }
+            return number;
         }
         let number = state.origins.len() as u32 + 1;
         state.by_place.insert(place, number);
@@ -105,6 +111,11 @@ impl Log {
     /// An origin by its number.
     pub fn origin_of(&self, number: u32) -> Option<Origin> {
         self.state().origins.get((number as usize).checked_sub(1)?).cloned()
+    }
+
+    /// Whether something of a kind was seen in a dispatch.
+    pub fn has(&self, kind: Kind, step: u32) -> bool {
+        self.state().seen.keys().any(|(k, s, _)| (*k, *s) == (kind, step))
     }
 
     /// Forgets what was seen in a dispatch.

@@ -151,7 +151,7 @@ impl fmt::Display for Finding {
             Kind::NonUniform => "not all lanes get here",
             Kind::NonFinite => "NaN or infinity born from finite operands",
             Kind::F16Overflow => "more than the largest f16",
-            Kind::EndlessLoop => "a loop that does not end",
+            Kind::EndlessLoop => "a loop that is not done after 1048576 iterations",
             Kind::NeverWritten => "an output element that nothing wrote",
             Kind::Differs => "a result that differs by more than rounding explains",
             Kind::DivisionByZero => "an integer division without a result",

@@ -9,6 +9,7 @@ use std::fmt;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::finding::{Finding, Kind};
+use super::lower::naga_dialect;
 use super::personality::Personality;
 use super::shader::{Contents, Ran, Shader, Unrunnable};
 use super::{BufferKind, Place, VirtualGpu};
@@ -242,13 +243,14 @@ impl<'a> Bench<'a> {
 /// The variables that a text binds; it is known to be valid.
 fn declared(source: &str) -> Result<Vec<Variable>, Unrunnable> {
     let wrong = |message: String| Unrunnable { place: None, message };
+    let source = &*naga_dialect(source);
     let module = naga::front::wgsl::parse_str(source).map_err(|e| wrong(e.message().to_owned()))?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module);
     let info = info.map_err(|e| wrong(e.into_inner().to_string()))?;
     Ok(layout::variables(source, &module, &info))
 }
 
-/// What was found, one finding for each kind and line.
+/// What was found, one finding for each kind, line and variable.
 #[derive(Default)]
 struct Found(BTreeMap<(u32, u32, Kind), Finding>);
 
@@ -256,8 +258,10 @@ impl Found {
     fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
         for finding in findings {
             let finding = settled(finding);
-            let lines: BTreeSet<_> = self.0.keys().map(|(line, _, kind)| (*line, *kind)).collect();
-            if !lines.contains(&(finding.place.line, finding.kind)) {
+            let same = |f: &Finding| {
+                (f.place.line, f.kind, &f.buffer) == (finding.place.line, finding.kind, &finding.buffer)
+            };
+            if !self.0.values().any(same) {
                 self.0.insert((finding.place.line, finding.place.column, finding.kind), finding);
             }
         }

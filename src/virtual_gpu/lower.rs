@@ -4,6 +4,7 @@
 //! A value is a list of registers, so building and taking apart vectors, arrays and structs is work of
 //! the lowering alone. Pointers are places known here, but for their dynamic indices.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use naga::back::{PipelineConstants, pipeline_constants};
@@ -65,6 +66,7 @@ pub(super) fn lower(
     let at = |location: Option<naga::SourceLocation>| {
         location.map(|l| Place { line: l.line_number, column: l.line_position })
     };
+    let source = &*naga_dialect(source);
     let module = naga::front::wgsl::parse_str(source)
         .map_err(|e| Rejected { place: at(e.location(source)), message: e.message().to_owned() })?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::all())
@@ -73,7 +75,12 @@ pub(super) fn lower(
 
     let name = entry_point(&module, entry)?;
     let mut values = PipelineConstants::default();
-    values.extend(overrides.iter().cloned());
+    for (name, value) in overrides {
+        // naga knows an override with an `@id` by nothing else.
+        let named =
+            module.overrides.iter().find(|(_, o)| o.name.as_ref() == Some(name)).and_then(|(_, o)| o.id);
+        values.insert(named.map_or_else(|| name.clone(), |id| id.to_string()), *value);
+    }
     let stage = Some((ShaderStage::Compute, name.as_str()));
     let (module, info) = pipeline_constants::process_overrides(&module, &info, stage, &values)
         .map_err(|e| Rejected { place: None, message: sentence(&e) })?;
@@ -82,6 +89,25 @@ pub(super) fn lower(
     let mut builder = Builder::new(source, &module, &info)?;
     builder.entry_point(index)?;
     Ok(builder.finish(&name, module.entry_points[index].workgroup_size, how))
+}
+
+/// The text without `subgroups` among its `enable` extensions, which WGSL wants said and naga 30 refuses;
+/// everything stands where it stood.
+pub(super) fn naga_dialect(source: &str) -> Cow<'_, str> {
+    if !source.contains("subgroups") {
+        return Cow::Borrowed(source);
+    }
+    let line = |line: &str| {
+        let words = line.trim_start();
+        let Some(list) = words.strip_prefix("enable ").and_then(|rest| rest.split_once(';')) else {
+            return line.to_owned();
+        };
+        let kept: Vec<&str> = list.0.split(',').map(str::trim).filter(|e| *e != "subgroups").collect();
+        let directive = if kept.is_empty() { String::new() } else { format!("enable {};", kept.join(", ")) };
+        let width = line.len() - list.1.len();
+        format!("{directive:<width$}{}", list.1)
+    };
+    Cow::Owned(source.split_inclusive('\n').map(line).collect())
 }
 
 /// The entry point that is meant.

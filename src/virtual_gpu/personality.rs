@@ -42,7 +42,7 @@ freedom! {
 }
 
 freedom! {
-    /// In which order workgroups run, and lanes between two barriers.
+    /// In which order workgroups run, each to its end, and the lanes of every store and atomic.
     Schedule {
         /// The first first.
         Forward = "forward",

@@ -8,7 +8,10 @@ use super::finding::{Finding, Kind};
 use super::lower::Rejected;
 use super::memory::{Memory, ORIGIN, UNWRITTEN};
 use super::personality::Personality;
-use super::program::{BufferDecl, BufferKind, Place, Program};
+use super::program::{BufferDecl, BufferKind, Place, Program, Ty};
+
+/// More workgroups than this would take hours.
+const MOST_WORKGROUPS: u64 = 1 << 24;
 
 /// Why a shader cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +122,12 @@ impl Shader {
     /// Like [`Shader::run`], and who wrote what.
     pub(super) fn dispatched(&self, grid: [u32; 3], contents: &[Contents]) -> Result<Ran, Unrunnable> {
         let wrong = |message: String| Unrunnable { place: None, message };
+        let workgroups = grid.iter().map(|n| u64::from(*n)).product::<u64>();
+        if workgroups > MOST_WORKGROUPS {
+            return Err(wrong(format!(
+                "{workgroups} workgroups, but no more than {MOST_WORKGROUPS} are run"
+            )));
+        }
         if contents.len() != self.program.buffers.len() {
             let (given, wanted) = (contents.len(), self.program.buffers.len());
             return Err(wrong(format!("{given} buffers were given, but it binds {wanted}")));
@@ -167,7 +176,7 @@ impl Shader {
     fn judge(&self, memory: &Memory, decl: &BufferDecl, log: &Log) {
         let name = self.program.names.iter().position(|n| *n == decl.name).map(|n| n as u32);
         let elements = elements(decl, memory.bound());
-        for (word, taint) in memory.taints().enumerate().filter(|(word, t)| *t != 0 && elements(*word)) {
+        for (word, taint) in memory.taints().enumerate().filter(|(word, t)| t & elements(*word) != 0) {
             if taint & ORIGIN == UNWRITTEN & ORIGIN {
                 // What is never stored to stands nowhere.
                 let site = name.and_then(|n| self.program.first_store(n)).map_or(u32::MAX, |site| site.0);
@@ -187,17 +196,19 @@ fn location(program: &Program, byte: u32) -> usize {
     if program.halves { byte as usize / 2 } else { byte as usize / 4 }
 }
 
-/// Whether a word of a buffer holds part of an element, not padding alone.
-fn elements(decl: &BufferDecl, bytes: u64) -> impl Fn(usize) -> bool {
-    let (start, stride) = decl.runtime.unwrap_or((0, decl.min_bytes));
-    let stride = stride.max(1) as usize;
-    let offsets: Vec<u32> = decl.scalars.iter().map(|(offset, _)| offset / 4 * 4).collect();
-    let end = start as usize + (bytes as usize).saturating_sub(start as usize) / stride * stride;
+/// Which bytes of a word of a buffer are of elements, as flags of a taint; what is before a runtime-sized
+/// array is not looked at.
+fn elements(decl: &BufferDecl, bytes: u64) -> impl Fn(usize) -> u32 {
+    let (start, stride) = decl.runtime.map_or((0, decl.min_bytes), |(start, stride)| (start, stride));
+    let (start, stride) = (start as usize, stride.max(1) as usize);
+    let mut held = vec![false; stride];
+    for (offset, ty) in &decl.scalars {
+        let size = if *ty == Ty::F16 { 2 } else { 4 };
+        held.iter_mut().skip(*offset as usize).take(size).for_each(|held| *held = true);
+    }
+    let end = start + (bytes as usize).saturating_sub(start) / stride * stride;
     move |word| {
-        let byte = word * 4;
-        if byte < start as usize {
-            return true;
-        }
-        byte < end && offsets.contains(&(((byte - start as usize) % stride) as u32))
+        let holds = |byte: usize| (start..end).contains(&byte) && held[(byte - start) % stride];
+        (0..4).filter(|i| holds(word * 4 + i)).fold(0, |flags, i| flags | 0x1000_0000 << i)
     }
 }

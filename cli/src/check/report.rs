@@ -116,11 +116,8 @@ fn many(records: &[Record]) {
     let width = records.iter().map(|r| r.name().chars().count()).max().unwrap_or(0).max(7);
     let mut text = format!("\n{:<width$}{}\n", "adapter", cells(&COLUMNS.map(str::to_owned)));
     for record in records {
-        text += &format!(
-            "{:<width$}{}\n",
-            record.name(),
-            line("", std::slice::from_ref(record), |_| true).trim_start()
-        );
+        let row = line("", std::slice::from_ref(record), |_| true);
+        text += &format!("{:<width$} {}\n", record.name(), row.trim_start());
     }
     say(&(text + LEGEND));
 }

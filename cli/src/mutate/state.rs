@@ -62,7 +62,10 @@ impl Record {
 
     /// Whether this says what would become of a mutant on these devices.
     fn answers(&self, mutant: &Mutant, devices: &[String]) -> bool {
-        let asked = self.fate != Fate::Survived || devices.iter().all(|d| self.devices.contains(d));
+        let asked = match &self.killer {
+            Some([device, ..]) => devices.contains(device),
+            None => devices.iter().all(|d| self.devices.contains(d)),
+        };
         asked && self.id == mutant.id() && self.hash == hash(mutant)
     }
 

@@ -6,6 +6,9 @@ use super::super::program::{Input, Inst, Node, Op, Reg, ScopeId, Site};
 use super::lanes::Lanes;
 use super::{Dispatch, LOOP_BOUND, Seen};
 
+/// After so many iterations of any loops a workgroup is given up.
+const BUDGET: u32 = 1 << 24;
+
 /// A word for each lane.
 pub(super) type Row = Vec<u32>;
 
@@ -56,6 +59,10 @@ pub(super) struct Group<'a> {
     pub local: Local,
     /// Barriers passed, for storage.
     pub storage_epoch: u32,
+    /// Whether a loop was given up, and the workgroup with it.
+    dead: bool,
+    /// Iterations of any loop that are left.
+    budget: u32,
     /// Subgroup barriers passed since the last one of the workgroup.
     pub subgroup_barriers: u32,
 }
@@ -97,13 +104,19 @@ impl<'a> Group<'a> {
             local: Local { memory, epoch: 0, per_word },
             storage_epoch: 0,
             subgroup_barriers: 0,
+            dead: false,
+            budget: 0,
         }
     }
 
     /// Runs a workgroup by its number, x fastest.
     pub fn run(&mut self, workgroup: u32) {
         let width = self.out.len();
+        if self.dispatch.log.has(Kind::EndlessLoop, self.dispatch.step) {
+            return;
+        }
         self.workgroup = workgroup;
+        (self.dead, self.budget) = (false, BUDGET);
         self.taints.iter_mut().for_each(Vec::clear);
         self.exited.iter_mut().for_each(Vec::clear);
         self.local.memory.unwrite(0);
@@ -146,7 +159,7 @@ impl<'a> Group<'a> {
 
     fn nodes(&mut self, nodes: &[Node]) {
         for node in nodes {
-            if !self.active.any {
+            if !self.active.any || self.dead {
                 return;
             }
             match node {
@@ -160,7 +173,7 @@ impl<'a> Group<'a> {
                 }
                 Node::Loop { id, id_continue, body, continuing, break_if, site } => {
                     let mut left = LOOP_BOUND;
-                    while self.active.any {
+                    while self.active.any && !self.dead {
                         self.nodes(body);
                         self.rejoin(*id_continue);
                         if self.active.any {
@@ -172,11 +185,14 @@ impl<'a> Group<'a> {
                             self.decide(*done, *site);
                             self.leave(*id, Some(*done));
                         }
-                        left -= 1;
-                        if left == 0 && self.active.any {
+                        (left, self.budget) = (left - 1, self.budget.saturating_sub(1));
+                        if left.min(self.budget) == 0 && self.active.any && !self.dead {
                             let seen = self.seen(*site, self.first_active());
                             self.dispatch.log.report(Kind::EndlessLoop, seen);
-                            self.leave(*id, None);
+                            self.dead = true;
+                        }
+                        if left.min(self.budget) == 0 {
+                            break;
                         }
                     }
                     self.rejoin(*id);
@@ -265,6 +281,10 @@ impl<'a> Group<'a> {
             self.dispatch.log.report(Kind::NonUniform, Seen { detail, ..seen });
         }
         self.local.epoch += u32::from(workgroup);
+        if workgroup && self.local.epoch.is_multiple_of(4096) {
+            // Users are known by the epoch modulo 4096.
+            self.local.memory.forget_users(self.local.per_word);
+        }
         self.storage_epoch += u32::from(storage);
         self.subgroup_barriers = 0;
     }

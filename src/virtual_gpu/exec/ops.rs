@@ -88,6 +88,10 @@ impl Group<'_> {
             Binary::Shl | Binary::Shr => {
                 let past = |_: u32, by: u32| by >= 32;
                 self.warn(Kind::ShiftWidth, (a, b), past, site);
+                // A sign goes to every byte that it is shifted over.
+                if ty == Ty::I32 && op == Binary::Shr {
+                    return self.joined(&[a, b]);
+                }
                 self.shifted(a, b, op == Binary::Shl)
             }
             Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge => {

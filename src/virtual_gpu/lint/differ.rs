@@ -125,7 +125,7 @@ impl<'a> Spread<'a> {
 fn told(Part { low, high }: Part, here: f64, whole: bool) -> String {
     let show = |x: f64| if whole { x.to_string() } else { (x as f32).to_string() };
     match (show(low), show(high), show(here)) {
-        (low, high, _) if whole && low != high => format!("rounding alone makes {low} or {high} of it"),
+        (low, high, _) if whole && low != high => format!("roundings decide between {low} and {high}"),
         (low, high, here) if low == high => format!("it is {here} and not {low}"),
         (low, high, here) => format!("it is {here}, and rounding leaves it between {low} and {high}"),
     }

@@ -223,3 +223,20 @@ fn what_is_not_known_is_named() {
     let many = refused("var<private> a: array<u32, 2000000>;", "a[1] = 1u;");
     assert_eq!(many, "1:1: the virtual GPU does not know values of 2000000 scalars");
 }
+
+#[test]
+fn a_directive_that_only_naga_refuses_is_no_obstacle() {
+    let source = "enable f16, subgroups; // both\n@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n\
+                  @compute @workgroup_size(32) fn main() { y[0] = subgroupAdd(1.0); }";
+    let dialect = naga_dialect(source);
+    assert!(dialect.starts_with("enable f16;            // both\n"), "{dialect}");
+    assert_eq!(dialect.len(), source.len());
+    assert!(lower(source, &[], None, Rewrites::default()).is_ok());
+}
+
+#[test]
+fn overrides_go_by_their_names() {
+    let source = "@id(3) override n: u32;\n@group(0) @binding(0) var<storage, read_write> y: array<u32>;\n\
+                  @compute @workgroup_size(1) fn main() { y[0] = n; }";
+    assert!(lower(source, &[("n".into(), 2.0)], None, Rewrites::default()).is_ok());
+}

@@ -65,7 +65,7 @@ fn the_file_beside_the_shader_or_flags_say_how_to_run_it() {
     let said = text(&output.stdout);
     assert!(said.starts_with("copy.wgsl:6:") && said.contains(": finding[out-of-bounds]: "), "{said}");
     assert!(said.contains("[32] of 32, lane 32 of workgroup (0, 0, 0)"), "{said}");
-    assert!(said.ends_with("copy.wgsl: 1 finding, 0 warnings on 1 virtual GPU\n"), "{said}");
+    assert!(said.ends_with("copy.wgsl: 2 findings, 0 warnings on 1 virtual GPU\n"), "{said}");
 }
 
 #[test]

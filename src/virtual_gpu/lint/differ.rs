@@ -106,7 +106,9 @@ impl<'a> Spread<'a> {
                     None => 0.0,
                     Some(grain) => {
                         let size = part.low.abs().max(part.high.abs());
-                        let moved = (part.high - part.low).max(self.typical * size);
+                        // What no rounding moved is exact, whatever its neighbours are.
+                        let typical = if part.low == part.high { 0.0 } else { self.typical * size };
+                        let moved = (part.high - part.low).max(typical);
                         FACTOR * moved + UNITS * grain.unit * size + grain.least
                     }
                 };

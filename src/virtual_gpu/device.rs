@@ -8,7 +8,7 @@ use super::exec::{Dispatch, Log, Seen, coordinates, writes};
 use super::finding::{Access, Finding, Kind};
 use super::lower::{Rejected, Rewrites, lower};
 use super::math::Numbers;
-use super::memory::{ALL_BYTES, Memory, ORIGIN, UNWRITTEN};
+use super::memory::Memory;
 use super::personality::{Fma, Personality, Reassociation};
 use super::program::{Place, Program};
 use crate::check::{Fill, Machine};
@@ -203,7 +203,7 @@ impl Machine for VirtualGpu {
             let bound = &loaded.bound[number];
             for (_, buffer) in program.buffers.iter().zip(bound).filter(|(decl, _)| writes(decl.kind)) {
                 if let Some(memory) = buffer.and_then(|b| loaded.buffers.get_mut(b)) {
-                    memory.forget_users(if program.halves { 2 } else { 1 });
+                    memory.forget_users(program.per_word());
                 }
             }
             let mut parameters = Memory::new(params.len() as u64, params.len() as u64);
@@ -220,7 +220,7 @@ impl Machine for VirtualGpu {
     fn findings(&self, loaded: &VirtualPlan, holds: &dyn Fn(usize) -> Vec<bool>) -> Vec<String> {
         for (i, spec) in loaded.plan.buffers.iter().enumerate() {
             if matches!(spec.role, Role::Output(_) | Role::Scratch) {
-                loaded.judge_words(i, &holds(i));
+                loaded.judge(i, &holds(i));
             }
         }
         // That a result is past the largest f16 is the inputs' doing, not a kernel's: the judge knows the value.
@@ -263,57 +263,45 @@ fn bindings(step: &Step, plan: &Plan, programs: &[Arc<Program>]) -> Result<Vec<O
 
 impl VirtualPlan {
     /// Reports elements that nothing wrote, or that come of what is not to be trusted.
-    fn judge_words(&self, buffer: usize, holds: &[bool]) {
-        let judged = self.buffers[buffer].taints().enumerate();
-        for (word, taint) in judged.filter(|(_, taint)| *taint != 0) {
-            let holds = |byte: usize| holds.get(word * 4 + byte).copied().unwrap_or(false);
-            if !(0..4).any(|byte| holds(byte) && taint & (0x1000_0000 << byte) != 0) {
-                continue;
-            }
-            if taint & ORIGIN == UNWRITTEN & ORIGIN {
-                let writer = self.writers(buffer).last();
-                let Some((step, name)) = writer else { continue };
-                let index = Some(word as i64);
-                // Told of where it is written, if not there: the first store.
-                let program = self.plan.steps.get(step as usize).and_then(|s| self.programs.get(s.kernel));
-                let site = program.and_then(|p| p.first_store(name)).map_or(u32::MAX, |site| site.0);
-                let seen = Seen { step, site, name: Some(name), index, ..Seen::default() };
-                self.log.report(Kind::NeverWritten, seen);
-            } else if let Some(origin) = self.log.origin_of(taint & (ORIGIN | !ALL_BYTES)) {
-                self.log.report(origin.kind, origin.seen);
-            }
-        }
+    fn judge(&self, buffer: usize, holds: &[bool]) {
+        let writes = |step: &Step| step.bindings.iter().position(|b| b.buffer == buffer && b.write);
+        let last =
+            self.plan.steps.iter().enumerate().rev().find_map(|(n, step)| Some((n, step, writes(step)?)));
+        let Some((number, step, binding)) = last else { return };
+        let Some(program) = self.programs.get(step.kernel) else { return };
+        let held = |word: usize| {
+            let holds = |i: &usize| holds.get(word * 4 + i).copied().unwrap_or(false);
+            (0..4).filter(holds).fold(0, |flags, i| flags | 0x1000_0000 << i)
+        };
+        let name = &step.bindings[binding].name;
+        self.log.judge(&self.buffers[buffer], held, number as u32, program, name);
     }
 
-    /// Steps that write a buffer, and the variable's number in their programs' names.
-    fn writers(&self, buffer: usize) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.plan.steps.iter().enumerate().filter_map(move |(number, step)| {
-            let binding = step.bindings.iter().find(|b| b.buffer == buffer && b.write)?;
-            let names = &self.programs.get(step.kernel)?.names;
-            let name = names.iter().position(|n| *n == binding.name)?;
-            Some((number as u32, name as u32))
-        })
+    /// Where a step's program has a site, in the files that its kernel was made from.
+    fn locate(&self, step: u32, site: u32) -> (String, Place) {
+        let kernel = self.plan.steps.get(step as usize).map_or(usize::MAX, |step| step.kernel);
+        let place = self.programs.get(kernel).and_then(|p| p.sites.get(site as usize)).copied();
+        self.plan.kernels.get(kernel).map_or_else(Default::default, |k| located(k, place.unwrap_or_default()))
     }
 
     fn finding(&self, kind: Kind, seen: Seen, personality: &str) -> Option<Finding> {
         let number = seen.step as usize;
         let step = self.plan.steps.get(number)?;
-        let kernel = self.plan.kernels.get(step.kernel)?;
         let program = self.programs.get(step.kernel)?;
-        let locate = |place: Place| located(kernel, place);
+        let locate = |step, site| self.locate(step, site);
         Some(told((kind, seen), program, self.grids[number], (&step.kernel_name, personality), &locate))
     }
 }
 
-/// Something seen, in words and places of the source.
+/// Something seen, in words and places of the source: `locate` knows where a dispatch's site stands.
 pub(super) fn told(
     (kind, seen): (Kind, Seen),
     program: &Program,
     grid: [u32; 3],
     (kernel, personality): (&str, &str),
-    locate: &dyn Fn(Place) -> (String, Place),
+    locate: &dyn Fn(u32, u32) -> (String, Place),
 ) -> Finding {
-    let at = |site: u32| locate(program.sites.get(site as usize).copied().unwrap_or_default());
+    let at = |site: u32| locate(seen.step, site);
     let (file, place) = at(seen.site);
     Finding {
         kind,
@@ -330,7 +318,7 @@ pub(super) fn told(
             let (file, place) = at(site);
             Access { write, file, place, workgroup: coordinates(workgroup, grid), lane }
         }),
-        used: seen.used.map(at),
+        used: seen.used.map(|(step, site)| locate(step, site)),
         personality: personality.to_owned(),
         detail: seen.detail.to_owned(),
     }

@@ -2,11 +2,12 @@
 //! their order.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use super::finding::Kind;
 use super::math::Numbers;
-use super::memory::Memory;
+use super::memory::{Memory, ORIGIN, Taint, is_unwritten};
 use super::personality::{Personality, Schedule};
 use super::program::{BufferKind, Program};
 use crate::rng::Rng;
@@ -50,7 +51,8 @@ pub(super) struct Seen {
     pub writes: bool,
     /// Of the other access, whether it writes, where it stands, and who did it.
     pub other: Option<(bool, u32, u32, u32)>,
-    pub used: Option<u32>,
+    /// In which dispatch, and where.
+    pub used: Option<(u32, u32)>,
     pub detail: &'static str,
 }
 
@@ -77,15 +79,15 @@ impl Log {
         let mut state = self.state();
         let full = state.seen.len() >= KEPT;
         match state.seen.entry((kind, seen.step, seen.site)) {
-            std::collections::hash_map::Entry::Occupied(mut old) => {
+            Entry::Occupied(mut old) => {
                 if (seen.workgroup, seen.lane) < (old.get().workgroup, old.get().lane) {
                     old.insert(seen);
                 }
             }
-            std::collections::hash_map::Entry::Vacant(place) if !full => {
+            Entry::Vacant(place) if !full => {
                 place.insert(seen);
             }
-            std::collections::hash_map::Entry::Vacant(_) => {}
+            Entry::Vacant(_) => {}
         }
     }
 
@@ -111,6 +113,32 @@ impl Log {
     /// An origin by its number.
     pub fn origin_of(&self, number: u32) -> Option<Origin> {
         self.state().origins.get((number as usize).checked_sub(1)?).cloned()
+    }
+
+    /// Reports what is wrong with a buffer after its last writer, dispatch `step` of `program`: bytes that
+    /// `held` (flags of a word's taint) says to be of elements, and that nothing wrote or that come of what
+    /// is not to be trusted. `name` is the buffer's in the program.
+    pub fn judge(
+        &self,
+        memory: &Memory,
+        held: impl Fn(usize) -> Taint,
+        step: u32,
+        program: &Program,
+        name: &str,
+    ) {
+        let number = program.names.iter().position(|n| n == name).map(|n| n as u32);
+        for (word, taint) in memory.taints().enumerate().filter(|(word, t)| t & held(*word) != 0) {
+            if is_unwritten(taint) {
+                // At the first store to it; what is never stored to stands nowhere.
+                let site = number.and_then(|n| program.first_store(n)).map_or(u32::MAX, |site| site.0);
+                let index = Some(word as i64);
+                self.report(Kind::NeverWritten, Seen { step, site, name: number, index, ..Seen::default() });
+            } else if let Some(origin) = self.origin_of(taint & ORIGIN) {
+                let users = memory.users(program.location(word as u32 * 4));
+                let used = users.and_then(|users| Some((step, users.writer()?.site)));
+                self.report(origin.kind, Seen { used, ..origin.seen });
+            }
+        }
     }
 
     /// Whether something of a kind was seen in a dispatch.

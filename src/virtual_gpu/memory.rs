@@ -11,7 +11,12 @@ pub(super) const ORIGIN: Taint = 0x0fff_ffff;
 /// The bits of a [`Taint`] for all four bytes.
 pub(super) const ALL_BYTES: Taint = 0xf000_0000;
 /// Memory that nothing wrote: an origin is made of it when it is read.
-pub(super) const UNWRITTEN: Taint = ALL_BYTES | ORIGIN;
+const UNWRITTEN: Taint = ALL_BYTES | ORIGIN;
+
+/// Whether it is that nothing wrote the word.
+pub(super) const fn is_unwritten(taint: Taint) -> bool {
+    taint & ORIGIN == ORIGIN
+}
 
 /// Who used a location: workgroup (26 bits), lane (10), barriers passed (12), kind (1), site (15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

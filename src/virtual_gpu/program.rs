@@ -305,6 +305,16 @@ impl Program {
         self.workgroup_size.iter().product()
     }
 
+    /// Locations in a word of memory: two where memory holds f16.
+    pub fn per_word(&self) -> usize {
+        if self.halves { 2 } else { 1 }
+    }
+
+    /// The location that a byte of memory belongs to, as its users are counted.
+    pub fn location(&self, byte: u32) -> usize {
+        byte as usize / (4 / self.per_word())
+    }
+
     /// Where a variable, by its place in `names`, is first stored to.
     pub fn first_store(&self, name: u32) -> Option<Site> {
         fn find(nodes: &[Node], name: u32) -> Option<Site> {

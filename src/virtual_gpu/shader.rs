@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::device::{VirtualGpu, told};
-use super::exec::{Log, Seen, coordinates, writes};
+use super::exec::{Log, coordinates, writes};
 use super::finding::{Finding, Kind};
 use super::lower::Rejected;
-use super::memory::{Memory, ORIGIN, UNWRITTEN};
+use super::memory::Memory;
 use super::personality::Personality;
-use super::program::{BufferDecl, BufferKind, Place, Program, Ty};
+use super::program::{BufferDecl, Place, Program, Ty};
 
 /// More workgroups than this would take hours.
-const MOST_WORKGROUPS: u64 = 1 << 24;
+const MOST_WORKGROUPS: u128 = 1 << 24;
 
 /// Why a shader cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Ran {
 impl Ran {
     /// Where a byte of a buffer was written last, by which workgroup and lane.
     pub fn writer(&self, buffer: usize, byte: u32) -> Option<(Place, [u32; 3], u32)> {
-        let location = location(&self.program, byte);
+        let location = self.program.location(byte);
         let who = self.memories.get(buffer)?.users(location)?.writer()?;
         let place = self.program.sites.get(who.site as usize).copied()?;
         Some((place, coordinates(who.workgroup, self.grid), who.lane))
@@ -122,7 +122,7 @@ impl Shader {
     /// Like [`Shader::run`], and who wrote what.
     pub(super) fn dispatched(&self, grid: [u32; 3], contents: &[Contents]) -> Result<Ran, Unrunnable> {
         let wrong = |message: String| Unrunnable { place: None, message };
-        let workgroups = grid.iter().map(|n| u64::from(*n)).product::<u64>();
+        let workgroups = grid.iter().map(|n| u128::from(*n)).product::<u128>();
         if workgroups > MOST_WORKGROUPS {
             return Err(wrong(format!(
                 "{workgroups} workgroups, but no more than {MOST_WORKGROUPS} are run"
@@ -154,53 +154,31 @@ impl Shader {
         for (memory, _) in
             memories.iter_mut().zip(&self.program.buffers).filter(|(_, decl)| writes(decl.kind))
         {
-            memory.forget_users(if self.program.halves { 2 } else { 1 });
+            memory.forget_users(self.program.per_word());
         }
         self.gpu.dispatch(&self.program, grid, 0, &memories.iter().collect::<Vec<_>>(), &log);
         for (memory, decl) in memories.iter().zip(&self.program.buffers) {
             // A workgroup that was given up leaves things out.
-            if decl.kind == BufferKind::ReadWrite && !log.has(Kind::EndlessLoop, 0) {
-                self.judge(memory, decl, &log);
+            if writes(decl.kind) && !log.has(Kind::EndlessLoop, 0) {
+                log.judge(memory, elements(decl, memory.bound()), 0, &self.program, &decl.name);
             }
         }
         let name = &self.gpu.personality().name;
-        let locate = |place: Place| (self.file.clone(), place);
+        let sites = &self.program.sites;
+        let locate =
+            |_: u32, site: u32| (self.file.clone(), sites.get(site as usize).copied().unwrap_or_default());
         let found = log.seen().into_iter();
         let findings =
             found.map(|seen| told(seen, &self.program, grid, (self.entry(), name), &locate)).collect();
         let left = Left { buffers: memories.iter().map(Memory::read).collect(), findings };
         Ok(Ran { left, memories, program: self.program.clone(), grid })
     }
-
-    /// Reports elements of an output that nothing wrote, at the last store to it, or that come of what is
-    /// not to be trusted.
-    fn judge(&self, memory: &Memory, decl: &BufferDecl, log: &Log) {
-        let name = self.program.names.iter().position(|n| *n == decl.name).map(|n| n as u32);
-        let elements = elements(decl, memory.bound());
-        for (word, taint) in memory.taints().enumerate().filter(|(word, t)| t & elements(*word) != 0) {
-            if taint & ORIGIN == UNWRITTEN & ORIGIN {
-                // What is never stored to stands nowhere.
-                let site = name.and_then(|n| self.program.first_store(n)).map_or(u32::MAX, |site| site.0);
-                let index = Some(word as i64);
-                log.report(Kind::NeverWritten, Seen { site, name, index, ..Seen::default() });
-            } else if let Some(origin) = log.origin_of(taint & ORIGIN) {
-                let location = location(&self.program, word as u32 * 4);
-                let used = memory.users(location).and_then(|users| Some(users.writer()?.site));
-                log.report(origin.kind, Seen { used, ..origin.seen });
-            }
-        }
-    }
-}
-
-/// The location that a byte of a buffer belongs to, as its users are counted.
-fn location(program: &Program, byte: u32) -> usize {
-    if program.halves { byte as usize / 2 } else { byte as usize / 4 }
 }
 
 /// Which bytes of a word of a buffer are of elements, as flags of a taint; what is before a runtime-sized
 /// array is not looked at.
 fn elements(decl: &BufferDecl, bytes: u64) -> impl Fn(usize) -> u32 {
-    let (start, stride) = decl.runtime.map_or((0, decl.min_bytes), |(start, stride)| (start, stride));
+    let (start, stride) = decl.runtime.unwrap_or((0, decl.min_bytes));
     let (start, stride) = (start as usize, stride.max(1) as usize);
     let mut held = vec![false; stride];
     for (offset, ty) in &decl.scalars {

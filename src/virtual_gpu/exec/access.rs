@@ -3,7 +3,7 @@
 
 use super::super::finding::Kind;
 use super::super::math::Numbers;
-use super::super::memory::{ALL_BYTES, Memory, Taint, UNWRITTEN, Who};
+use super::super::memory::{ALL_BYTES, Memory, ORIGIN, Taint, Who, is_unwritten};
 use super::super::personality::OutOfBounds;
 use super::super::program::{Address, Inst, Part, Reg, Site, Space, Term, Ty};
 use super::group::{Group, Row};
@@ -27,7 +27,6 @@ pub(super) struct Where<'a> {
     /// Whether conflicts are looked for.
     pub shared: bool,
     pub epoch: u32,
-    pub per_word: usize,
     pub name: u32,
     pub site: Site,
 }
@@ -128,7 +127,6 @@ impl Group<'_> {
                 space: at.space,
                 shared: true,
                 epoch: self.local.epoch,
-                per_word: self.local.per_word,
                 name: at.name,
                 site,
             },
@@ -137,7 +135,6 @@ impl Group<'_> {
                 space: at.space,
                 shared: writes(self.dispatch.program.buffers.get(b as usize)?.kind),
                 epoch: self.storage_epoch,
-                per_word: if self.dispatch.program.halves { 2 } else { 1 },
                 name: at.name,
                 site,
             },
@@ -156,9 +153,7 @@ impl Group<'_> {
             atomic: does == Does::Changes,
             site: at.site.0,
         };
-        let location =
-            byte as usize / 4 * at.per_word + if at.per_word == 2 { byte as usize / 2 % 2 } else { 0 };
-        let Some(users) = at.memory.users(location) else { return };
+        let Some(users) = at.memory.users(self.dispatch.program.location(byte)) else { return };
         let local = at.space == Space::Workgroup;
         let Some(conflict) = users.note(who, does != Does::Reads, local) else { return };
         let before = conflict.before;
@@ -245,20 +240,14 @@ impl Group<'_> {
         let byte = self.offsets[lane].wrapping_add(part.offset);
         let (word, taint) = at.memory.load(byte as usize / 4);
         if part.ty != Ty::F16 {
-            let taint = if taint & 0x0fff_ffff == UNWRITTEN & 0x0fff_ffff {
-                self.unwritten(at, byte, lane, taint)
-            } else {
-                taint
-            };
+            let taint = if is_unwritten(taint) { self.unwritten(at, byte, lane, taint) } else { taint };
             return (word, taint);
         }
         let half = byte / 2 % 2;
         let value = Numbers::load_f16(word >> (16 * half) & 0xffff);
         match taint & 0x3000_0000 << (2 * half) {
             0 => (value, 0),
-            _ if taint & 0x0fff_ffff == UNWRITTEN & 0x0fff_ffff => {
-                (value, self.unwritten(at, byte, lane, ALL_BYTES))
-            }
+            _ if is_unwritten(taint) => (value, self.unwritten(at, byte, lane, ALL_BYTES)),
             _ => (value, taint | ALL_BYTES),
         }
     }
@@ -271,7 +260,7 @@ impl Group<'_> {
         };
         let (name, index) = self.variable(at, byte);
         let seen = Seen { name: Some(name), index: Some(index), ..self.seen(at.site, lane as u32) };
-        taint & ALL_BYTES | self.begin(kind, seen) & 0x0fff_ffff
+        taint & ALL_BYTES | self.begin(kind, seen) & ORIGIN
     }
 
     pub(super) fn store(&mut self, at: &Address, parts: &[Part], site: Site) {

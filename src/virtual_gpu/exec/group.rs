@@ -72,8 +72,6 @@ pub(super) struct Group<'a> {
 pub(super) struct Local {
     pub memory: Memory,
     pub epoch: u32,
-    /// Locations in a word: 1 or 2.
-    pub per_word: usize,
 }
 
 impl<'a> Group<'a> {
@@ -86,9 +84,8 @@ impl<'a> Group<'a> {
             rows[*r as usize].fill(*bits);
         }
         let bytes = u64::from(program.workgroup_bytes);
-        let per_word = if program.halves { 2 } else { 1 };
         let mut memory = Memory::new(bytes, bytes);
-        memory.forget_users(per_word);
+        memory.forget_users(program.per_word());
         Self {
             dispatch,
             lanes,
@@ -101,7 +98,7 @@ impl<'a> Group<'a> {
             offsets: vec![0; width],
             outside: vec![0; width],
             workgroup: 0,
-            local: Local { memory, epoch: 0, per_word },
+            local: Local { memory, epoch: 0 },
             storage_epoch: 0,
             subgroup_barriers: 0,
             dead: false,
@@ -283,7 +280,7 @@ impl<'a> Group<'a> {
         self.local.epoch += u32::from(workgroup);
         if workgroup && self.local.epoch.is_multiple_of(4096) {
             // Users are known by the epoch modulo 4096.
-            self.local.memory.forget_users(self.local.per_word);
+            self.local.memory.forget_users(self.dispatch.program.per_word());
         }
         self.storage_epoch += u32::from(storage);
         self.subgroup_barriers = 0;

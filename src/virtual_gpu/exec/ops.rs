@@ -2,9 +2,8 @@
 //! does to trust, and what WGSL defines but hardly anyone means.
 
 use super::super::finding::Kind;
-use super::super::memory::Taint;
+use super::super::memory::{ALL_BYTES, ORIGIN, Taint};
 use super::super::program::{Binary, Inst, Op, Pack, Reg, Site, Ternary, Ty, Unary};
-use super::Seen;
 use super::group::{Group, Row};
 use super::taint::settled;
 
@@ -162,7 +161,7 @@ impl Group<'_> {
                     for (word, taint) in
                         row.iter_mut().zip(&half).filter(|(w, t)| **t != 0 && **w & bytes == 0)
                     {
-                        *word = *word & 0xf000_0000 | bytes | *taint & 0x0fff_ffff;
+                        *word = *word & ALL_BYTES | bytes | *taint & ORIGIN;
                     }
                 }
             }
@@ -229,7 +228,7 @@ impl Group<'_> {
             let trusted = ta.get(lane).is_none_or(|t| *t == 0) && tb.get(lane).is_none_or(|t| *t == 0);
             if odd(x[lane], y[lane]) && self.active.row[lane] != 0 && trusted {
                 let seen = self.seen(site, lane as u32);
-                return self.dispatch.log.report(kind, Seen { ..seen });
+                return self.dispatch.log.report(kind, seen);
             }
         }
     }

@@ -45,7 +45,7 @@ impl Group<'_> {
     /// A value that is not to be trusted was used.
     pub fn used(&self, taint: Taint, site: Site) {
         if let Some(origin) = self.dispatch.log.origin_of(taint & ORIGIN) {
-            let seen = Seen { used: Some(site.0), ..origin.seen };
+            let seen = Seen { used: Some((self.dispatch.step, site.0)), ..origin.seen };
             self.dispatch.log.report(origin.kind, seen);
         }
     }

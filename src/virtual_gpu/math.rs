@@ -15,7 +15,7 @@ mod lanes;
 mod pack;
 mod sums;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::program::{Binary, Ternary, Ty, Unary};
 use super::{Denormals, Fma, Inexact, Neighbour, Personality, Rounding, Sums};

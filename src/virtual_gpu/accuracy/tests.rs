@@ -3,6 +3,7 @@
 use super::super::{Inexact, Personality};
 use super::*;
 use crate::rng::Rng;
+use crate::virtual_gpu::math::tests::EDGES;
 
 const FLOAT1: [Unary; 32] = [
     Unary::Neg,
@@ -76,37 +77,9 @@ const FLOAT_PACKS: [(Pack, usize); 10] = [
 
 /// Operands of a type: edges, small numbers, and any bits that are a finite number.
 fn operands(ty: Ty, n: usize, seed: u64) -> Vec<u32> {
-    let edges = [
-        0.0f32,
-        -0.0,
-        1.0,
-        -1.0,
-        0.5,
-        2.0,
-        -2.5,
-        0.1,
-        3.0,
-        1e-40,
-        -1e-44,
-        f32::MIN_POSITIVE,
-        f32::MAX,
-        f32::MIN,
-        65504.0,
-        65519.0,
-        6.1e-5,
-        5.96e-8,
-        3.140625,
-        3.141_592_5,
-        88.0,
-        -87.5,
-        9.0,
-        11.0,
-        1e20,
-        1e-20,
-    ];
     let mut rng = Rng::new(seed);
     let word = |rng: &mut Rng| match rng.below(4) {
-        0 => edges[rng.below(edges.len() as u64) as usize].to_bits(),
+        0 => EDGES[rng.below(EDGES.len() as u64) as usize].to_bits(),
         1 => (rng.signed() as f32 * 6.0).to_bits(),
         2 => (((rng.below(512) as f32) - 256.0) / 16.0).to_bits(),
         _ => {

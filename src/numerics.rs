@@ -87,6 +87,19 @@ pub fn round_error(v: f64, e: f64) -> f64 {
     store_error(v, e, DType::F32)
 }
 
+/// x + y and its error as an f32 operation, given the errors of both.
+pub fn sum_of((x, ex): (f64, f64), (y, ey): (f64, f64)) -> (f64, f64) {
+    (x + y, round_error(x + y, ex + ey + left_over(x, y)))
+}
+
+/// What f64's x + y leaves over (Knuth's two-sum). Unless it is 0 the sum is no exact f32, though in f64
+/// it may look like one.
+pub fn left_over(x: f64, y: f64) -> f64 {
+    let sum = x + y;
+    let y_in = sum - x;
+    ((x - (sum - y_in)) + (y - y_in)).abs()
+}
+
 /// 1/√v and its error, for v with error `e` that is at least `floor`: the ends of v's interval, and 2 ulp.
 pub fn inverse_sqrt(v: f64, e: f64, floor: f64) -> (f64, f64) {
     let (exact, most, least) = (1.0 / v.sqrt(), 1.0 / (v - e).max(floor).sqrt(), 1.0 / (v + e).sqrt());
@@ -176,6 +189,13 @@ mod tests {
         assert_eq!(grain(12.0), 4.0);
         assert_eq!(grain(0.75), 0.25);
         assert_eq!(grain(-3.0), 1.0);
+    }
+
+    #[test]
+    fn a_sum_that_f64_rounds_is_not_exact() {
+        assert_eq!(sum_of((1.0, 0.0), (2.0, 0.0)), (3.0, 0.0));
+        let (v, e) = sum_of((-1.0, 0.0), (-1e-30, 0.0));
+        assert!(v == -1.0 && e > U32, "{e}");
     }
 
     #[test]

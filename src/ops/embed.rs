@@ -4,7 +4,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
-use crate::numerics::{Approx, round_error};
+use crate::numerics::{Approx, sum_of};
 use crate::op::Axis::{C, R, V};
 use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::{by_groups, past_one_axis};
@@ -99,9 +99,8 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
                 } else {
                     (0.0, 0.0)
                 };
-                out.value[at] += v;
-                let sum = out.error[at] + e;
-                out.error[at] = if number == 0 { sum } else { round_error(out.value[at], sum) };
+                (out.value[at], out.error[at]) =
+                    if number == 0 { (v, e) } else { sum_of(out.at(at), (v, e)) };
             }
         }
     }

@@ -1,7 +1,6 @@
 //! What attention means, key by key, and how far off a kernel may be that goes over keys in tiles.
 
-use crate::dtype::DType;
-use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, Sum, U32, round_error};
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, Sum, U32, round_error, sum_of};
 use crate::op::Axis::{B, C, D, G, H, S, T};
 use crate::op::RefCall;
 use crate::ops::elementwise::unary::{DIVISION, log_error};
@@ -69,9 +68,9 @@ fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) 
         let (dot, e) = sum.finish();
         let (mut value, mut error) = (dot * scale, round_error(dot * scale, e * scale.abs()));
         if mask.is_some() {
-            value += added.0;
-            let below = (-DType::F32.max_finite() - value).max(0.0);
-            error = round_error(value, error + added.1) + below;
+            (value, error) = sum_of((value, error), added);
+            // What is lower counts as this in the kernel.
+            error += (-(2f64.powi(127)) - value).max(0.0);
         }
         Some(Score { key, value, error })
     };

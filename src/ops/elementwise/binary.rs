@@ -4,7 +4,7 @@ use super::unary::{DIVISION, ROUND, exp_error, log_error, quotient_error};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::numerics::{Approx, U32, is_representable, round_error};
+use crate::numerics::{Approx, U32, is_representable, round_error, sum_of};
 use crate::op::Axis::{C, R};
 use crate::op::{Binary, Op, RefCall, Shape};
 use crate::rng::Rng;
@@ -18,8 +18,8 @@ fn at(f: Binary, (x, ex): (f64, f64), (y, ey): (f64, f64)) -> (f64, f64) {
         (f64::from(u8::from(holds)), f64::from(u8::from(close)))
     };
     match f {
-        Binary::Add => (x + y, round_error(x + y, ex + ey)),
-        Binary::Sub => (x - y, round_error(x - y, ex + ey)),
+        Binary::Add => sum_of((x, ex), (y, ey)),
+        Binary::Sub => sum_of((x, ex), (-y, ey)),
         Binary::Mul => (x * y, round_error(x * y, x.abs() * ey + y.abs() * ex + ex * ey)),
         Binary::Div => {
             let v = x / y;

@@ -2,7 +2,7 @@
 
 use crate::dtype::DType;
 use crate::kernel::chain::cast_to;
-use crate::numerics::{Approx, EITHER_NEIGHBOUR, U32, round_error};
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, U32, left_over, round_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Attr, AttrKind, RefCall, Shape, Unary};
 use crate::rng::Rng;
@@ -61,7 +61,7 @@ fn at(f: Unary, x: f64, [a, b]: [f64; 2], to: DType) -> (f64, Slope, f64) {
         Unary::Clamp => exact(x.max(a).min(b)),
         Unary::Cast => exact(to.integer_range().map_or(x, |(low, high)| x.trunc().clamp(low, high))),
         Unary::Scale => rounded(x * a, AtMost(a.abs())),
-        Unary::Offset => rounded(x + a, AtMost(1.0)),
+        Unary::Offset => (x + a, AtMost(1.0), left_over(x, a)),
         Unary::LeakyRelu if x < 0.0 => rounded(a * x, AtMost(a.abs().max(1.0))),
         Unary::LeakyRelu => (x, AtMost(a.abs().max(1.0)), 0.0),
         Unary::Sigmoid | Unary::Silu | Unary::Tanh | Unary::Gelu | Unary::GeluTanh => smooth(f, x),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::finding::Kind;
@@ -60,6 +61,8 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     state: Mutex<State>,
+    /// One more than the dispatch that was given up last, since workgroups ask all the time; 0 if none was.
+    given_up: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,9 @@ impl Log {
 
     /// Notes something wrong: of each kind and place, what the first lane of the first workgroup saw.
     pub fn report(&self, kind: Kind, seen: Seen) {
+        if kind == Kind::EndlessLoop {
+            self.given_up.store(seen.step + 1, Relaxed);
+        }
         let mut state = self.state();
         let full = state.seen.len() >= KEPT;
         match state.seen.entry((kind, seen.step, seen.site)) {
@@ -141,18 +147,20 @@ impl Log {
         }
     }
 
-    /// Whether something of a kind was seen in a dispatch.
-    pub fn has(&self, kind: Kind, step: u32) -> bool {
-        self.state().seen.keys().any(|(k, s, _)| (*k, *s) == (kind, step))
+    /// Whether a loop of a dispatch goes on for ever.
+    pub fn gave_up(&self, step: u32) -> bool {
+        self.given_up.load(Relaxed) == step + 1
     }
 
     /// Forgets what was seen in a dispatch.
     pub fn forget_step(&self, step: u32) {
+        self.given_up.store(0, Relaxed);
         self.state().seen.retain(|(_, of, _), _| *of != step);
     }
 
     /// Forgets what was seen, but not the origins, which memory still refers to.
     pub fn forget_seen(&self) {
+        self.given_up.store(0, Relaxed);
         self.state().seen.clear();
     }
 

@@ -35,17 +35,15 @@ impl Group<'_> {
     /// Finds the address of every active lane; says whether any is outside, which `outside` then tells.
     pub(super) fn addresses(&mut self, at: &Address, site: Site) -> bool {
         self.offsets.fill(at.base);
+        if at.terms.is_empty() {
+            return false;
+        }
         let bound = match at.space {
             Space::Workgroup => u64::from(self.dispatch.program.workgroup_bytes),
             Space::Buffer(b) => self.dispatch.buffers.get(b as usize).map_or(0, |m| m.bound()),
         };
-        let runtime = |term: &Term| {
-            let rest = bound.saturating_sub(u64::from(self.runtime_start(at)));
-            (rest / u64::from(term.stride.max(1))).min(u64::from(u32::MAX)) as u32
-        };
-        let counts: Vec<u32> =
-            at.terms.iter().map(|t| if t.count == 0 { runtime(t) } else { t.count }).collect();
-        self.add_terms(&at.terms, &counts, at.name, site)
+        let runtime = bound.saturating_sub(u64::from(self.runtime_start(at)));
+        self.add_terms(&at.terms, runtime, at.name, site)
     }
 
     /// Where the runtime-sized array of an address's buffer begins.
@@ -62,23 +60,27 @@ impl Group<'_> {
         }
     }
 
-    /// Adds the dynamic steps of an address to `offsets`.
-    fn add_terms(&mut self, terms: &[Term], counts: &[u32], name: u32, site: Site) -> bool {
+    /// Adds the dynamic steps of an address to `offsets`. A runtime-sized array has `runtime` bytes.
+    fn add_terms(&mut self, terms: &[Term], runtime: u64, name: u32, site: Site) -> bool {
         let mut any_outside = false;
-        for (term, count) in terms.iter().zip(counts) {
+        for term in terms {
+            let count = match term.count {
+                0 => (runtime / u64::from(term.stride.max(1))).min(u64::from(u32::MAX)) as u32,
+                count => count,
+            };
             self.decide(term.index, site);
             let index = &self.rows[term.index.0 as usize];
             let mut past = 0;
             for ((offset, i), active) in self.offsets.iter_mut().zip(index).zip(&self.active.row) {
                 *offset = offset.wrapping_add(i.wrapping_mul(term.stride));
-                past |= u32::from(i >= count) & active;
+                past |= u32::from(*i >= count) & active;
             }
             if past != 0 {
                 if !any_outside {
                     self.outside.fill(0);
                 }
                 any_outside = true;
-                self.step_outside(term, *count, name, site);
+                self.step_outside(term, count, name, site);
             }
         }
         any_outside
@@ -189,36 +191,35 @@ impl Group<'_> {
 
     pub(super) fn load(&mut self, at: &Address, parts: &[Part], inst: &Inst) {
         let outside = self.addresses(at, inst.site);
-        let mut results = Vec::with_capacity(parts.len());
-        {
-            let Some(place) = self.place(at, inst.site) else { return };
-            for part in parts {
-                let (row, taint) = self.load_part(&place, part, at.terms.is_empty(), outside);
-                results.push((row, taint));
-            }
-        }
-        for (part, (row, taint)) in parts.iter().zip(results) {
+        for part in parts {
+            let mut row = std::mem::take(&mut self.out);
+            let taint = match self.place(at, inst.site) {
+                Some(place) => self.load_part(&place, part, at.terms.is_empty(), outside, &mut row),
+                None => Row::new(),
+            };
             self.out = row;
             self.commit(part.reg, inst.masked);
             self.commit_taint(part.reg, inst.masked, taint);
         }
     }
 
-    fn load_part(&self, at: &Where<'_>, part: &Part, same: bool, outside: bool) -> (Row, Row) {
-        let width = self.out.len();
+    /// Loads a scalar of every active lane to `row`; gives its taint.
+    fn load_part(&self, at: &Where<'_>, part: &Part, same: bool, outside: bool, row: &mut [u32]) -> Row {
+        let width = row.len();
         if same && !at.shared && !outside {
             let lane = self.first_active() as usize;
             let (value, taint) = self.load_lane(at, part, lane);
-            return (vec![value; width], if taint == 0 { Row::new() } else { vec![taint; width] });
+            row[..self.active.end].fill(value);
+            return if taint == 0 { Row::new() } else { vec![taint; width] };
         }
-        let mut row = vec![0; width];
+        let zero = self.dispatch.personality.out_of_bounds == OutOfBounds::Zero;
         let mut taints = Row::new();
-        for lane in 0..self.count {
+        for lane in 0..self.count.min(self.active.end) {
             if self.active.row[lane] == 0 {
                 continue;
             }
-            let zero = self.dispatch.personality.out_of_bounds == OutOfBounds::Zero;
             if outside && (self.outside[lane] == 2 || self.outside[lane] == 1 && zero) {
+                row[lane] = 0;
                 continue;
             }
             let (value, taint) = self.load_lane(at, part, lane);
@@ -231,7 +232,7 @@ impl Group<'_> {
                 self.meet(at, self.offsets[lane].wrapping_add(part.offset), lane, Does::Reads);
             }
         }
-        (row, taints)
+        taints
     }
 
     /// A scalar of a lane's value. What nothing wrote gets its origin here.
@@ -295,8 +296,7 @@ impl Group<'_> {
 
     pub(super) fn load_var(&mut self, dst: &[Reg], base: Reg, terms: &[Term], name: u32, inst: &Inst) {
         self.offsets.fill(base.0);
-        let counts: Vec<u32> = terms.iter().map(|t| t.count).collect();
-        let outside = self.add_terms(terms, &counts, name, inst.site);
+        let outside = self.add_terms(terms, 0, name, inst.site);
         let zero = self.dispatch.personality.out_of_bounds == OutOfBounds::Zero;
         let width = self.out.len();
         let (mut results, mut taints) = (Vec::new(), Vec::new());
@@ -322,8 +322,7 @@ impl Group<'_> {
 
     pub(super) fn store_var(&mut self, src: &[Reg], base: Reg, terms: &[Term], name: u32, site: Site) {
         self.offsets.fill(base.0);
-        let counts: Vec<u32> = terms.iter().map(|t| t.count).collect();
-        let outside = self.add_terms(terms, &counts, name, site);
+        let outside = self.add_terms(terms, 0, name, site);
         for (k, src) in src.iter().enumerate() {
             for lane in 0..self.count {
                 if self.active.row[lane] == 0 || outside && self.outside[lane] != 0 {

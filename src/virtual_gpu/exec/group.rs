@@ -20,12 +20,16 @@ pub(super) struct Mask {
     pub full: bool,
     /// Whether any lane is.
     pub any: bool,
+    /// A multiple of 8 behind the last active lane: what lies past it need not be computed.
+    pub end: usize,
 }
 
 impl Mask {
-    fn of(row: Row, lanes: usize) -> Self {
-        let count = row.iter().fold(0u32, |n, w| n + (w & 1));
-        Self { full: count as usize == lanes, any: count > 0, row }
+    pub fn of(row: Row, lanes: usize) -> Self {
+        let count = row.iter().fold(0u32, |n, w| n + (w & 1)) as usize;
+        let full = count == lanes;
+        let last = if full { Some(lanes - 1) } else { row.iter().rposition(|w| *w != 0) };
+        Self { full, any: count > 0, end: last.map_or(0, |last| last + 1).next_multiple_of(8), row }
     }
 
     fn and(&self, other: &[u32], lanes: usize) -> Self {
@@ -51,6 +55,8 @@ pub(super) struct Group<'a> {
     exited: Vec<Row>,
     /// Results before they are put where they belong.
     pub out: Row,
+    /// Several such results, one after the other.
+    pub flat: Row,
     /// Addresses of an access, in bytes.
     pub offsets: Row,
     /// Which lanes' addresses are past the end; only looked at if there are any.
@@ -92,9 +98,10 @@ impl<'a> Group<'a> {
             count,
             taints: vec![Row::new(); rows.len()],
             rows,
-            active: Mask { row: Row::new(), full: true, any: true },
+            active: Mask { row: Row::new(), full: true, any: true, end: 0 },
             exited: vec![Row::new(); program.scopes as usize],
             out: vec![0; width],
+            flat: Row::new(),
             offsets: vec![0; width],
             outside: vec![0; width],
             workgroup: 0,
@@ -109,7 +116,7 @@ impl<'a> Group<'a> {
     /// Runs a workgroup by its number, x fastest.
     pub fn run(&mut self, workgroup: u32) {
         let width = self.out.len();
-        if self.dispatch.log.has(Kind::EndlessLoop, self.dispatch.step) {
+        if self.dispatch.log.gave_up(self.dispatch.step) {
             return;
         }
         self.workgroup = workgroup;
@@ -119,7 +126,7 @@ impl<'a> Group<'a> {
         self.local.memory.unwrite(0);
         (self.local.epoch, self.storage_epoch, self.subgroup_barriers) = (0, 0, 0);
         let row = (0..width).map(|i| if i < self.count { u32::MAX } else { 0 }).collect();
-        self.active = Mask { row, full: true, any: true };
+        self.active = Mask::of(row, self.count);
         for (Reg(r), input) in &self.dispatch.program.inputs {
             let mut row = std::mem::take(&mut self.rows[*r as usize]);
             (0..self.count).for_each(|lane| row[lane] = self.input(*input, lane as u32));

@@ -238,7 +238,7 @@ impl Group<'_> {
         let mut only = vec![0; self.out.len()];
         subgroups.iter().for_each(|lanes| only[lanes[0] as usize] = u32::MAX);
         let whole = self.active.clone();
-        self.active = Mask { row: only, full: false, any: true };
+        self.active = Mask::of(only, self.count);
         // The element's index is that of the matrix, and as much more as it lies behind; so it is checked.
         let strides = &self.rows[matrix.stride.0 as usize];
         let behind: Row = strides.iter().map(|s| s.wrapping_mul(major).wrapping_add(minor)).collect();

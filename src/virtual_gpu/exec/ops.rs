@@ -14,13 +14,14 @@ const LARGEST_F16: f32 = 65504.0;
 impl Group<'_> {
     pub(super) fn compute(&mut self, inst: &Inst) {
         let numbers = self.dispatch.numbers;
+        let end = self.active.end;
         let (dst, taint) = match &inst.op {
             Op::Copy { dst, src } => {
-                self.out.copy_from_slice(&self.rows[src.0 as usize]);
+                self.out[..end].copy_from_slice(&self.rows[src.0 as usize][..end]);
                 (*dst, self.taint(*src).to_vec())
             }
             Op::Unary { op, ty, dst, a } => {
-                numbers.unary(*op, *ty, &self.rows[a.0 as usize], &mut self.out);
+                numbers.unary(*op, *ty, &self.rows[a.0 as usize][..end], &mut self.out[..end]);
                 let mut taint = self.joined(&[*a]);
                 if is_float(*ty) && *op != Unary::FrexpExponent {
                     self.born(&[*a], *ty, &mut taint, inst.site);
@@ -32,8 +33,8 @@ impl Group<'_> {
             }
             Op::Binary { op, ty, dst, a, b } => (*dst, self.binary(*op, *ty, (*a, *b), inst.site)),
             Op::Ternary { op, ty, dst, a, b, c } => {
-                let row = |r: &Reg| &self.rows[r.0 as usize];
-                numbers.ternary(*op, *ty, row(a), row(b), row(c), &mut self.out);
+                let row = |r: &Reg| &self.rows[r.0 as usize][..end];
+                numbers.ternary(*op, *ty, row(a), row(b), row(c), &mut self.out[..end]);
                 let mut taint = match op {
                     Ternary::ExtractBits => self.extracted(*a, *b, *c),
                     _ => self.joined(&[*a, *b, *c]),
@@ -46,17 +47,17 @@ impl Group<'_> {
             Op::Select { dst, condition, accept, reject } => {
                 let row = |r: &Reg| &self.rows[r.0 as usize];
                 let (c, x, y) = (row(condition), row(accept), row(reject));
-                for (i, out) in self.out.iter_mut().enumerate() {
-                    *out = x[i] & c[i] | y[i] & !c[i];
+                for (((out, c), x), y) in self.out[..end].iter_mut().zip(c).zip(x).zip(y) {
+                    *out = x & c | y & !c;
                 }
                 (*dst, self.selected(*condition, *accept, *reject))
             }
             Op::Convert { from, to, dst, a } => (*dst, self.convert(*from, *to, *a, inst.site)),
             Op::Dot { ty, dst, a, b } => {
                 let rows = |regs: &[Reg]| -> Vec<&[u32]> {
-                    regs.iter().map(|r| self.rows[r.0 as usize].as_slice()).collect()
+                    regs.iter().map(|r| &self.rows[r.0 as usize][..end]).collect()
                 };
-                numbers.dot(*ty, &rows(a), &rows(b), &mut self.out);
+                numbers.dot(*ty, &rows(a), &rows(b), &mut self.out[..end]);
                 let all: Vec<Reg> = a.iter().chain(b).copied().collect();
                 let mut taint = self.joined(&all);
                 if is_float(*ty) {
@@ -78,8 +79,9 @@ impl Group<'_> {
     }
 
     fn binary(&mut self, op: Binary, ty: Ty, (a, b): (Reg, Reg), site: Site) -> Row {
-        let (x, y) = (&self.rows[a.0 as usize], &self.rows[b.0 as usize]);
-        self.dispatch.numbers.binary(op, ty, x, y, &mut self.out);
+        let end = self.active.end;
+        let (x, y) = (&self.rows[a.0 as usize][..end], &self.rows[b.0 as usize][..end]);
+        self.dispatch.numbers.binary(op, ty, x, y, &mut self.out[..end]);
         match op {
             Binary::And | Binary::Or | Binary::Xor if ty == Ty::Bool => self.joined(&[a, b]),
             Binary::And => self.masked_bytes(a, b),
@@ -126,7 +128,8 @@ impl Group<'_> {
     }
 
     fn convert(&mut self, from: Ty, to: Ty, a: Reg, site: Site) -> Row {
-        self.dispatch.numbers.convert(from, to, &self.rows[a.0 as usize], &mut self.out);
+        let end = self.active.end;
+        self.dispatch.numbers.convert(from, to, &self.rows[a.0 as usize][..end], &mut self.out[..end]);
         let mut taint = self.joined(&[a]);
         if is_float(from) && matches!(to, Ty::I32 | Ty::U32) {
             let (least, end) =
@@ -167,12 +170,19 @@ impl Group<'_> {
             }
             taints[0] = settled(row);
         }
-        let rows: Vec<&[u32]> = args.iter().map(|r| self.rows[r.0 as usize].as_slice()).collect();
-        let width = self.out.len();
-        let mut flat = vec![0; width * dst.len()];
-        self.dispatch.numbers.pack(op, ty, &rows, &mut flat);
-        let results = flat.chunks(width).map(<[u32]>::to_vec).collect();
-        self.put(dst, results, taints, inst.masked);
+        let end = self.active.end.max(1);
+        let mut flat = std::mem::take(&mut self.flat);
+        flat.resize(end * dst.len(), 0);
+        // Of all packing built-ins insertBits takes the most.
+        let mut rows: [&[u32]; 4] = [&[]; 4];
+        rows.iter_mut().zip(args).for_each(|(row, r)| *row = &self.rows[r.0 as usize][..end]);
+        self.dispatch.numbers.pack(op, ty, &rows[..args.len()], &mut flat);
+        for ((dst, row), taint) in dst.iter().zip(flat.chunks(end)).zip(taints) {
+            self.out[..end].copy_from_slice(row);
+            self.commit(*dst, inst.masked);
+            self.commit_taint(*dst, inst.masked, taint);
+        }
+        self.flat = flat;
     }
 
     /// Puts several results where they belong.
@@ -188,8 +198,7 @@ impl Group<'_> {
 
     /// Taints results that are not finite although all operands are.
     fn born(&self, operands: &[Reg], ty: Ty, taint: &mut Row, site: Site) {
-        let found = self
-            .out
+        let found = self.out[..self.active.end]
             .iter()
             .zip(&self.active.row)
             .fold(0, |any, (w, active)| any | (u32::from(w & NONFINITE == NONFINITE) & active));

@@ -57,7 +57,7 @@ pub fn write(plan: &Plan, tensors: Option<&Weights>, path: &Path, overwrite: boo
 }
 
 /// Writes a file under another name and gives it its own when it is whole.
-fn whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.partial", std::process::id()));
     let partial = path.with_file_name(name);

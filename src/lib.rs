@@ -54,6 +54,7 @@ pub mod profile;
 pub mod quirks;
 pub mod rng;
 pub mod tensor;
+pub mod tune;
 #[cfg(feature = "virtual")]
 pub mod virtual_gpu;
 #[cfg(feature = "json")]

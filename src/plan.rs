@@ -8,7 +8,7 @@ use crate::dim::{Call, Dim, Expr, ScalarId, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::kernel::{Composed, Layout};
+use crate::kernel::{Composed, Layout, Site};
 use crate::ops::embed::EMBED;
 use crate::profile::Profile;
 
@@ -210,6 +210,10 @@ pub struct Candidate {
     /// The estimated time in seconds, or why it does not fit.
     #[cfg_attr(feature = "json", serde(with = "json::estimate"))]
     pub estimate: Result<f64, String>,
+    /// If measuring decided, and not the estimates: the time measured, in seconds, for its
+    /// [`Key`](crate::tune::Key).
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub tuned: Option<f64>,
 }
 
 /// One dispatch.
@@ -288,12 +292,22 @@ impl Plan {
 /// room for, [`Error::Budget`](crate::Error::Budget) if all buffers together exceed the budget,
 /// [`Error::NoKernel`](crate::Error::NoKernel) with each kernel's reason if none can do a step.
 pub fn plan(graph: &Graph, profile: &Profile, policy: &Policy) -> Result<Plan> {
+    plan_watched(graph, profile, policy, &mut |_, _| ())
+}
+
+/// [`plan`], which shows every place that a kernel is chosen for, with those considered, best first.
+pub(crate) fn plan_watched(
+    graph: &Graph,
+    profile: &Profile,
+    policy: &Policy,
+    watch: &mut dyn FnMut(&Site<'_>, &[Candidate]),
+) -> Result<Plan> {
     let mut program = Program::new(graph)?;
     fuse::fuse(&mut program, profile, policy);
     buffers::check_sizes(&program, profile)?;
     let placement = place::place(&mut program)?;
     let buffers = buffers::assign(&program, &placement, profile, policy)?;
-    let emitted = emit::emit(&program, &placement, &buffers, profile, policy)?;
+    let emitted = emit::emit(&program, &placement, &buffers, profile, policy, watch)?;
     let lies = |at: &Option<(Home, _)>| at.as_ref().map(|(home, lay)| (buffers.of(*home), emit::layout(lay)));
     Ok(Plan {
         scalars: graph.scalars().to_vec(),

@@ -1,6 +1,9 @@
 //! What a device is, as data: planning needs nothing else of it.
 
+use std::sync::Arc;
+
 use crate::quirks::Quirk;
+use crate::tune::Tuning;
 
 /// What kind of machine an adapter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,6 +130,8 @@ pub struct Profile {
     pub speeds: Speeds,
     /// What is known to go wrong on it. Clear it to plan as if nothing were.
     pub quirks: Vec<&'static Quirk>,
+    /// Which kernels won on it, and which are wrong there; [`Profile::with_tuning`] puts it there.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 impl Profile {
@@ -144,6 +149,7 @@ impl Profile {
             subgroup_sizes: (0, 0),
             speeds: Speeds::guess(DeviceKind::Other),
             quirks: Vec::new(),
+            tuning: None,
         }
     }
 }

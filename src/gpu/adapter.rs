@@ -141,6 +141,7 @@ pub(super) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits
         subgroup_sizes: if subgroup { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) },
         speeds: Speeds::guess(kind),
         quirks: Vec::new(),
+        tuning: None,
     };
     profile.quirks = quirks::of(&profile);
     profile

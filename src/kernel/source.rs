@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 /// A file's name under `shaders/`, and its text.
-pub(super) type Source = (&'static str, &'static str);
+pub(crate) type Source = (&'static str, &'static str);
 
 /// Pieces of `shaders/lib/`: each by a name of its own, and all of them.
 macro_rules! pieces {
@@ -77,7 +77,7 @@ pub fn with_source<T>(file: &str, text: &str, run: impl FnOnce() -> T) -> T {
 }
 
 /// The text of a file as this thread is to see it.
-pub(super) fn text_of((file, source): Source) -> Cow<'static, str> {
+pub(crate) fn text_of((file, source): Source) -> Cow<'static, str> {
     REPLACED.with_borrow(|replaced| match replaced {
         Some((name, text)) if name == file => Cow::Owned(text.clone()),
         _ => Cow::Borrowed(source),

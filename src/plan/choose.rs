@@ -1,4 +1,5 @@
-//! Choice: of the kernels that can do a step, the one with the least estimated time.
+//! Choice: of the kernels that can do a step, the one that won where it was measured, or else the one
+//! with the least estimated time.
 //!
 //! Pure, and logged: every kernel that was not chosen has an estimate or a reason.
 
@@ -9,6 +10,7 @@ use crate::kernel::{Composed, Kernel, Site, SiteArg};
 use crate::op::{Axes, Axis, Fold};
 use crate::plan::draft::kernels;
 use crate::plan::{Candidate, Determinism, Numerics};
+use crate::tune::{Key, types};
 
 /// The number of rows that batch-invariant choices are made for, whatever the call's number is.
 const NOMINAL_ROWS: u64 = 256;
@@ -41,10 +43,15 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     for kernel in kernels(site.op, site.policy) {
         match suits(kernel, &judged) {
             Ok(()) => ranked.push((kernel, (kernel.cost)(&judged).seconds(site.profile))),
-            Err(why) => refused.push(Candidate { kernel: kernel.name.into(), estimate: Err(why) }),
+            Err(why) => refused.push(Candidate::refused(kernel, why)),
         }
     }
     ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let winner = site.profile.tuning.as_ref().and_then(|t| t.winner(&Key::of(site)));
+    if let Some(at) = winner.and_then(|w| ranked.iter().position(|(k, _)| k.name == w.kernel)) {
+        ranked[..=at].rotate_right(1);
+    }
+    let tuned = |k: &Kernel| winner.filter(|w| w.kernel == k.name).map(|w| w.seconds);
     let mut too_many = None;
     for at in 0..ranked.len() {
         let (kernel, _) = ranked[at];
@@ -53,8 +60,11 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
             Err(why) => why,
             Ok(()) => match too_many_workgroups(kernel, site) {
                 None => {
-                    let estimate =
-                        |(k, s): &(&Kernel, f64)| Candidate { kernel: k.name.into(), estimate: Ok(*s) };
+                    let estimate = |(k, s): &(&Kernel, f64)| Candidate {
+                        kernel: k.name.into(),
+                        estimate: Ok(*s),
+                        tuned: tuned(k),
+                    };
                     let candidates = ranked[at..].iter().map(estimate).chain(refused).collect();
                     let seconds = (kernel.cost)(site).seconds(site.profile);
                     return Ok(Chosen { kernel, composed, candidates, seconds });
@@ -62,7 +72,7 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
                 Some(why) => too_many.get_or_insert(why).clone(),
             },
         };
-        refused.push(Candidate { kernel: kernel.name.into(), estimate: Err(why) });
+        refused.push(Candidate::refused(kernel, why));
         if invariant {
             break; // another kernel, taken for this number of rows, would be other bits
         }
@@ -81,13 +91,23 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     )))
 }
 
+impl Candidate {
+    fn refused(kernel: &Kernel, why: String) -> Self {
+        Self { kernel: kernel.name.into(), estimate: Err(why), tuned: None }
+    }
+}
+
 /// What can be asked of a kernel before it is composed.
 fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
     // Asked for by name it runs all the same: that is how `check` finds out whether a quirk still holds.
-    if site.policy.kernel.as_deref() != Some(kernel.name)
-        && let Some(why) = site.profile.avoids(kernel.name)
-    {
-        return Err(format!("it is avoided on this device: {why}"));
+    if site.policy.kernel.as_deref() != Some(kernel.name) {
+        if let Some(why) = site.profile.avoids(kernel.name) {
+            return Err(format!("it is avoided on this device: {why}"));
+        }
+        let tuning = site.profile.tuning.as_ref();
+        if let Some(wrong) = tuning.and_then(|t| t.rejection(kernel.name, &types(site))) {
+            return Err(format!("it was wrong on this device: {} (`{}`)", wrong.why, wrong.case));
+        }
     }
     for (hook, chain) in [("pre", site.pre), ("post", site.post)] {
         if !chain.is_empty() && !has_hook(kernel, hook) {

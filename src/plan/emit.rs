@@ -16,7 +16,7 @@ use crate::plan::choose::choose;
 use crate::plan::draft::{Origin, Program, View, links};
 use crate::plan::place::{Home, Placed, PlacedArg, Placement};
 use crate::plan::strides::{Lay, merge};
-use crate::plan::{Binding, Param, Policy, Step, strides};
+use crate::plan::{Binding, Candidate, Param, Policy, Step, strides};
 use crate::profile::Profile;
 
 /// Dispatches with what they share.
@@ -40,6 +40,7 @@ pub(super) fn emit(
     buffers: &Buffers,
     profile: &Profile,
     policy: &Policy,
+    watch: &mut dyn FnMut(&Site<'_>, &[Candidate]),
 ) -> Result<Emitted> {
     let mut out = Emitted::default();
     let (mut start, mut since) = (0, 0.0);
@@ -49,6 +50,7 @@ pub(super) fn emit(
         let site = site(program, placed, &args, &chains, profile, policy);
         let folds: Vec<Fold> = placed.args.iter().map(|a| a.fold.clone()).collect();
         let chosen = choose(&site, &folds)?;
+        watch(&site, &chosen.candidates);
         let known = out.kernels.iter().position(|k| *k == chosen.composed);
         let kernel = known.unwrap_or(out.kernels.len());
         let at = Place { placed, site: &site, kernel: chosen.kernel.name };

@@ -164,7 +164,10 @@ fn or_none(text: &str) -> &str {
 
 fn show(candidate: &Candidate) -> String {
     match &candidate.estimate {
-        Ok(seconds) => format!("{}, about {}", candidate.kernel, time(*seconds)),
+        Ok(seconds) => {
+            let tuned = candidate.tuned.map_or(String::new(), |s| format!("tuned, measured {}; ", time(s)));
+            format!("{}, {tuned}about {} by the estimate", candidate.kernel, time(*seconds))
+        }
         Err(why) => format!("{}, which was refused: {why}", candidate.kernel),
     }
 }

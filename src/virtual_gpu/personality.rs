@@ -323,6 +323,7 @@ impl Personality {
             subgroup_sizes: (self.subgroup_size, self.subgroup_size),
             speeds: Speeds::guess(DeviceKind::Other),
             quirks: Vec::new(),
+            tuning: None,
         }
     }
 }

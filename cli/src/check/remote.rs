@@ -191,6 +191,7 @@ fn profile(runner: Runner, opened: &Value) -> Profile {
         subgroup_sizes: (subgroup(0), subgroup(1)),
         speeds: Speeds::guess(kind),
         quirks: Vec::new(),
+        tuning: None,
     };
     profile.quirks = tachylite::quirks::of(&profile);
     profile

@@ -26,6 +26,7 @@ mod inputs;
 mod known;
 #[cfg(not(target_arch = "wasm32"))]
 mod machine;
+mod named;
 mod rule;
 #[cfg(not(target_arch = "wasm32"))]
 mod run;

@@ -21,10 +21,12 @@ use crate::rng::Rng;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 mod file;
 mod task;
+mod trial;
 
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 pub use file::file_name;
 pub use task::{Task, Tasks};
+pub use trial::Trial;
 
 /// Axes that count things of one kind, and vary from call to call; the others are widths of a model.
 const COUNTS: [Axis; 6] = [Axis::M, Axis::R, Axis::B, Axis::S, Axis::T, Axis::V];

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Only the cases of this kernel. May be repeated
     #[arg(long, value_name = "KERNEL")]
     kernel: Vec<String>,
-    /// Only the case of this name, or those whose names contain this. May be repeated
+    /// Only the case of this name, at any sizes, or those whose names contain this. May be repeated
     #[arg(long, value_name = "CASE")]
     pub(crate) case: Vec<String>,
     /// Run the cases of this suite, or of this folder of suites, instead of our own

@@ -6,8 +6,11 @@ use tachylite::check::Case;
 
 use super::Arguments;
 
-/// The cases that the arguments leave.
-pub(super) fn select(arguments: &Arguments, cases: Vec<Case>) -> Result<Vec<Case>, String> {
+/// The cases that the arguments leave; a whole name of one that the list lacks adds it.
+pub(super) fn select(arguments: &Arguments, mut cases: Vec<Case>) -> Result<Vec<Case>, String> {
+    let there: BTreeSet<_> = cases.iter().map(ToString::to_string).collect();
+    let others = arguments.case.iter().filter(|name| !there.contains(*name));
+    cases.extend(others.filter_map(|name| Case::named(name)));
     known("op", &arguments.op, cases.iter().map(Case::op))?;
     known("kernel", &arguments.kernel, cases.iter().map(Case::kernel))?;
     let named: Vec<_> = cases.iter().map(ToString::to_string).collect();
@@ -69,6 +72,8 @@ mod tests {
     fn a_whole_name_chooses_one_case_and_a_part_chooses_many() {
         let name = "relu/elementwise.rows/f32/plain/R=3,C=5/random";
         assert_eq!(chosen(&format!("--case {name}")).unwrap().len(), 1);
+        let other = name.replace("R=3", "R=1234");
+        assert_eq!(chosen(&format!("--case {other}")).unwrap()[0].to_string(), other);
         assert!(chosen("--case relu/elementwise.rows").unwrap().len() > 10);
         let ops: BTreeSet<_> = chosen("--op attention --op embed").unwrap().iter().map(Case::op).collect();
         assert_eq!(ops.into_iter().collect::<Vec<_>>(), ["attention", "embed"]);

@@ -42,6 +42,46 @@ pub struct Kernel {
     pub numerics: Numerics,
     /// Whether a row's bits depend on that row alone.
     pub batch_invariant: bool,
+    /// Tensors that live while it runs.
+    pub scratch: &'static [Scratch],
+    /// Kernels that are dispatched before it at the same place, in order. They are in no op's list.
+    pub first: &'static [&'static Kernel],
+}
+
+/// A tensor that lives within a kernel of several dispatches: one leaves it for the next. Its rows are padded
+/// to 16 bytes unless it is u32, and lie tight one behind the other; `<name>_row` is the parameter that
+/// says how far apart, in groups of four or, for u32, in elements.
+#[derive(Debug)]
+pub struct Scratch {
+    /// The name it has in the shaders, unlike that of any tensor of the op.
+    pub name: &'static str,
+    /// Its type.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: fn(&Site<'_>) -> Vec<Dim>,
+}
+
+impl Kernel {
+    /// A kernel of a single dispatch that fits everything and has no knobs, for what others do not say.
+    pub const PLAIN: Self = Self {
+        name: "",
+        file: "",
+        source: "",
+        blocks: &[],
+        fits: |_| Ok(()),
+        knobs: |_| Vec::new(),
+        workgroups: |_| Expr::Dim(Dim::ONE),
+        cost: |_| Work { flops: 0.0, bytes: 0.0, invocations: 1.0 },
+        numerics: Numerics::F32,
+        batch_invariant: true,
+        scratch: &[],
+        first: &[],
+    };
+
+    /// The kernels that are dispatched for it, in order: itself last.
+    pub fn stages(&self) -> impl Iterator<Item = &Self> {
+        self.first.iter().copied().chain([self])
+    }
 }
 
 impl std::fmt::Debug for Kernel {

@@ -114,7 +114,7 @@ pub struct BufferSpec {
     pub bytes: u64,
 }
 
-/// An input or output: a tensor in a caller's buffer.
+/// An input or output, a tensor in a caller's buffer; or what a kernel's dispatches leave for each other.
 ///
 /// Rows of floats start at multiples of 16 bytes: the stride of the last axis but one is the last
 /// axis rounded up to 4 (f32) or 8 (f16) elements. `u32` tensors are tight.
@@ -230,12 +230,18 @@ pub struct Step {
     pub params: Vec<Param>,
     /// How many workgroups; 0 for some calls, which then skip the step.
     pub workgroups: Expr,
-    /// The graph's nodes that it covers, in order.
+    /// The graph's nodes that it covers, in order: none, if it only prepares for the next step.
     pub nodes: Vec<usize>,
-    /// The graph's values that it reads, by index.
+    /// The graph's values that it reads, by index; of the last of a kernel's dispatches, those that all read.
     pub reads: Vec<usize>,
     /// The graph's values that it leaves in buffers: (value, buffer, layout).
     pub writes: Vec<(usize, usize, Layout)>,
+    /// The tensors that it leaves for the kernel's next dispatches, and that nobody else reads.
+    #[cfg_attr(feature = "json", serde(default))]
+    pub scratch: Vec<Port>,
+    /// Which function its kernel computes.
+    #[cfg_attr(feature = "json", serde(default))]
+    pub numerics: Numerics,
     /// What was fused, and why, a sentence each.
     pub fused: Vec<String>,
     /// The kernels that were considered, best first.
@@ -306,8 +312,10 @@ pub(crate) fn plan_watched(
     fuse::fuse(&mut program, profile, policy);
     buffers::check_sizes(&program, profile)?;
     let placement = place::place(&mut program)?;
-    let buffers = buffers::assign(&program, &placement, profile, policy)?;
-    let emitted = emit::emit(&program, &placement, &buffers, profile, policy, watch)?;
+    buffers::check_sizes(&program, profile)?; // of copies too
+    let chosen = emit::choose_all(&program, &placement, profile, policy, watch)?;
+    let buffers = buffers::assign(&program, &placement, &chosen, profile, policy)?;
+    let emitted = emit::emit(&program, &placement, chosen, &buffers, profile, policy);
     let lies = |at: &Option<(Home, _)>| at.as_ref().map(|(home, lay)| (buffers.of(*home), emit::layout(lay)));
     Ok(Plan {
         scalars: graph.scalars().to_vec(),

@@ -272,7 +272,7 @@ pub fn texts(kernel: &str) -> Option<String> {
     let rivals = ops::ALL.iter().map(|op| op.kernels).find(has)?;
     let mut all: String = rivals.iter().flat_map(|k| [k.name, "\n"]).collect();
     for (file, text) in sources() {
-        if file.starts_with("lib/") || rivals.iter().any(|k| k.file == file) {
+        if file.starts_with("lib/") || rivals.iter().flat_map(|k| k.stages()).any(|k| k.file == file) {
             all += &text_of((file, text));
         }
     }

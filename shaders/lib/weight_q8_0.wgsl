@@ -20,7 +20,3 @@ fn block_of(block: u32, n: u32) -> vec2<f32> {
 fn load_w(i: u32, block: vec2<f32>) -> vec4<f32> {
     return vec4<f32>(unpack4xI8(w[i])) * block.x;
 }
-
-fn column_scale4(c4: u32) -> vec4<f32> {
-    return vec4<f32>(1.0);
-}

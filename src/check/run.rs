@@ -283,11 +283,19 @@ impl<L> Held<L> {
 /// Which bytes of a buffer hold elements of the values that steps leave in it.
 fn held(plan: &Plan, call: &Call, graph: &Graph, buffer: usize, bytes: usize) -> Vec<bool> {
     let mut held = vec![false; bytes];
-    for (value, _, layout) in plan.steps.iter().flat_map(|s| &s.writes).filter(|(_, b, _)| *b == buffer) {
-        let value = &graph.values()[*value];
-        Place::new(value.dtype, &value.shape, layout, call).hold(&mut held);
-    }
+    left(plan, call, graph, buffer).iter().for_each(|place| place.hold(&mut held));
     held
+}
+
+/// Where the tensors lie that steps leave in a buffer.
+fn left(plan: &Plan, call: &Call, graph: &Graph, buffer: usize) -> Vec<Place> {
+    let steps = || plan.steps.iter();
+    let values = steps().flat_map(|s| &s.writes).filter(|(_, b, _)| *b == buffer).map(|(v, _, layout)| {
+        let value = &graph.values()[*v];
+        Place::new(value.dtype, &value.shape, layout, call)
+    });
+    let scratch = steps().flat_map(|s| &s.scratch).filter(|p| p.buffer == buffer);
+    values.chain(scratch.map(|p| Place::new(p.dtype, &p.shape, &p.layout, call))).collect()
 }
 
 /// Whether what no step has any business with is as it was, in every buffer that steps write.
@@ -297,12 +305,7 @@ fn fence(plan: &Plan, call: &Call, graph: &Graph, buffers: &Buffers, found: &mut
             continue;
         }
         let mut owned = vec![false; buffers[i].len().div_ceil(4)];
-        for (value, buffer, layout) in plan.steps.iter().flat_map(|s| &s.writes) {
-            if *buffer == i {
-                let value = &graph.values()[*value];
-                Place::new(value.dtype, &value.shape, layout, call).mark(&mut owned);
-            }
-        }
+        left(plan, call, graph, i).iter().for_each(|place| place.mark(&mut owned));
         if let Some(at) = first_touched(&buffers[i], POISON, &owned) {
             let what = if at as u64 >= spec.bytes { "guard word behind its end" } else { "gap" };
             found.fail(format!("a stray write: byte {at} of {}, a {what}", plan.buffer_name(i)));

@@ -42,7 +42,7 @@ pub(super) fn steps(
     let run = Run { graph, call, plan, buffers, prepared };
     // Values already judged against the graph's own inputs, which is what end to end means.
     let mut settled = vec![false; graph.values().len()];
-    for (i, step) in plan.steps.iter().enumerate() {
+    for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.writes.is_empty()) {
         let from_given = step.reads.iter().all(|v| !matches!(graph.values()[*v].source, Source::Node { .. }));
         let own = if from_given { None } else { run.references(i, step, found)? };
         for (value, buffer, layout) in &step.writes {

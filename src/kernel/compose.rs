@@ -83,7 +83,8 @@ pub(crate) struct Line {
 /// What the composer itself writes.
 const GENERATED: &str = "(generated)";
 
-/// Composes a kernel for one place in a graph.
+/// Composes a kernel for one place in a graph: itself, not those dispatched before it. Chains go where its
+/// file calls their hook.
 ///
 /// # Panics
 /// With the kernel's name, if its file and its declaration disagree.
@@ -118,9 +119,9 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
     }
 }
 
-/// Whether a kernel's file calls a hook (`pre` or `post`), so that chains can ride along.
+/// Whether a file that a kernel dispatches calls a hook (`pre` or `post`), so that chains can ride along.
 pub fn has_hook(kernel: &Kernel, hook: &str) -> bool {
-    kernel.source.contains(&format!("apply4_{hook}("))
+    kernel.stages().any(|k| k.source.contains(&format!("apply4_{hook}(")))
 }
 
 /// The lines of a file.
@@ -162,6 +163,10 @@ impl Text {
                 Some(DType::Q8_0) => source::WEIGHT_Q8_0,
                 _ => source::WEIGHT_PLAIN,
             });
+        }
+        if self.calls("column_scale4(") || self.calls("scale_at(") {
+            let int8 = site.arg("w").is_some_and(|w| matches!(w.dtype, DType::I8 | DType::U8));
+            self.append(if int8 { source::SCALE_INT8 } else { source::SCALE_NONE });
         }
         let given = |name| site.arg(name).is_some();
         for (function, piece) in [
@@ -205,9 +210,6 @@ impl Text {
     /// Appends a chain's function, operands and params, if the file calls it.
     fn add_chain(&mut self, hook: &str, links: &[chain::Link]) {
         if !self.calls(&format!("apply4_{hook}(")) {
-            if !links.is_empty() {
-                self.fail(&format!("has no hook `{hook}`"));
-            }
             return;
         }
         self.push(&chain::wgsl(hook, links));

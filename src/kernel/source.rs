@@ -28,6 +28,8 @@ pieces! {
     WEIGHT_PLAIN "weight_plain.wgsl"
     WEIGHT_INT8 "weight_int8.wgsl"
     WEIGHT_Q8_0 "weight_q8_0.wgsl"
+    SCALE_INT8 "scale_int8.wgsl"
+    SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
     ZERO_GIVEN "zero_given.wgsl"
     FUNCTIONS "functions.wgsl"
@@ -47,7 +49,8 @@ pieces! {
 
 /// Every shader file: its name under `shaders/` and its text, by name.
 pub fn sources() -> Vec<(&'static str, &'static str)> {
-    let kernels = crate::ops::ALL.iter().flat_map(|op| op.kernels).map(|k| (k.file, k.source));
+    let kernels = crate::ops::ALL.iter().flat_map(|op| op.kernels).flat_map(|k| k.stages());
+    let kernels = kernels.map(|k| (k.file, k.source));
     let mut all: Vec<Source> = kernels.chain(PIECES.iter().copied()).collect();
     all.sort_unstable();
     all.dedup();

@@ -99,6 +99,7 @@ static ONLINE: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

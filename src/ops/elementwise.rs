@@ -33,6 +33,7 @@ static ROWS: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 /// A chain of elementwise ops, as the planner sees it when no producer takes it in: y = post(x).

@@ -59,6 +59,7 @@ static ROWS: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

@@ -51,6 +51,7 @@ static ROW: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

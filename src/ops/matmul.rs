@@ -14,8 +14,10 @@ use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::{Determinism, Numerics};
 
 mod int8;
+mod split;
 
 use int8::{dequantized, plane_folds, weight_knobs};
+use split::SPLIT;
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
 pub static MATMUL: Op = Op {
@@ -34,7 +36,7 @@ pub static MATMUL: Op = Op {
     infer,
     reference,
     flops: |s| 2.0 * s.product(&[B, M, N, K]),
-    kernels: &[&TILE, &TILE_SMALL, &VECTOR],
+    kernels: &[&TILE, &TILE_SMALL, &VECTOR, &SPLIT],
     cases: Cases {
         axes: &[(M, 5), (N, 8), (K, 36)],
         weights: &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0],
@@ -74,6 +76,7 @@ static TILE: Kernel = Kernel {
     cost: |s| tile_cost(s, 16.0),
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 static TILE_SMALL: Kernel = Kernel {
@@ -87,6 +90,7 @@ static TILE_SMALL: Kernel = Kernel {
     cost: |s| tile_cost(s, 8.0),
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 static VECTOR: Kernel = Kernel {
@@ -108,6 +112,7 @@ static VECTOR: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 /// Rows that share a weight: one when there is but one, so that a decode step does no idle work; but

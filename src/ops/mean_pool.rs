@@ -57,6 +57,7 @@ static COLUMNS: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

@@ -56,6 +56,7 @@ static PICK: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

@@ -98,6 +98,7 @@ static ROW: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 static COLUMNS: Kernel = Kernel {
@@ -118,6 +119,7 @@ static COLUMNS: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {

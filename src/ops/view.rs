@@ -165,6 +165,7 @@ static GATHER: Kernel = Kernel {
     },
     numerics: Numerics::F32,
     batch_invariant: true,
+    ..Kernel::PLAIN
 };
 
 fn infer_copy(i: &Infer<'_>) -> Result<Inferred> {

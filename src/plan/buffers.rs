@@ -5,6 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::graph::Source;
+use crate::kernel::SiteArg;
+use crate::plan::choose::Chosen;
 use crate::plan::draft::{Origin, Program};
 use crate::plan::place::{Home, Placement};
 use crate::plan::{BufferSpec, Policy, Role, strides};
@@ -16,6 +18,8 @@ pub(super) struct Buffers {
     /// All of them: inputs, outputs, weights, scratch.
     pub specs: Vec<BufferSpec>,
     of_value: Vec<Option<usize>>,
+    /// Of each placed step, those of the tensors that live within it.
+    of_scratch: Vec<Vec<usize>>,
     first_weight: usize,
 }
 
@@ -26,6 +30,11 @@ impl Buffers {
             Home::Weight(i) => self.first_weight + i,
             Home::Value(v) => self.of_value[v].unwrap_or_else(|| panic!("plan: value {v} has no buffer")),
         }
+    }
+
+    /// The buffer of the `i`-th tensor that lives within a placed step.
+    pub fn within(&self, step: usize, i: usize) -> usize {
+        self.of_scratch[step][i]
     }
 
     /// Bytes of all of them.
@@ -47,20 +56,23 @@ pub(super) fn check_sizes(program: &Program<'_>, profile: &Profile) -> Result<()
     Ok(())
 }
 
-/// Gives every value that reaches memory a buffer.
+/// Gives every value that reaches memory a buffer, and every tensor that lives within a step. `chosen` are
+/// the steps' kernels.
 ///
 /// # Errors
-/// [`Error::Limit`] if a weight or a copy is larger than the device binds or allocates;
+/// [`Error::Limit`] if a weight is larger than the device binds or allocates;
 /// [`Error::Budget`] if all buffers together are larger than the budget.
 pub(super) fn assign(
     program: &Program<'_>,
     placement: &Placement,
+    chosen: &[Chosen],
     profile: &Profile,
     policy: &Policy,
 ) -> Result<Buffers> {
     let sizes: Vec<u64> =
         program.vals.iter().map(|v| strides::bytes(v.dtype, &v.shape, program.graph.scalars())).collect();
-    let mut b = Buffers { specs: Vec::new(), of_value: vec![None; sizes.len()], first_weight: 0 };
+    let of_value = vec![None; sizes.len()];
+    let mut b = Buffers { specs: Vec::new(), of_value, of_scratch: Vec::new(), first_weight: 0 };
     for (v, value) in program.graph.values().iter().enumerate() {
         if value.source == Source::Input {
             let Origin::Input(i) = program.vals[v].origin else { continue };
@@ -78,8 +90,12 @@ pub(super) fn assign(
         check(&names.join("+"), weight.bytes, &profile.limits)?;
         b.specs.push(BufferSpec { role: Role::Weight(i), bytes: weight.bytes });
     }
-    check_sizes(program, profile)?;
-    scratch(&mut b, placement, &sizes, policy.reuse);
+    let within = |c: &Chosen| -> Vec<u64> {
+        let bytes = |a: &SiteArg| strides::bytes(a.dtype, &a.shape, program.graph.scalars());
+        c.scratch.iter().map(bytes).collect()
+    };
+    let within: Vec<Vec<u64>> = chosen.iter().map(within).collect();
+    scratch(&mut b, placement, (&sizes, &within), policy.reuse);
     let needed_bytes = b.total_bytes();
     match policy.budget_bytes {
         Some(budget_bytes) if needed_bytes > budget_bytes => {
@@ -89,7 +105,11 @@ pub(super) fn assign(
     }
 }
 
-fn check(name: &str, bytes: u64, limits: &Limits) -> Result<()> {
+/// Whether a tensor is small enough for the device.
+///
+/// # Errors
+/// [`Error::Limit`] if it is larger than the device binds or allocates.
+pub(super) fn check(name: &str, bytes: u64, limits: &Limits) -> Result<()> {
     let (limit, what) = if limits.storage_binding_bytes <= limits.buffer_bytes {
         (limits.storage_binding_bytes, "a kernel may bind")
     } else {
@@ -104,8 +124,8 @@ fn check(name: &str, bytes: u64, limits: &Limits) -> Result<()> {
 }
 
 /// Walks the steps; a value takes the smallest free buffer that holds it, or makes the largest one
-/// grow, and frees it after the last step that reads it.
-fn scratch(b: &mut Buffers, placement: &Placement, sizes: &[u64], reuse: bool) {
+/// grow, and frees it after the last step that reads it. What lives `within` a step is free after it.
+fn scratch(b: &mut Buffers, placement: &Placement, (sizes, within): (&[u64], &[Vec<u64>]), reuse: bool) {
     let mut last_read = vec![0; sizes.len()];
     for (i, step) in placement.steps.iter().enumerate() {
         step.keeps.iter().for_each(|v| last_read[*v] = i);
@@ -123,17 +143,25 @@ fn scratch(b: &mut Buffers, placement: &Placement, sizes: &[u64], reuse: bool) {
             if b.of_value[v].is_some() {
                 continue;
             }
-            let fits = |f: &&usize| b.specs[**f].bytes >= sizes[v];
-            let smallest = free.iter().filter(fits).min_by_key(|f| (b.specs[**f].bytes, **f));
-            let found = smallest.or_else(|| free.iter().max_by_key(|f| (b.specs[**f].bytes, **f))).copied();
-            let buffer = found.unwrap_or_else(|| {
-                b.specs.push(BufferSpec { role: Role::Scratch, bytes: 0 });
-                b.specs.len() - 1
-            });
-            free.retain(|f| *f != buffer);
-            b.specs[buffer].bytes = b.specs[buffer].bytes.max(sizes[v]);
-            b.of_value[v] = Some(buffer);
+            b.of_value[v] = Some(take(&mut b.specs, &mut free, sizes[v]));
             alive.push(v);
         }
+        let taken: Vec<usize> = within[i].iter().map(|bytes| take(&mut b.specs, &mut free, *bytes)).collect();
+        free.extend(taken.iter().filter(|_| reuse));
+        b.of_scratch.push(taken);
     }
+}
+
+/// The smallest free buffer that holds so many bytes; or the largest free one, which grows; or a new one.
+fn take(specs: &mut Vec<BufferSpec>, free: &mut Vec<usize>, bytes: u64) -> usize {
+    let fits = |f: &&usize| specs[**f].bytes >= bytes;
+    let smallest = free.iter().filter(fits).min_by_key(|f| (specs[**f].bytes, **f));
+    let found = smallest.or_else(|| free.iter().max_by_key(|f| (specs[**f].bytes, **f))).copied();
+    let buffer = found.unwrap_or_else(|| {
+        specs.push(BufferSpec { role: Role::Scratch, bytes: 0 });
+        specs.len() - 1
+    });
+    free.retain(|f| *f != buffer);
+    specs[buffer].bytes = specs[buffer].bytes.max(bytes);
+    buffer
 }

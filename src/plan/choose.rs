@@ -3,13 +3,13 @@
 //!
 //! Pure, and logged: every kernel that was not chosen has an estimate or a reason.
 
-use crate::dim::Dim;
+use crate::dim::{Dim, Expr};
 use crate::error::{Error, Result};
 use crate::kernel::compose::{compose, has_hook};
 use crate::kernel::{Composed, Kernel, Site, SiteArg};
 use crate::op::{Axes, Axis, Fold};
 use crate::plan::draft::kernels;
-use crate::plan::{Candidate, Determinism, Numerics};
+use crate::plan::{Candidate, Determinism, Numerics, buffers, strides};
 use crate::tune::{Key, types};
 
 /// The number of rows that batch-invariant choices are made for, whatever the call's number is.
@@ -22,12 +22,31 @@ const ROW_AXES: [Axis; 4] = [Axis::M, Axis::R, Axis::B, Axis::S];
 pub(super) struct Chosen {
     /// Which.
     pub kernel: &'static Kernel,
-    /// Its text for this place.
-    pub composed: Composed,
+    /// What is dispatched for it, in order.
+    pub dispatches: Vec<Dispatch>,
+    /// The tensors that live within it.
+    pub scratch: Vec<SiteArg>,
     /// All that were considered, best first.
     pub candidates: Vec<Candidate>,
     /// The estimated time at the bounds, in seconds.
     pub seconds: f64,
+}
+
+/// One dispatch of a kernel.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    /// The kernel of this dispatch.
+    pub name: &'static str,
+    /// Its text for this place.
+    pub composed: Composed,
+    /// How many workgroups.
+    pub workgroups: Expr,
+}
+
+/// Why a kernel cannot stand at a site.
+enum Unfit {
+    Refused(String),
+    TooManyWorkgroups(String),
 }
 
 /// Chooses a kernel for a site. `folds` says how each of its tensors reads as axes of the op.
@@ -51,26 +70,23 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     if let Some(at) = winner.and_then(|w| ranked.iter().position(|(k, _)| k.name == w.kernel)) {
         ranked[..=at].rotate_right(1);
     }
-    let tuned = |k: &Kernel| winner.filter(|w| w.kernel == k.name).map(|w| w.seconds);
+    let candidate = |(k, s): &(&Kernel, f64)| Candidate {
+        kernel: k.name.into(),
+        estimate: Ok(*s),
+        tuned: winner.filter(|w| w.kernel == k.name).map(|w| w.seconds),
+    };
     let mut too_many = None;
     for at in 0..ranked.len() {
         let (kernel, _) = ranked[at];
-        let composed = compose(kernel, site);
-        let why = match within_limits(&composed, site).and_then(|()| (kernel.fits)(site)) {
-            Err(why) => why,
-            Ok(()) => match too_many_workgroups(kernel, site) {
-                None => {
-                    let estimate = |(k, s): &(&Kernel, f64)| Candidate {
-                        kernel: k.name.into(),
-                        estimate: Ok(*s),
-                        tuned: tuned(k),
-                    };
-                    let candidates = ranked[at..].iter().map(estimate).chain(refused).collect();
-                    let seconds = (kernel.cost)(site).seconds(site.profile);
-                    return Ok(Chosen { kernel, composed, candidates, seconds });
-                }
-                Some(why) => too_many.get_or_insert(why).clone(),
-            },
+        let scratch = scratch(kernel, site);
+        let why = match dispatches(kernel, site, &scratch) {
+            Ok(dispatches) => {
+                let candidates = ranked[at..].iter().map(candidate).chain(refused).collect();
+                let seconds = (kernel.cost)(site).seconds(site.profile);
+                return Ok(Chosen { kernel, dispatches, scratch, candidates, seconds });
+            }
+            Err(Unfit::Refused(why)) => why,
+            Err(Unfit::TooManyWorkgroups(why)) => too_many.get_or_insert(why).clone(),
         };
         refused.push(Candidate::refused(kernel, why));
         if invariant {
@@ -101,7 +117,7 @@ impl Candidate {
 fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
     // Asked for by name it runs all the same: that is how `check` finds out whether a quirk still holds.
     if site.policy.kernel.as_deref() != Some(kernel.name) {
-        if let Some(why) = site.profile.avoids(kernel.name) {
+        if let Some(why) = kernel.stages().find_map(|k| site.profile.avoids(k.name)) {
             return Err(format!("it is avoided on this device: {why}"));
         }
         let tuning = site.profile.tuning.as_ref();
@@ -126,6 +142,38 @@ fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
     (kernel.fits)(site)
 }
 
+/// The tensors that live within a kernel, as its shaders meet them.
+fn scratch(kernel: &Kernel, site: &Site<'_>) -> Vec<SiteArg> {
+    let arg = |s: &crate::kernel::Scratch| SiteArg {
+        name: s.name,
+        dtype: s.dtype,
+        shape: (s.shape)(site),
+        offset: 0,
+        strides: Vec::new(),
+    };
+    kernel.scratch.iter().map(arg).collect()
+}
+
+/// Composes what a kernel dispatches, if the device has room for all of it.
+fn dispatches(kernel: &'static Kernel, site: &Site<'_>, scratch: &[SiteArg]) -> Result<Vec<Dispatch>, Unfit> {
+    for arg in scratch {
+        let bytes = strides::reach_bytes(arg.dtype, &arg.shape, site.scalars);
+        buffers::check(arg.name, bytes, &site.profile.limits).map_err(|e| Unfit::Refused(e.to_string()))?;
+    }
+    let args = [site.args, scratch].concat();
+    let site = &Site { args: &args, ..*site };
+    let dispatch = |kernel: &Kernel| {
+        let composed = compose(kernel, site);
+        within_limits(&composed, site).and_then(|()| (kernel.fits)(site)).map_err(Unfit::Refused)?;
+        let workgroups = (kernel.workgroups)(site);
+        match too_many_workgroups(kernel.name, &workgroups, site) {
+            None => Ok(Dispatch { name: kernel.name, composed, workgroups }),
+            Some(why) => Err(Unfit::TooManyWorkgroups(why)),
+        }
+    };
+    kernel.stages().map(dispatch).collect()
+}
+
 fn within_limits(composed: &Composed, site: &Site<'_>) -> Result<(), String> {
     let limits = &site.profile.limits;
     let asked = [
@@ -139,13 +187,12 @@ fn within_limits(composed: &Composed, site: &Site<'_>) -> Result<(), String> {
     }
 }
 
-fn too_many_workgroups(kernel: &Kernel, site: &Site<'_>) -> Option<String> {
-    let count = (kernel.workgroups)(site).max(site.scalars);
+fn too_many_workgroups(kernel: &str, workgroups: &Expr, site: &Site<'_>) -> Option<String> {
+    let count = workgroups.max(site.scalars);
     let per_axis = u64::from(site.profile.limits.workgroups_per_axis);
     let limit = per_axis.saturating_mul(per_axis);
-    (count > limit).then(|| {
-        format!("{} would need {count} workgroups, but two axes of {per_axis} hold {limit}", kernel.name)
-    })
+    (count > limit)
+        .then(|| format!("{kernel} would need {count} workgroups, but two axes of {per_axis} hold {limit}"))
 }
 
 /// A site with every row-like axis at a fixed size, so that estimates do not see how many rows there are.

@@ -12,11 +12,11 @@ use crate::kernel::{
 use crate::op::{Attr, Axis, Fold};
 use crate::ops::view::COPY_AXES;
 use crate::plan::buffers::Buffers;
-use crate::plan::choose::choose;
+use crate::plan::choose::{Chosen, Dispatch, choose};
 use crate::plan::draft::{Origin, Program, View, links};
 use crate::plan::place::{Home, Placed, PlacedArg, Placement};
 use crate::plan::strides::{Lay, merge};
-use crate::plan::{Binding, Candidate, Param, Policy, Step, strides};
+use crate::plan::{Binding, Candidate, Param, Policy, Port, Step, strides};
 use crate::profile::Profile;
 
 /// Dispatches with what they share.
@@ -30,57 +30,83 @@ pub(super) struct Emitted {
     pub segments: Vec<Range<usize>>,
 }
 
-/// Makes the dispatches of all steps.
+/// The kernel of every placed step.
 ///
 /// # Errors
 /// As [`choose`].
-pub(super) fn emit(
+pub(super) fn choose_all(
     program: &Program<'_>,
     placement: &Placement,
-    buffers: &Buffers,
     profile: &Profile,
     policy: &Policy,
     watch: &mut dyn FnMut(&Site<'_>, &[Candidate]),
-) -> Result<Emitted> {
+) -> Result<Vec<Chosen>> {
+    let choose_one = |placed: &Placed| {
+        let chains = [links(&placed.draft.pre), links(&placed.draft.post)];
+        let args: Vec<SiteArg> = placed.args.iter().map(|a| a.site.clone()).collect();
+        let folds: Vec<Fold> = placed.args.iter().map(|a| a.fold.clone()).collect();
+        let site = site(program, placed, &args, &chains, profile, policy);
+        let chosen = choose(&site, &folds)?;
+        watch(&site, &chosen.candidates);
+        Ok(chosen)
+    };
+    placement.steps.iter().map(choose_one).collect()
+}
+
+/// Makes the dispatches of all steps, whose kernels are `chosen`.
+pub(super) fn emit(
+    program: &Program<'_>,
+    placement: &Placement,
+    chosen: Vec<Chosen>,
+    buffers: &Buffers,
+    profile: &Profile,
+    policy: &Policy,
+) -> Emitted {
     let mut out = Emitted::default();
     let (mut start, mut since) = (0, 0.0);
-    for (i, placed) in placement.steps.iter().enumerate() {
+    for (i, (placed, chosen)) in placement.steps.iter().zip(chosen).enumerate() {
+        let first = out.steps.len();
+        if first > start && (since + chosen.seconds) * 1e3 > policy.segment_ms {
+            out.segments.push(start..first);
+            (start, since) = (first, 0.0);
+        }
+        since += chosen.seconds;
         let chains = [links(&placed.draft.pre), links(&placed.draft.post)];
         let args: Vec<SiteArg> = placed.args.iter().map(|a| a.site.clone()).collect();
         let site = site(program, placed, &args, &chains, profile, policy);
-        let folds: Vec<Fold> = placed.args.iter().map(|a| a.fold.clone()).collect();
-        let chosen = choose(&site, &folds)?;
-        watch(&site, &chosen.candidates);
-        let known = out.kernels.iter().position(|k| *k == chosen.composed);
-        let kernel = known.unwrap_or(out.kernels.len());
-        let at = Place { placed, site: &site, kernel: chosen.kernel.name };
-        let composed = &chosen.composed;
+        let at = Place { number: i, placed, site: &site, chosen: &chosen, buffers, program };
+        let (last, earlier) =
+            chosen.dispatches.split_last().unwrap_or_else(|| unreachable!("none dispatched"));
+        for dispatch in earlier {
+            let step = at.step(dispatch, out.kernel(&dispatch.composed));
+            out.steps.push(step);
+        }
+        let step = at.step(last, out.kernel(&last.composed));
         out.steps.push(Step {
-            kernel_name: chosen.kernel.name.into(),
-            kernel,
-            bindings: composed.bindings.iter().map(|b| at.binding(b, buffers)).collect(),
-            params: composed.params.iter().map(|p| at.param(p)).collect(),
-            workgroups: (chosen.kernel.workgroups)(&site),
             nodes: placed.draft.nodes.clone(),
-            reads: reads(program, placed),
+            reads: reads(program, placed, |_| true),
             writes: writes(program, placed, buffers),
             fused: placed.draft.fused.clone(),
-            candidates: chosen.candidates,
             bytes: bytes(program, placed),
+            candidates: chosen.candidates,
+            ..step
         });
-        if known.is_none() {
-            out.kernels.push(chosen.composed);
-        }
-        if i > start && (since + chosen.seconds) * 1e3 > policy.segment_ms {
-            out.segments.push(start..i);
-            (start, since) = (i, 0.0);
-        }
-        since += chosen.seconds;
     }
     if start < out.steps.len() {
         out.segments.push(start..out.steps.len());
     }
-    Ok(out)
+    out
+}
+
+impl Emitted {
+    /// The place of a text among the kernels, where it is put unless it is there.
+    fn kernel(&mut self, composed: &Composed) -> usize {
+        let known = self.kernels.iter().position(|k| k == composed);
+        known.unwrap_or_else(|| {
+            self.kernels.push(composed.clone());
+            self.kernels.len() - 1
+        })
+    }
 }
 
 fn site<'a>(
@@ -106,11 +132,19 @@ fn site<'a>(
     }
 }
 
-/// The graph's values that a step reads, by index.
-fn reads(program: &Program<'_>, placed: &Placed) -> Vec<usize> {
+/// The graph's values that a step reads, by index, of the tensors that `binds` says, by name.
+fn reads(program: &Program<'_>, placed: &Placed, binds: impl Fn(&str) -> bool) -> Vec<usize> {
     let count = program.graph.values().len();
     let of_graph = |v: usize| if v < count { vec![v] } else { program.vals[v].holds.clone() };
-    let mut out: Vec<_> = placed.draft.reads().flat_map(of_graph).collect();
+    let draft = &placed.draft;
+    let inputs = draft.op.inputs.iter().zip(&draft.inputs);
+    let inputs = inputs.filter(|(arg, _)| binds(arg.name)).filter_map(|(_, u)| Some(u.as_ref()?.value));
+    let chains = [("pre", &draft.pre), ("post", &draft.post)].into_iter().flat_map(|(hook, chain)| {
+        let others = chain.iter().filter_map(|j| j.other);
+        others.enumerate().map(move |(i, v)| (format!("{hook}{i}"), v))
+    });
+    let chains = chains.filter(|(name, _)| binds(name)).map(|(_, v)| v);
+    let mut out: Vec<_> = inputs.chain(chains).flat_map(of_graph).collect();
     out.sort_unstable();
     out.dedup();
     out
@@ -160,17 +194,57 @@ fn bytes(program: &Program<'_>, placed: &Placed) -> u64 {
 
 /// A step whose kernel is known: what the names in it stand for.
 struct Place<'a> {
+    number: usize,
     placed: &'a Placed,
     site: &'a Site<'a>,
-    kernel: &'static str,
+    chosen: &'a Chosen,
+    buffers: &'a Buffers,
+    program: &'a Program<'a>,
 }
 
 impl Place<'_> {
     fn fail(&self, what: &str, name: &str) -> ! {
-        panic!("{}: nobody knows what the {what} `{name}` is", self.kernel)
+        panic!("{}: nobody knows what the {what} `{name}` is", self.chosen.kernel.name)
     }
 
-    fn binding(&self, decl: &BindingDecl, buffers: &Buffers) -> Binding {
+    /// A dispatch that covers no nodes and leaves no values: what all dispatches of a kernel are but the last.
+    fn step(&self, dispatch: &Dispatch, kernel: usize) -> Step {
+        let composed = &dispatch.composed;
+        let bindings: Vec<_> = composed.bindings.iter().map(|b| self.binding(b)).collect();
+        let binds = |name: &str| bindings.iter().any(|b| b.name == name);
+        let leaves = |name: &str| bindings.iter().any(|b| b.name == name && b.write);
+        let scratch = (0..).zip(&self.chosen.scratch).filter(|(_, arg)| leaves(arg.name));
+        let scratch: Vec<_> = scratch.map(|(i, arg)| self.scratch(i, arg)).collect();
+        let scalars = self.site.scalars;
+        Step {
+            kernel_name: dispatch.name.into(),
+            kernel,
+            reads: reads(self.program, self.placed, binds),
+            bytes: scratch.iter().map(|s| strides::bytes(s.dtype, &s.shape, scalars)).sum(),
+            scratch,
+            numerics: self.chosen.kernel.numerics,
+            params: composed.params.iter().map(|p| self.param(p)).collect(),
+            workgroups: dispatch.workgroups.clone(),
+            bindings,
+            nodes: Vec::new(),
+            writes: Vec::new(),
+            fused: Vec::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    fn scratch(&self, i: usize, arg: &SiteArg) -> Port {
+        Port {
+            name: arg.name.to_owned(),
+            dtype: arg.dtype,
+            shape: arg.shape.clone(),
+            layout: layout(&strides::normal(arg.dtype, &arg.shape, self.site.scalars)),
+            buffer: self.buffers.within(self.number, i),
+            below: None,
+        }
+    }
+
+    fn binding(&self, decl: &BindingDecl) -> Binding {
         let name = decl.name.as_str();
         let arg = self.placed.args.iter().find(|a| a.site.name == name).map(|a| a.home);
         let scales =
@@ -181,15 +255,19 @@ impl Place<'_> {
                 operands.get(i).map(|o| o.home)
             })
         };
-        let home = arg.or_else(scales).or_else(operand).unwrap_or_else(|| self.fail("binding", name));
-        Binding { name: name.to_owned(), buffer: buffers.of(home), write: decl.access == Access::Write }
+        let home = arg.or_else(scales).or_else(operand).map(|home| self.buffers.of(home));
+        let within = || self.chosen.scratch.iter().position(|s| s.name == name);
+        let buffer = home.or_else(|| Some(self.buffers.within(self.number, within()?)));
+        let buffer = buffer.unwrap_or_else(|| self.fail("binding", name));
+        Binding { name: name.to_owned(), buffer, write: decl.access == Access::Write }
     }
 
     fn param(&self, decl: &ParamDecl) -> Param {
         let name = decl.name.as_str();
         let found = self.copy_param(name).or_else(|| self.attr(name));
         let found = found.or_else(|| self.chain_param(name)).or_else(|| self.size(name).map(whole));
-        found.or_else(|| self.arg_param(name)).unwrap_or_else(|| self.fail("param", name))
+        let found = found.or_else(|| self.arg_param(name)).or_else(|| self.scratch_row(name));
+        found.unwrap_or_else(|| self.fail("param", name))
     }
 
     /// `n0` to `n5`, `s0` to `s5` and `x_offset` of a copy, in elements.
@@ -260,6 +338,14 @@ impl Place<'_> {
             let at = a.fold.iter().position(|(x, _)| *x == axis).unwrap_or(0);
             Dim::product(&a.site.shape[covers(at)..covers(at + 1)])
         }))
+    }
+
+    /// `part_row` of the scratch tensor `part`: from one row to the next, in groups of four, or in elements for u32.
+    fn scratch_row(&self, name: &str) -> Option<Param> {
+        let name = name.strip_suffix("_row")?;
+        let SiteArg { dtype, shape, .. } = self.chosen.scratch.iter().find(|s| s.name == name)?;
+        let groups = if *dtype == DType::U32 { 1 } else { 4 };
+        Some(whole(strides::row(*dtype, shape, self.site.scalars).divided_by(groups)?))
     }
 
     /// `x_offset` and `x_M`: in groups of four, or in elements for indices and planes beside weights.

@@ -57,15 +57,20 @@ impl Plan {
         let kernel = &self.kernels[step.kernel];
         line(text, &format!("\n{i:>3}  {}  {}", step.kernel_name, self.sizes(kernel, step)));
         let nodes = step.nodes.iter().map(|n| graph.nodes()[*n].op.name).collect::<Vec<_>>();
-        line(text, &format!("     does     {}", or_none(&nodes.join(", "))));
+        let nodes =
+            if step.candidates.is_empty() { "what the next step needs".into() } else { nodes.join(", ") };
+        line(text, &format!("     does     {}", or_none(&nodes)));
         let value = |v: usize| {
             let value = &graph.values()[v];
             format!("{} {} {}", value.name, value.dtype, self.shape(&value.shape))
         };
         let reads: Vec<_> = step.reads.iter().map(|v| value(*v)).collect();
         line(text, &format!("     reads    {}", or_none(&reads.join("; "))));
-        let writes: Vec<_> =
-            step.writes.iter().map(|(v, buffer, _)| format!("{} in #{buffer}", value(*v))).collect();
+        let values = step.writes.iter().map(|(v, buffer, _)| format!("{} in #{buffer}", value(*v)));
+        let scratch = step.scratch.iter();
+        let scratch =
+            scratch.map(|s| format!("{} {} {} in #{}", s.name, s.dtype, self.shape(&s.shape), s.buffer));
+        let writes: Vec<_> = values.chain(scratch).collect();
         line(text, &format!("     writes   {}", or_none(&writes.join("; "))));
         let binds: Vec<_> = step
             .bindings

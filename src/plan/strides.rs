@@ -33,7 +33,7 @@ fn is_one(d: &Dim) -> bool {
 
 /// Elements from one row to the next: the last axis, padded; a last axis that each call gives is
 /// padded at its bound, so that strides stay fixed.
-fn row(dtype: DType, shape: &[Dim], scalars: &[ScalarSpec]) -> Dim {
+pub(super) fn row(dtype: DType, shape: &[Dim], scalars: &[ScalarSpec]) -> Dim {
     let last = shape.last().cloned().unwrap_or(Dim::ONE);
     match row_align(dtype) {
         1 => last,

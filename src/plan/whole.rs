@@ -105,6 +105,16 @@ impl Plan {
         for (value, buffer, layout) in &step.writes {
             self.check_place(&format!("step {i}: value {value}"), *buffer, layout)?;
         }
+        for port in &step.scratch {
+            let lies = step.bindings.iter().any(|b| b.write && b.buffer == port.buffer);
+            if !lies || self.buffers[port.buffer].role != Role::Scratch {
+                return wrong(format!(
+                    "step {i} leaves `{}` in a buffer that is no scratch of its own",
+                    port.name
+                ));
+            }
+            self.check_lies(port)?;
+        }
         let values = step.reads.iter().chain(step.writes.iter().map(|(value, _, _)| value));
         match values.copied().find(|v| *v >= self.values.len()) {
             Some(v) => wrong(format!("step {i} has value {v}, but there are {}", self.values.len())),
@@ -113,11 +123,17 @@ impl Plan {
     }
 
     fn check_port(&self, port: &Port) -> Result<()> {
+        let Port { name, buffer, .. } = port;
+        match self.buffers.get(*buffer) {
+            Some(spec) if matches!(spec.role, Role::Input(_) | Role::Output(_)) => self.check_lies(port),
+            _ => wrong(format!("`{name}` lies in buffer {buffer}, which is not a caller's")),
+        }
+    }
+
+    /// Whether a tensor lies as it must in its buffer, which is there.
+    fn check_lies(&self, port: &Port) -> Result<()> {
         let Port { name, dtype, shape, layout, buffer, .. } = port;
-        let spec = match self.buffers.get(*buffer) {
-            Some(spec) if matches!(spec.role, Role::Input(_) | Role::Output(_)) => spec,
-            _ => return wrong(format!("`{name}` lies in buffer {buffer}, which is not a caller's")),
-        };
+        let spec = &self.buffers[*buffer];
         if let Some(dim) = shape.iter().find(|d| !self.is_dim(d)) {
             return wrong(format!("`{name}` has the size {dim:?}, which is not of dims of the call"));
         }

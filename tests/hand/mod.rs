@@ -7,7 +7,8 @@ use tachylite::kernel::{Access, BindingDecl, Composed, Layout, ParamDecl, ParamK
 use tachylite::op::Attr;
 use tachylite::plan::prepare::Weights;
 use tachylite::plan::{
-    Binding, BufferSpec, Param, Plan, Policy, Port, Role, Step, WeightForm, WeightSource, WeightSpec,
+    Binding, BufferSpec, Numerics, Param, Plan, Policy, Port, Role, Step, WeightForm, WeightSource,
+    WeightSpec,
 };
 use tachylite::{DType, Dim, Expr, Graph, ScalarSpec, Tensor};
 
@@ -90,6 +91,8 @@ fn step(
         nodes: Vec::new(),
         reads: Vec::new(),
         writes: Vec::new(),
+        scratch: Vec::new(),
+        numerics: Numerics::F32,
         fused: Vec::new(),
         candidates: Vec::new(),
         bytes: 0,

@@ -69,7 +69,7 @@ fn serve<M: Machine>(machine: &M, arguments: &Arguments, ended: &dyn Fn() -> Opt
             continue;
         }
         if !name.is_empty() {
-            share.extend(all.get(&name).cloned());
+            share.extend(all.get(&name).cloned().or_else(|| Case::named(&name)));
             continue;
         }
         let device_lost = match &replaced {

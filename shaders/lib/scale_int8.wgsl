@@ -1,0 +1,17 @@
+// Scales of int8 or uint8 weights: of all of them or of a column, which a sum is multiplied with; or of
+// groups along K, by which weights are multiplied as they are loaded.
+
+@group(0) @binding(0) var<storage, read> w_scale: array<f32>;
+const GROUPED: bool = false; // knob: whether scales and zero points are those of groups along K
+
+fn scale_at(group: u32, n: u32) -> f32 {
+    return w_scale[p.w_scale_offset + n * p.w_scale_N + group * p.w_scale_K];
+}
+
+fn column_scale4(c4: u32) -> vec4<f32> {
+    if GROUPED {
+        return vec4<f32>(1.0);
+    }
+    let n = min(vec4<u32>(0u, 1u, 2u, 3u) + c4 * 4u, vec4<u32>(p.N - 1u));
+    return vec4<f32>(scale_at(0u, n.x), scale_at(0u, n.y), scale_at(0u, n.z), scale_at(0u, n.w));
+}

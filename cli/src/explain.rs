@@ -1,9 +1,10 @@
 //! `tachylite explain`: the plan of a graph, as a report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tachylite::plan::{Determinism, Policy, plan};
+use tachylite::tune::Tuning;
 use tachylite::{DType, Gpu, Graph, Plan, Profile};
 
 use crate::{cannot_run, say};
@@ -35,6 +36,9 @@ pub(crate) struct Source {
     /// The adapter to plan for; `portable` is what every WebGPU grants
     #[arg(long, value_name = "ADAPTER", default_value = "portable")]
     profile: String,
+    /// Let what won by measuring go before estimates: a file that `tachylite tune` made on this adapter
+    #[arg(long, value_name = "FILE")]
+    tuning: Option<PathBuf>,
     /// Leave every op alone
     #[arg(long)]
     no_fuse: bool,
@@ -47,10 +51,14 @@ impl Source {
     /// The graph, the device and the plan.
     pub fn plan(&self) -> Result<(Graph, Profile, Plan), String> {
         let graph = graph(self)?;
-        let profile = match self.profile.as_str() {
+        let mut profile = match self.profile.as_str() {
             "portable" => Profile::portable(),
             name => Gpu::open_blocking(name).map_err(|e| e.to_string())?.profile().clone(),
         };
+        if let Some(path) = &self.tuning {
+            let tuning = Tuning::read(path, &profile).and_then(|t| profile.with_tuning(t));
+            profile = tuning.map_err(|e| e.to_string())?;
+        }
         let determinism =
             if self.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
         let policy = Policy { fuse: !self.no_fuse, determinism, ..Policy::default() };
@@ -76,6 +84,11 @@ fn graph(arguments: &Source) -> Result<Graph, String> {
         })?;
         return encoder::graph(dtype).map_err(|e| e.to_string());
     };
+    read(path)
+}
+
+/// A graph from a file.
+pub(crate) fn read(path: &Path) -> Result<Graph, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     json::graph(&text).map_err(|e| format!("{}: {e}", path.display()))
 }

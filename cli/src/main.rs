@@ -14,6 +14,7 @@ mod info;
 mod lint;
 mod mutate;
 mod reexec;
+mod tune;
 
 /// WGSL kernels for neural-network inference, each proven against a plain CPU kernel.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Command {
     Lint(lint::Arguments),
     /// Break every shader in small ways, and see whether `check` notices
     Mutate(mutate::Arguments),
+    /// Find the fastest right kernel for each shape by measuring, and keep it in a file
+    Tune(tune::Arguments),
     /// What `check` starts for each adapter
     #[command(hide = true)]
     CheckWorker(check::worker::Arguments),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::CheckWorker(arguments) => check::worker::run(&arguments),
         Command::CasesWorker(arguments) => cases::worker::run(&arguments),
     }

@@ -69,6 +69,20 @@ impl Tuning {
     /// # Errors
     /// [`Error::Argument`] in one sentence with the field and where it is, or if it is of another adapter.
     pub fn from_json(text: &str, device: &Device) -> Result<Self> {
+        let tuning = Self::parse(text)?;
+        let same = |a: &Device| (&a.adapter, &a.backend) == (&device.adapter, &device.backend);
+        if !same(&tuning.device) {
+            tuning.is_of(device)?;
+        }
+        if tuning.device == *device {
+            Ok(tuning.without_stale())
+        } else {
+            Ok(Self { device: device.clone(), winners: Default::default(), rejected: Default::default() })
+        }
+    }
+
+    /// Whatever is in the text of a file, of any device.
+    fn parse(text: &str) -> Result<Self> {
         let wrong = |what: String| Error::Argument(format!("tuning: {what}"));
         let head: Head = serde_json::from_str(text).map_err(|e| wrong(format!("this is no tuning: {e}")))?;
         if head.format.as_deref() != Some(FORMAT) {
@@ -92,15 +106,15 @@ impl Tuning {
                 }
             }
         }
-        let same = |a: &Device| (&a.adapter, &a.backend) == (&device.adapter, &device.backend);
-        if !same(&tuning.device) {
-            tuning.is_of(device)?;
-        }
-        if tuning.device == *device {
-            Ok(tuning.without_stale())
-        } else {
-            Ok(Self { device: device.clone(), winners: Default::default(), rejected: Default::default() })
-        }
+        Ok(tuning)
+    }
+
+    /// Reads a file whatever device it is of, and whatever changed since: to compare, not to plan with.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with the file, if it cannot be read or is no tuning.
+    pub fn read_any(path: &Path) -> Result<Self> {
+        named(path, |text| Self::parse(text))
     }
 
     /// Reads the tuning of a device from a file, as [`from_json`](Self::from_json) does.
@@ -136,9 +150,14 @@ impl Tuning {
 }
 
 fn read(path: &Path, device: &Device) -> Result<Tuning> {
-    let named = |what: &dyn std::fmt::Display| Error::Argument(format!("{}: {what}", path.display()));
-    let text = fs::read_to_string(path).map_err(|e| named(&e))?;
-    Tuning::from_json(&text, device).map_err(|e| named(&e))
+    named(path, |text| Tuning::from_json(text, device))
+}
+
+/// What a file's text says, or an error with the file.
+fn named(path: &Path, parse: impl FnOnce(&str) -> Result<Tuning>) -> Result<Tuning> {
+    let error = |what: &dyn std::fmt::Display| Error::Argument(format!("{}: {what}", path.display()));
+    let text = fs::read_to_string(path).map_err(|e| error(&e))?;
+    parse(&text).map_err(|e| error(&e))
 }
 
 /// A lock file, removed when it is dropped. It is never taken from whoever made it: two who both think

@@ -28,7 +28,10 @@ pub struct Task {
     pub policy: Policy,
     /// What it stands for.
     pub key: Key,
+    /// The kernels that fit, the estimate's choice first.
+    pub kernels: Vec<&'static Kernel>,
     /// The types of the step's tensors, as in its key.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code))]
     pub(crate) types: String,
     /// The estimated time of all steps that it stands for, in seconds: what comes first.
     pub seconds: f64,
@@ -51,7 +54,8 @@ struct Seen {
     dtypes: Vec<DType>,
     sizes: Sizes,
     seconds: f64,
-    candidates: usize,
+    /// Those that fit, the estimate's choice first.
+    fit: Vec<&'static Kernel>,
 }
 
 impl Task {
@@ -65,7 +69,11 @@ impl Task {
         let policy = Policy { kernel: None, ..policy.clone() };
         let steps = steps(&graph, profile, &policy)?;
         let own = steps.into_iter().find(|s| s.kernels == op.kernels);
-        Ok(own.map(|s| Self { op, shape, policy, key: s.key, types: s.types, seconds: s.seconds }))
+        let task = |s: Seen| {
+            let Seen { key, types, seconds, fit: kernels, .. } = s;
+            Self { op, shape, policy, key, kernels, types, seconds }
+        };
+        Ok(own.map(task))
     }
 
     /// The case that one of its kernels is judged with.
@@ -82,7 +90,7 @@ impl Tasks {
     /// Those of [`plan`](crate::plan::plan).
     pub fn of_graph(graph: &Graph, profile: &Profile, policy: &Policy) -> Result<Self> {
         let mut by_key: BTreeMap<Key, Seen> = BTreeMap::new();
-        for step in steps(graph, profile, policy)?.into_iter().filter(|s| s.candidates > 1) {
+        for step in steps(graph, profile, policy)?.into_iter().filter(|s| s.fit.len() > 1) {
             let seconds = step.seconds;
             by_key.entry(step.key.clone()).and_modify(|s| s.seconds += seconds).or_insert(step);
         }
@@ -110,15 +118,16 @@ fn steps(graph: &Graph, profile: &Profile, policy: &Policy) -> Result<Vec<Seen>>
     // As if nothing were known: what is to be measured is what the estimate ranks.
     let profile = Profile { tuning: None, ..profile.clone() };
     plan_watched(graph, &profile, policy, &mut |site: &Site<'_>, candidates| {
-        let fit = candidates.iter().filter_map(|c| c.estimate.as_ref().ok());
+        let fit = candidates.iter().filter(|c| c.estimate.is_ok());
+        let kernel = |name: &str| site.op.kernels.iter().copied().find(|k| k.name == name);
         seen.push(Seen {
             key: Key::of(site),
             types: types(site),
             kernels: site.op.kernels,
             dtypes: site.args.iter().map(|a| a.dtype).collect(),
             sizes: site.sizes,
-            seconds: fit.clone().copied().next().unwrap_or(0.0),
-            candidates: fit.count(),
+            seconds: fit.clone().find_map(|c| c.estimate.clone().ok()).unwrap_or(0.0),
+            fit: fit.filter_map(|c| kernel(&c.kernel)).collect(),
         });
     })?;
     Ok(seen)

@@ -16,6 +16,8 @@ mod bind;
 mod cache;
 mod executable;
 mod load;
+#[cfg(not(target_arch = "wasm32"))]
+mod measure;
 mod pipeline;
 mod run;
 mod scope;
@@ -24,6 +26,8 @@ mod wait;
 
 pub use executable::{Executable, Io};
 pub use load::LoadOptions;
+#[cfg(not(target_arch = "wasm32"))]
+pub use measure::{Effort, Measured, Subject, Watch};
 pub use timings::{LoadTimings, OpenTimings};
 
 use pipeline::Pipeline;

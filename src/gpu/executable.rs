@@ -203,22 +203,14 @@ impl Executable {
         call: &Call,
         steps: Range<usize>,
     ) -> Result<()> {
-        self.loaded.gpu.alive()?;
-        if io.owner != self.id {
-            return Err(Error::Argument(
-                "record: these inputs and outputs were bound by another executable".into(),
-            ));
-        }
-        if self.pending >= self.loaded.options.slots {
-            return Err(Error::SlotsExhausted { slots: self.loaded.options.slots });
-        }
-        self.resolve(call, steps.clone())?;
+        self.check(io)?;
+        self.stage(call, steps.clone())?;
         self.issue(pass, io, steps);
         self.pending += 1;
         Ok(())
     }
 
-    /// The first half of [`record_segment`](Self::record_segment): works out the parameters and
+    /// The first part of [`record_segment`](Self::record_segment): works out the parameters and
     /// grids of some steps, in memory that is there already. Of use alone only to measure it.
     ///
     /// # Errors
@@ -245,14 +237,41 @@ impl Executable {
         Ok(())
     }
 
-    /// The second half: one write of parameters, then the dispatches.
-    fn issue(&self, pass: &mut wgpu::ComputePass<'_>, io: &Io, steps: Range<usize>) {
+    /// Whether a call with these buffers can be recorded now.
+    fn check(&self, io: &Io) -> Result<()> {
+        self.loaded.gpu.alive()?;
+        if io.owner != self.id {
+            return Err(Error::Argument(
+                "record: these inputs and outputs were bound by another executable".into(),
+            ));
+        }
+        if self.pending >= self.loaded.options.slots {
+            return Err(Error::SlotsExhausted { slots: self.loaded.options.slots });
+        }
+        Ok(())
+    }
+
+    /// Makes a whole call ready to be [issued](Self::issue), any number of times, from a slot that stays free.
+    pub(super) fn stage_alone(&mut self, io: &Io, call: &Call) -> Result<()> {
+        self.check(io)?;
+        self.stage(call, 0..self.loaded.plan.steps.len())
+    }
+
+    /// Works out parameters and grids, and writes the parameters to the next slot, in one write.
+    pub(super) fn stage(&mut self, call: &Call, steps: Range<usize>) -> Result<()> {
+        self.resolve(call, steps.clone())?;
         let slot = self.pending as usize * self.staged.len();
         let staged = steps.start * self.stride..steps.end * self.stride;
         if !staged.is_empty() {
             let at = (slot + staged.start) as u64;
             self.loaded.gpu.queue().write_buffer(&self.params, at, &self.staged[staged]);
         }
+        Ok(())
+    }
+
+    /// Dispatches what was [staged](Self::stage) last.
+    pub(super) fn issue(&self, pass: &mut wgpu::ComputePass<'_>, io: &Io, steps: Range<usize>) {
+        let slot = self.pending as usize * self.staged.len();
         let mut bound = None;
         for i in steps {
             let ([x, y, z], step) = (self.grids[i], &self.loaded.plan.steps[i]);

@@ -67,7 +67,7 @@ impl Gpu {
 
     /// Waits until a submission is done, at most [`PATIENCE_PER_SUBMIT`] for each of `submits`.
     #[cfg(not(target_arch = "wasm32"))]
-    fn wait(&self, submission: wgpu::SubmissionIndex, submits: u32) -> Result<()> {
+    pub(super) fn wait(&self, submission: wgpu::SubmissionIndex, submits: u32) -> Result<()> {
         let timeout = PATIENCE_PER_SUBMIT.saturating_mul(submits.max(1));
         match self.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(timeout) }) {
             Some(Err(wgpu::PollError::Timeout)) => {
@@ -88,7 +88,7 @@ impl Gpu {
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn wait(&self, _: wgpu::SubmissionIndex, _: u32) -> Result<()> {
+    pub(super) fn wait(&self, _: wgpu::SubmissionIndex, _: u32) -> Result<()> {
         Ok(())
     }
 

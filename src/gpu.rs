@@ -22,6 +22,8 @@ mod pipeline;
 mod run;
 mod scope;
 mod timings;
+#[cfg(not(target_arch = "wasm32"))]
+mod tune;
 mod wait;
 
 pub use executable::{Executable, Io};
@@ -29,6 +31,8 @@ pub use load::LoadOptions;
 #[cfg(not(target_arch = "wasm32"))]
 pub use measure::{Effort, Measured, Subject, Watch};
 pub use timings::{LoadTimings, OpenTimings};
+#[cfg(not(target_arch = "wasm32"))]
+pub use tune::Tuned;
 
 use pipeline::Pipeline;
 use timings::Clock;

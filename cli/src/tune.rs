@@ -1,6 +1,7 @@
 //! `tachylite tune`: which kernel is fastest for which shape on an adapter, found by measuring, and kept
 //! in a file that plans can be made with.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -95,9 +96,18 @@ fn measure(
     }
     say(&format!("{:<52} {:<34} {:<34} {:>6}  verdict\n", "shape", "estimate", "winner", "ratio"));
     let (begun, mut done, mut wrong, mut unsaved) = (Instant::now(), 0, Vec::new(), None);
+    let total = tasks.tasks.len();
+    let progress = |done: usize| {
+        // On a terminal alone: elsewhere the rows say as much.
+        if std::io::stderr().is_terminal() {
+            let seconds = begun.elapsed().as_secs_f64();
+            eprint!("\r\x1b[K{done} of {total} shapes, {seconds:.0} of {:.0} s\r", budget.as_secs_f64());
+        }
+    };
+    progress(0);
     let result = gpu.tune(&tasks.tasks, budget, tuning, &mut |task, tuned, tuning| {
         done += 1;
-        eprint!("\r{done} of {} shapes, {:.0} s \r", tasks.tasks.len(), begun.elapsed().as_secs_f64());
+        progress(done);
         say(&row(task, tuned));
         wrong.extend(tuned.rejected.iter().cloned());
         unsaved = tuning.merge_into(path).err();

@@ -16,8 +16,8 @@ use crate::plan::prepare::Weights;
 use crate::tensor::Tensor;
 use crate::tune::Task;
 
-/// Operations that references may do: about a second of one core.
-const AFFORDABLE: f64 = (1u64 << 27) as f64;
+/// Elements of the iteration space that references may go through: half a second of one core.
+const AFFORDABLE: f64 = (1u64 << 26) as f64;
 /// Numbers of rows that are drawn, best first.
 const PERIODS: [u64; 6] = [251, 127, 61, 31, 13, 5];
 /// Axes whose elements do not meet in any op that has them.
@@ -174,21 +174,21 @@ mod tests {
     #[test]
     fn rows_repeat_where_references_are_dear_and_every_one_is_judged() {
         // 13 rows can be afforded
-        let trial = task(70, 2048, 4096, 1).trial(MATMUL.kernels[0]).unwrap();
-        assert_eq!(trial.want[0].1.shape, [13, 2048]);
+        let trial = task(70, 1024, 4096, 1).trial(MATMUL.kernels[0]).unwrap();
+        assert_eq!(trial.want[0].1.shape, [13, 1024]);
         let x = &trial.tensors["x"];
         assert_eq!(x.shape(), [70, 4096]);
         let row = |i: usize| x.slice(0, i, i + 1).unwrap().to_f32();
         assert!(row(69) == row(4) && row(3) != row(4));
-        assert_eq!(trial.tensors["residual"].shape(), [70, 2048]);
+        assert_eq!(trial.tensors["residual"].shape(), [70, 1024]);
         // what is right: the few rows as they are, repeated
-        let few = Tensor::from_f64(DType::F32, &[13, 2048], &trial.want[0].1.value).unwrap();
-        let right = repeated(&few, &[70, 2048]).unwrap();
+        let few = Tensor::from_f64(DType::F32, &[13, 1024], &trial.want[0].1.value).unwrap();
+        let right = repeated(&few, &[70, 1024]).unwrap();
         assert_eq!(trial.judge(std::slice::from_ref(&right)), None);
-        for (place, row) in [(0, 0), (69 * 2048 + 2047, 65)] {
+        for (place, row) in [(0, 0), (69 * 1024 + 1023, 65)] {
             let mut values = right.to_f64();
             values[place] += 1.0;
-            let wrong = Tensor::from_f64(DType::F32, &[70, 2048], &values).unwrap();
+            let wrong = Tensor::from_f64(DType::F32, &[70, 1024], &values).unwrap();
             let why = trial.judge(&[wrong]).unwrap();
             let rows = format!("rows {row} to {}: element {place} is ", if row == 0 { 12 } else { 69 });
             assert!(why.starts_with("`y` is off in 1 of ") && why.contains(&rows), "{why}");

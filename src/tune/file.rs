@@ -114,7 +114,7 @@ impl Tuning {
     /// # Errors
     /// [`Error::Argument`] with the file, if it cannot be read or is no tuning.
     pub fn read_any(path: &Path) -> Result<Self> {
-        named(path, |text| Self::parse(text))
+        named(path, Self::parse)
     }
 
     /// Reads the tuning of a device from a file, as [`from_json`](Self::from_json) does.

@@ -257,3 +257,33 @@ fn plan(kernel: Composed, buffers: &[(&str, Role, u64)], params: &[u64], workgro
         policy: Policy::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Features;
+
+    #[test]
+    fn every_probe_is_a_plan_that_holds_together() {
+        let mut profile = Profile::portable();
+        for kind in [DeviceKind::Cpu, DeviceKind::Discrete] {
+            profile.kind = kind;
+            let missing: Vec<_> = all(&profile).into_iter().filter_map(Result::err).collect();
+            assert_eq!(missing.len(), 1, "{missing:?}");
+            let with = Features { shader_f16: true, ..Features::default() };
+            let able = Profile { features: with, ..profile.clone() };
+            for probe in all(&able).into_iter().chain(idle().map(Ok)) {
+                let probe = probe.unwrap();
+                probe.plan.check_limits(&profile.limits, 0).unwrap();
+                probe.plan.check_call(&probe.plan.call(&[]).unwrap()).unwrap();
+                let kernel = &probe.plan.kernels[0];
+                let names: Vec<_> = kernel.bindings.iter().map(|b| &b.name).collect();
+                assert_eq!(names, probe.plan.steps[0].bindings.iter().map(|b| &b.name).collect::<Vec<_>>());
+                assert_eq!(kernel.params.len(), probe.plan.steps[0].params.len(), "{}", probe.name);
+                assert!(probe.work > 0.0 && kernel.name == probe.name);
+                let moved = probe.copies as u64 * probe.plan.peak_bytes;
+                assert!(probe.copies == 1 || moved >= cold_bytes(&profile), "{}", probe.name);
+            }
+        }
+    }
+}

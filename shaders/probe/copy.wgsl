@@ -8,7 +8,9 @@
 const LANES: u32 = 64u;
 const GROUPS: u32 = 4u;
 
-struct Params { groups: u32 }
+struct Params {
+    groups: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;

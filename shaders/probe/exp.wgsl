@@ -6,7 +6,9 @@
 
 const LANES: u32 = 64u;
 
-struct Params { loops: u32 }
+struct Params {
+    loops: u32,
+}
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @group(1) @binding(0) var<uniform> p: Params;

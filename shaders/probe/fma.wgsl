@@ -9,7 +9,9 @@ alias real = f32; // knob: the type
 alias pair = vec2<real>;
 const LANES: u32 = 64u;
 
-struct Params { loops: u32 }
+struct Params {
+    loops: u32,
+}
 
 @group(0) @binding(0) var<storage, read_write> y: array<vec2<f32>>;
 @group(1) @binding(0) var<uniform> p: Params;

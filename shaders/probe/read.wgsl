@@ -9,7 +9,9 @@
 const LANES: u32 = 64u;
 const GROUPS: u32 = 16u;
 
-struct Params { loops: u32 }
+struct Params {
+    loops: u32,
+}
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -8,7 +8,7 @@ use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::profile::Profile;
+use crate::profile::{Profile, Speeds};
 use crate::quirks::Quirk;
 
 mod adapter;
@@ -19,6 +19,8 @@ mod load;
 #[cfg(not(target_arch = "wasm32"))]
 mod measure;
 mod pipeline;
+#[cfg(not(target_arch = "wasm32"))]
+mod probes;
 mod run;
 mod scope;
 mod timings;
@@ -30,6 +32,8 @@ pub use executable::{Executable, Io};
 pub use load::LoadOptions;
 #[cfg(not(target_arch = "wasm32"))]
 pub use measure::{Effort, Measured, Subject, Watch};
+#[cfg(not(target_arch = "wasm32"))]
+pub use probes::{Reading, speeds_of};
 pub use timings::{LoadTimings, OpenTimings};
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::Tuned;
@@ -134,8 +138,17 @@ impl Gpu {
     /// The same device with other [`quirks`](crate::quirks): those that its owner knows of, or none. Only
     /// executables of the same handle, or its clones, share pipelines and weights.
     pub fn with_quirks(&self, quirks: Vec<&'static Quirk>) -> Self {
-        let Inner { device, queue, profile, opened, lost, cache, .. } = &*self.0;
-        let profile = Profile { quirks, ..profile.clone() };
+        self.with_profile(Profile { quirks, ..self.profile().clone() })
+    }
+
+    /// The same device with speeds that were measured, so that plans for it are chosen by them: see
+    /// [`probe`](Self::probe) and [`speeds_of`]. Sharing is as with [`with_quirks`](Self::with_quirks).
+    pub fn with_speeds(&self, speeds: Speeds) -> Self {
+        self.with_profile(Profile { speeds, ..self.profile().clone() })
+    }
+
+    fn with_profile(&self, profile: Profile) -> Self {
+        let Inner { device, queue, opened, lost, cache, .. } = &*self.0;
         let (pipelines, weights, keys) = Default::default();
         Self(Arc::new(Inner {
             device: device.clone(),

@@ -16,6 +16,8 @@ mod link;
 pub mod source;
 mod unroll;
 
+pub(crate) use compose::compose_alone;
+
 pub use chain::{Chain, Link, Side};
 pub use compose::{Access, BindingDecl, Composed, ParamDecl, ParamKind, compose, has_hook};
 pub use source::{sources, with_source};

@@ -51,6 +51,7 @@ pub mod numerics;
 pub mod op;
 pub mod ops;
 pub mod plan;
+pub mod probe;
 pub mod profile;
 pub mod quirks;
 pub mod rng;

@@ -77,30 +77,81 @@ impl Limits {
 }
 
 /// How fast a device is. Until it is measured these are guesses by kind, good enough to rank
-/// kernels that differ by several times.
+/// kernels that differ by several times. Each is what a [probe](crate::probe) reaches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speeds {
-    /// f32 operations per second.
+    /// f32 operations per second; a multiplication with an addition is two.
     pub flops_per_s: f64,
-    /// Bytes read or written per second.
+    /// f16 operations per second, likewise; 0 where there is no f16.
+    pub f16_flops_per_s: f64,
+    /// Operations per second on packed int8: a dot product of four with an addition is eight.
+    pub dp4a_ops_per_s: f64,
+    /// f16 operations per second of cooperative matrices that sum in f32; 0 where there are none.
+    pub matrix_flops_per_s: f64,
+    /// Exponentials per second.
+    pub exps_per_s: f64,
+    /// int8 numbers made f32 of per second.
+    pub unpacked_i8_per_s: f64,
+    /// f16 numbers made f32 of per second.
+    pub unpacked_f16_per_s: f64,
+    /// Bytes per second read, of more than any cache holds.
     pub bytes_per_s: f64,
+    /// Bytes per second read, of what is in a cache.
+    pub cached_bytes_per_s: f64,
+    /// Bytes per second copied, each read and written: the sum of both, of more than any cache holds.
+    pub copy_bytes_per_s: f64,
+    /// Bytes per second copied within a cache.
+    pub cached_copy_bytes_per_s: f64,
+    /// Bytes per second of workgroup memory read.
+    pub workgroup_bytes_per_s: f64,
+    /// Loads per second of four f32 each, of what is in the nearest cache.
+    pub loads_per_s: f64,
     /// Invocations that must be in flight before either speed is reached.
     pub busy_invocations: f64,
-    /// Cost of one dispatch, in seconds.
+    /// Cost of one more dispatch in a pass, in seconds.
     pub dispatch_s: f64,
+    /// Cost beyond that where it waits for the one before it, in seconds.
+    pub barrier_s: f64,
+    /// Cost of one more pass, in seconds.
+    pub pass_s: f64,
+    /// A submit of nothing and the wait for it, in seconds.
+    pub submit_s: f64,
+    /// Bytes per second from the host into a buffer.
+    pub upload_bytes_per_s: f64,
+    /// Bytes per second from a buffer to the host.
+    pub readback_bytes_per_s: f64,
 }
 
 impl Speeds {
     /// Guesses for a kind of device.
     pub const fn guess(kind: DeviceKind) -> Self {
-        match kind {
-            DeviceKind::Cpu => {
-                Self { flops_per_s: 2e10, bytes_per_s: 5e9, busy_invocations: 16.0, dispatch_s: 1e-5 }
-            }
-            DeviceKind::Discrete => {
-                Self { flops_per_s: 1e13, bytes_per_s: 5e11, busy_invocations: 1e5, dispatch_s: 2e-6 }
-            }
-            _ => Self { flops_per_s: 1e12, bytes_per_s: 5e10, busy_invocations: 1e4, dispatch_s: 4e-6 },
+        let (flops, bytes, busy_invocations, dispatch_s) = match kind {
+            DeviceKind::Cpu => (2e10, 5e9, 16.0, 1e-5),
+            DeviceKind::Discrete => (1e13, 5e11, 1e5, 2e-6),
+            _ => (1e12, 5e10, 1e4, 4e-6),
+        };
+        let is_cpu = matches!(kind, DeviceKind::Cpu);
+        Self {
+            flops_per_s: flops,
+            f16_flops_per_s: if is_cpu { flops / 12.0 } else { flops },
+            dp4a_ops_per_s: flops,
+            matrix_flops_per_s: 0.0,
+            exps_per_s: flops / 32.0,
+            unpacked_i8_per_s: flops / 4.0,
+            unpacked_f16_per_s: flops / 4.0,
+            bytes_per_s: bytes,
+            cached_bytes_per_s: bytes * 2.0,
+            copy_bytes_per_s: bytes,
+            cached_copy_bytes_per_s: bytes * 2.0,
+            workgroup_bytes_per_s: bytes * if is_cpu { 1.0 } else { 8.0 },
+            loads_per_s: bytes / 16.0 * if is_cpu { 1.0 } else { 4.0 },
+            busy_invocations,
+            dispatch_s,
+            barrier_s: dispatch_s,
+            pass_s: dispatch_s,
+            submit_s: dispatch_s * 10.0,
+            upload_bytes_per_s: 5e9,
+            readback_bytes_per_s: 5e9,
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The `tachylite` program: which adapters there are, whether every kernel is right on them, how
+//! The `tachylite` program: which adapters there are, whether every kernel is right on them and how fast, how
 //! a graph is planned, the plan as a file, and what is wrong with a single shader.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cases;
 mod check;
 mod device;
@@ -30,6 +31,8 @@ enum Command {
     Info(info::Arguments),
     /// Check every kernel on every adapter against its CPU kernel
     Check(check::Arguments),
+    /// Measure how fast the device is, and every kernel as a fraction of that
+    Bench(bench::Arguments),
     /// Print the plan of a graph: what is fused, which kernels, which buffers
     Explain(explain::Arguments),
     /// Write the plan of a graph, and its weights, as files that any WebGPU can run
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Info(arguments) => info::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),

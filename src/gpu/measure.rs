@@ -100,7 +100,8 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Argument`] if a subject has no executable, one that was not loaded by this handle or a
-    /// clone of it, or a call of another plan; [`Error::SlotsExhausted`] if recorded calls hold every slot; [`Error::OutOfMemory`];
+    /// clone of it, or a call of another plan; [`Error::SlotsExhausted`] if recorded calls hold every
+    /// slot; [`Error::OutOfMemory`];
     /// [`Error::DeviceLost`].
     pub fn measure(&self, subjects: &mut [Subject<'_>], effort: &Effort) -> Result<Vec<Measured>> {
         let begun = Instant::now();
@@ -118,8 +119,10 @@ impl Gpu {
         let mut tracks: Vec<Track> = subjects.iter().map(|_| Track::default()).collect();
         for (subject, track) in subjects.iter_mut().zip(&mut tracks) {
             track.repeats = subject.repeats.unwrap_or(1).max(1);
-            // Some drivers compile at the first run.
-            stopwatch.sample(self, subject, track)?;
+            // Some drivers compile at the first run, and find memory at the first touch.
+            for _ in 0..subject.runs.len() {
+                stopwatch.sample(self, subject, track)?;
+            }
             let mut warmup = effort.warmup.max(1);
             while warmup > 0 {
                 let (wall, _) = stopwatch.sample(self, subject, track)?;

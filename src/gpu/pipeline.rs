@@ -128,9 +128,11 @@ fn begin(gpu: &Gpu, kernel: &Composed) -> impl Future<Output = Result<Made>> {
 
 fn make_one(gpu: &Gpu, kernel: &Composed) -> (wgpu::ShaderModule, Made) {
     let (device, label, mut clock) = (gpu.device(), Some(&*kernel.name), Clock::start());
+    // What naga wants enabled, in front of the first line so that none moves.
+    let enable = if kernel.extensions.iter().any(|e| e == "f16") { "enable f16; " } else { "" };
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
-        source: wgpu::ShaderSource::Wgsl(kernel.wgsl.as_str().into()),
+        source: wgpu::ShaderSource::Wgsl(format!("{enable}{}", kernel.wgsl).into()),
     });
     let shader = clock.lap();
     let entries: Vec<_> = (0..)

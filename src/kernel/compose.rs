@@ -98,25 +98,19 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
     text.add_chain("post", site.post);
     text.add_accessors(site);
     text.add_functions();
-    let bindings = text.number_bindings();
-    let params = text.params();
-    text.lines = unroll(kernel.name, text.lines);
-    let (workgroup_size, workgroup_bytes) = (text.workgroup_size(), text.workgroup_bytes());
-    let mut wgsl = String::new();
-    for line in &text.lines {
-        wgsl.push_str(&line.text);
-        wgsl.push('\n');
+    text.finish()
+}
+
+/// Composes a file that stands for no op: its knobs, its loops, nothing linked.
+///
+/// # Panics
+/// With the name, if the file does not say what is expected of it.
+pub(crate) fn compose_alone(name: &'static str, file: Source, knobs: &[(&str, String)]) -> Composed {
+    let mut text = Text { kernel: name, lines: lines_of(file) };
+    for (knob, value) in knobs {
+        text.set_knob(knob, value);
     }
-    Composed {
-        name: kernel.name.into(),
-        extensions: extensions::used(&wgsl),
-        wgsl,
-        bindings,
-        params,
-        workgroup_size,
-        workgroup_bytes,
-        lines: text.lines.iter().map(|l| (l.file.into(), l.number)).collect(),
-    }
+    text.finish()
 }
 
 /// Whether a file that a kernel dispatches calls a hook (`pre` or `post`), so that chains can ride along.
@@ -139,6 +133,29 @@ struct Text {
 }
 
 impl Text {
+    /// What a device takes, once everything is in the text.
+    fn finish(mut self) -> Composed {
+        let bindings = self.number_bindings();
+        let params = if self.calls("struct Params {") { self.params() } else { Vec::new() };
+        self.lines = unroll(self.kernel, self.lines);
+        let (workgroup_size, workgroup_bytes) = (self.workgroup_size(), self.workgroup_bytes());
+        let mut wgsl = String::new();
+        for line in &self.lines {
+            wgsl.push_str(&line.text);
+            wgsl.push('\n');
+        }
+        Composed {
+            name: self.kernel.into(),
+            extensions: extensions::used(&wgsl),
+            wgsl,
+            bindings,
+            params,
+            workgroup_size,
+            workgroup_bytes,
+            lines: self.lines.iter().map(|l| (l.file.into(), l.number)).collect(),
+        }
+    }
+
     fn fail(&self, what: &str) -> ! {
         panic!("{}: {what}", self.kernel)
     }

@@ -1,0 +1,43 @@
+// probe.read, probe.read_cached    how many bytes a device reads in a second
+//
+//   x        [groups]       in    groups of four
+//   y        [invocations]  out   what keeps the reads from being left out; hardly ever written
+//
+// A workgroup reads GROUPS groups for each of its invocations, neighbours by neighbours, from a stretch of
+// its own; loops times over, where what was read the first time is to be in a cache.
+
+const LANES: u32 = 64u;
+const GROUPS: u32 = 16u;
+
+struct Params {
+    loops: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let workgroup = wg.y * wgs.x + wg.x;
+    let blocks = arrayLength(&x) / (LANES * GROUPS);
+    if workgroup >= blocks {
+        return;
+    }
+    var sum = vec4<f32>(0.0);
+    for (var k = 0u; k < p.loops; k++) {
+        let base = (workgroup + k) % blocks * LANES * GROUPS + lane;
+        //@unroll i 0..GROUPS
+        for (var i = 0u; i < GROUPS; i++) {
+            sum += x[base + i * LANES];
+        }
+    }
+    // What is read lies between 1 and 2.
+    if dot(sum, vec4<f32>(1.0)) < 0.0 {
+        y[workgroup * LANES + lane] = sum.x;
+    }
+}

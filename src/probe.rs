@@ -1,0 +1,289 @@
+//! Probes: plans of one kernel that does one thing and nothing else, to learn how fast a device can do it.
+//! What a kernel reaches is a fraction of what the probe of its scarcest resource reaches.
+//!
+//! A probe is a plan like any other, as data, so whoever runs plans can run it.
+
+use crate::dim::{Dim, Expr};
+use crate::dtype::DType;
+use crate::kernel::{Access, Composed, Layout, compose_alone};
+use crate::plan::{Binding, BufferSpec, Param, Plan, Policy, Port, Role, Step};
+use crate::profile::{DeviceKind, Profile, Speeds};
+
+/// Invocations in a workgroup of every probe but those that do nothing.
+const LANES: u64 = 64;
+/// Bytes that a workgroup of the reading probes reads in one go: 16 groups for each invocation.
+const READ_BLOCK: u64 = LANES * 16 * 16;
+/// Bytes that a workgroup of the copying probe copies.
+const COPY_BLOCK: u64 = LANES * 4 * 16;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Operations: a multiplication with an addition is two.
+    Flops,
+    /// Bytes.
+    Bytes,
+    /// Numbers, or loads.
+    Items,
+    /// Nothing: what counts is the time.
+    Seconds,
+}
+
+/// One thing that a device does.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Its name, `probe.` and what it measures.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+    /// What is counted.
+    pub unit: Unit,
+    /// How much of it a run does.
+    pub work: f64,
+    /// How many copies of its buffers must take turns so that no cache holds them all; 1 where they are
+    /// to be cached.
+    pub copies: usize,
+    /// The plan. Its inputs are of any values between 1 and 2.
+    pub plan: Plan,
+    /// Where the profile keeps the speed; `None` for what goes into other figures.
+    pub speed: Option<fn(&mut Speeds) -> &mut f64>,
+}
+
+/// How much data is more than any cache holds: eight times the last level of what is common. Software
+/// devices share a processor's, and a machine's memory with everything else.
+pub fn cold_bytes(profile: &Profile) -> u64 {
+    if profile.kind == DeviceKind::Cpu { 256 << 20 } else { 512 << 20 }
+}
+
+macro_rules! file {
+    ($name:literal) => {
+        (concat!("probe/", $name), include_str!(concat!("../shaders/probe/", $name)))
+    };
+}
+
+/// The probes of a device, in the order of reports; of those that it cannot run the name, and why not.
+pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
+    let f16 = if profile.features.shader_f16 {
+        let knobs = [("real", "f16".to_owned())];
+        let kernel = compose_alone("probe.f16", file!("fma.wgsl"), &knobs);
+        Ok(computing(profile, kernel, "multiply and add, f16", 1024.0, Unit::Flops, |s| {
+            &mut s.f16_flops_per_s
+        }))
+    } else {
+        Err(("probe.f16", "the device has no feature `shader-f16`".to_owned()))
+    };
+    let plain = |name, file| compose_alone(name, file, &[]);
+    let compute = |name, file, what, each, unit, speed: fn(&mut Speeds) -> &mut f64| {
+        Ok(computing(profile, plain(name, file), what, each, unit, speed))
+    };
+    let (flops, items, bytes) = (Unit::Flops, Unit::Items, Unit::Bytes);
+    let fours = "loads of four f32, cached";
+    let mut out = vec![
+        compute("probe.fma", file!("fma.wgsl"), "multiply and add, f32", 1024.0, flops, |s| {
+            &mut s.flops_per_s
+        }),
+        f16,
+        compute("probe.dp4a", file!("dp4a.wgsl"), "dot products of int8", 2048.0, flops, |s| {
+            &mut s.dp4a_ops_per_s
+        }),
+        compute("probe.exp", file!("exp.wgsl"), "exponentials", 64.0, items, |s| &mut s.exps_per_s),
+        compute("probe.unpack_i8", file!("unpack_i8.wgsl"), "f32 of int8", 256.0, items, |s| {
+            &mut s.unpacked_i8_per_s
+        }),
+        compute("probe.unpack_f16", file!("unpack_f16.wgsl"), "f32 of packed f16", 128.0, items, |s| {
+            &mut s.unpacked_f16_per_s
+        }),
+        compute("probe.load", file!("load.wgsl"), fours, 16.0, items, |s| &mut s.loads_per_s),
+        compute("probe.workgroup", file!("workgroup.wgsl"), "workgroup memory read", 256.0, bytes, |s| {
+            &mut s.workgroup_bytes_per_s
+        }),
+    ];
+    out.extend([
+        Ok(reading(profile, "probe.read", false)),
+        Ok(reading(profile, "probe.read_cached", true)),
+        Ok(copying(profile, "probe.copy", false)),
+        Ok(copying(profile, "probe.copy_cached", true)),
+    ]);
+    out
+}
+
+/// A dispatch that does nothing, and one that waits for the one before it: of use only many at a time.
+pub fn idle() -> [Probe; 2] {
+    let probe = |name, file, what, buffers: &[(&str, Role, u64)]| Probe {
+        name,
+        what,
+        unit: Unit::Seconds,
+        work: 1.0,
+        copies: 1,
+        plan: plan(compose_alone(name, file, &[]), buffers, &[], 1),
+        speed: None,
+    };
+    [
+        probe("probe.empty", file!("empty.wgsl"), "a dispatch of nothing", &[]),
+        probe(
+            "probe.dependent",
+            file!("dependent.wgsl"),
+            "a dispatch that waits",
+            &[("y", Role::Output(0), 16)],
+        ),
+    ]
+}
+
+/// A kernel of registers, or of data that are near: `each` is what an invocation does in one of its loops.
+fn computing(
+    profile: &Profile,
+    kernel: Composed,
+    what: &'static str,
+    each: f64,
+    unit: Unit,
+    speed: fn(&mut Speeds) -> &mut f64,
+) -> Probe {
+    let workgroups = if profile.kind == DeviceKind::Cpu { 64 } else { 8192 };
+    let mut guess = Speeds::guess(profile.kind);
+    // About five milliseconds, if the guess is right.
+    let loops =
+        (*speed(&mut guess) * 0.005 / (each * (workgroups * LANES) as f64)).ceil().clamp(1.0, 65536.0);
+    let out = (workgroups * LANES * 16, Role::Output(0));
+    let buffers: Vec<_> = kernel
+        .bindings
+        .iter()
+        .map(|b| match b.access {
+            Access::Read => (b.name.clone(), Role::Input(0), 4096 * 16),
+            Access::Write => (b.name.clone(), out.1.clone(), out.0),
+        })
+        .collect();
+    let buffers: Vec<_> = buffers.iter().map(|(n, r, b)| (n.as_str(), r.clone(), *b)).collect();
+    Probe {
+        name: match &kernel.name {
+            std::borrow::Cow::Borrowed(name) => name,
+            std::borrow::Cow::Owned(_) => "probe",
+        },
+        what,
+        unit,
+        work: each * loops * (workgroups * LANES) as f64,
+        copies: 1,
+        plan: plan(kernel, &buffers, &[loops as u64], workgroups),
+        speed: Some(speed),
+    }
+}
+
+/// How much a probe of memory moves at once, and in how many copies of it.
+fn amount(profile: &Profile, cached: bool) -> (u64, usize) {
+    if cached {
+        let bytes = if profile.kind == DeviceKind::Cpu { 1 << 20 } else { 8 << 20 };
+        return (bytes, 1);
+    }
+    let (limits, all) = (&profile.limits, cold_bytes(profile));
+    let most = limits.storage_binding_bytes.min(limits.buffer_bytes).min(64 << 20);
+    let bytes = most / READ_BLOCK * READ_BLOCK;
+    (bytes, all.div_ceil(bytes.max(1)) as usize)
+}
+
+fn reading(profile: &Profile, name: &'static str, cached: bool) -> Probe {
+    let (bytes, copies) = amount(profile, cached);
+    let (blocks, loops) = (bytes / READ_BLOCK, if cached { 16 } else { 1 });
+    let buffers = [("x", Role::Input(0), bytes), ("y", Role::Output(0), blocks * LANES * 4)];
+    Probe {
+        name,
+        what: if cached { "memory read, cached" } else { "memory read, beyond any cache" },
+        unit: Unit::Bytes,
+        work: (bytes * loops) as f64,
+        copies,
+        plan: plan(compose_alone(name, file!("read.wgsl"), &[]), &buffers, &[loops], blocks),
+        speed: Some(if cached { |s| &mut s.cached_bytes_per_s } else { |s| &mut s.bytes_per_s }),
+    }
+}
+
+fn copying(profile: &Profile, name: &'static str, cached: bool) -> Probe {
+    let (bytes, copies) = amount(profile, cached);
+    let bytes = bytes / 2;
+    let buffers = [("x", Role::Input(0), bytes), ("y", Role::Output(0), bytes)];
+    let kernel = compose_alone(name, file!("copy.wgsl"), &[]);
+    Probe {
+        name,
+        what: if cached { "copied, cached, reads and writes" } else { "copied, reads and writes" },
+        unit: Unit::Bytes,
+        work: (2 * bytes) as f64,
+        copies,
+        plan: plan(kernel, &buffers, &[bytes / 16], bytes / COPY_BLOCK),
+        speed: Some(if cached { |s| &mut s.cached_copy_bytes_per_s } else { |s| &mut s.copy_bytes_per_s }),
+    }
+}
+
+/// A plan of one step, whose buffers are f32 as far as hosts know.
+fn plan(kernel: Composed, buffers: &[(&str, Role, u64)], params: &[u64], workgroups: u64) -> Plan {
+    let whole = |n: u64| Expr::from(Dim::from(n));
+    let ports = |input: bool| {
+        let of = move |role: &Role| matches!(role, Role::Input(_)) == input;
+        let port = |(buffer, (name, _, bytes)): (usize, &(&str, Role, u64))| Port {
+            name: (*name).to_owned(),
+            dtype: DType::F32,
+            shape: vec![Dim::from(bytes / 4)],
+            layout: Layout { offset: 0, strides: vec![Dim::ONE] },
+            buffer,
+            below: None,
+        };
+        buffers.iter().enumerate().filter(|(_, b)| of(&b.1)).map(port).collect()
+    };
+    let bind = |(i, (name, role, _)): (usize, &(&str, Role, u64))| {
+        let write = !matches!(role, Role::Input(_));
+        Binding { name: (*name).to_owned(), buffer: i, write }
+    };
+    let peak_bytes = buffers.iter().map(|b| b.2).sum();
+    let step = Step {
+        kernel_name: kernel.name.clone(),
+        kernel: 0,
+        bindings: buffers.iter().enumerate().map(bind).collect(),
+        params: params.iter().map(|n| Param::U32(whole(*n))).collect(),
+        workgroups: whole(workgroups),
+        nodes: Vec::new(),
+        reads: Vec::new(),
+        writes: Vec::new(),
+        fused: Vec::new(),
+        candidates: Vec::new(),
+        bytes: peak_bytes,
+    };
+    Plan {
+        scalars: Vec::new(),
+        kernels: vec![kernel],
+        buffers: buffers.iter().map(|b| BufferSpec { role: b.1.clone(), bytes: b.2 }).collect(),
+        weights: Vec::new(),
+        inputs: ports(true),
+        outputs: ports(false),
+        steps: vec![step],
+        segments: std::iter::once(0..1).collect(),
+        values: Vec::new(),
+        peak_bytes,
+        policy: Policy::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Features;
+
+    #[test]
+    fn every_probe_is_a_plan_that_holds_together() {
+        let mut profile = Profile::portable();
+        for kind in [DeviceKind::Cpu, DeviceKind::Discrete] {
+            profile.kind = kind;
+            let missing: Vec<_> = all(&profile).into_iter().filter_map(Result::err).collect();
+            assert_eq!(missing.len(), 1, "{missing:?}");
+            let with = Features { shader_f16: true, ..Features::default() };
+            let able = Profile { features: with, ..profile.clone() };
+            for probe in all(&able).into_iter().chain(idle().map(Ok)) {
+                let probe = probe.unwrap();
+                probe.plan.check_limits(&profile.limits, 0).unwrap();
+                probe.plan.check_call(&probe.plan.call(&[]).unwrap()).unwrap();
+                let kernel = &probe.plan.kernels[0];
+                let names: Vec<_> = kernel.bindings.iter().map(|b| &b.name).collect();
+                assert_eq!(names, probe.plan.steps[0].bindings.iter().map(|b| &b.name).collect::<Vec<_>>());
+                assert_eq!(kernel.params.len(), probe.plan.steps[0].params.len(), "{}", probe.name);
+                assert!(probe.work > 0.0 && kernel.name == probe.name);
+                let moved = probe.copies as u64 * probe.plan.peak_bytes;
+                assert!(probe.copies == 1 || moved >= cold_bytes(&profile), "{}", probe.name);
+            }
+        }
+    }
+}

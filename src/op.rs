@@ -7,6 +7,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
+use crate::plan::Numerics;
 
 mod functions;
 mod infer;
@@ -228,6 +229,8 @@ pub struct RefCall<'a> {
     pub inputs: Vec<Option<&'a Approx>>,
     /// The shape of the first output.
     pub shape: Vec<usize>,
+    /// Which function is asked for: that of kernels which round inputs is another.
+    pub numerics: Numerics,
 }
 
 impl RefCall<'_> {

@@ -39,6 +39,10 @@ pub struct Features {
     pub subgroup: bool,
     /// Timestamps at the start and end of a pass.
     pub timestamp_query: bool,
+    /// Cooperative matrices of 8 x 8 f16, multiplied into f32.
+    pub matrix_8: bool,
+    /// Cooperative matrices of 16 x 16 f16, multiplied into f32.
+    pub matrix_16: bool,
 }
 
 /// The limits that plans are made within; WebGPU's defaults are [`Limits::WEBGPU`].

@@ -44,6 +44,8 @@ pub(super) fn steps(
     let mut settled = vec![false; graph.values().len()];
     for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.writes.is_empty()) {
         let from_given = step.reads.iter().all(|v| !matches!(graph.values()[*v].source, Source::Node { .. }));
+        // What was prepared is what the policy allows, which is more than a kernel of full precision needs.
+        let from_given = from_given && step.numerics == plan.policy.numerics;
         let own = if from_given { None } else { run.references(i, step, found)? };
         for (value, buffer, layout) in &step.writes {
             let want = match &own {
@@ -101,7 +103,7 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        cpu::evaluate_nodes(self.graph, &step.nodes, &mut values, self.call)?;
+        cpu::evaluate_nodes(self.graph, &step.nodes, &mut values, self.call, step.numerics)?;
         Ok(Some(values))
     }
 

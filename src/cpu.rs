@@ -92,6 +92,7 @@ pub fn evaluate_nodes(
             None => Err(missing(node.op.name, graph.value(id))),
         };
         let inputs = node.inputs.iter().map(|id| id.map(input).transpose()).collect::<Result<Vec<_>>>()?;
+        let dtypes = node.inputs.iter().map(|id| id.map(|id| graph.value(id).dtype)).collect();
         let attr = |attr: &Attr| match attr {
             Attr::U32(v) => f64::from(*v),
             Attr::F32(v) => f64::from(*v),
@@ -100,7 +101,7 @@ pub fn evaluate_nodes(
         let attrs = node.attrs.iter().map(|(name, a)| (*name, attr(a))).collect();
         let first = node.outputs.first().map(|id| shape(graph.value(*id), call)).unwrap_or_default();
         let sizes = node.axes.sizes(|d| d.eval(call));
-        let results = (node.op.reference)(&RefCall { sizes, attrs, inputs, shape: first, numerics });
+        let results = (node.op.reference)(&RefCall { sizes, attrs, inputs, dtypes, shape: first, numerics });
         assert_eq!(results.len(), node.outputs.len(), "{}: outputs of the reference", node.op.name);
         for (id, mut result) in node.outputs.iter().zip(results) {
             let value = graph.value(*id);

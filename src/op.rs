@@ -227,6 +227,8 @@ pub struct RefCall<'a> {
     pub attrs: Vec<(&'static str, f64)>,
     /// One per argument of the signature.
     pub inputs: Vec<Option<&'a Approx>>,
+    /// The types of the inputs, as they are stored.
+    pub dtypes: Vec<Option<DType>>,
     /// The shape of the first output.
     pub shape: Vec<usize>,
     /// Which function is asked for: that of kernels which round inputs is another.

@@ -150,4 +150,16 @@ impl Profile {
             quirks: Vec::new(),
         }
     }
+
+    /// A device with every feature, within the default limits: what every kernel fits that anything fits.
+    pub fn capable() -> Self {
+        let features = Features {
+            shader_f16: true,
+            subgroup: true,
+            timestamp_query: true,
+            matrix_8: true,
+            matrix_16: true,
+        };
+        Self { name: "capable".into(), features, subgroup_sizes: (32, 32), ..Self::portable() }
+    }
 }

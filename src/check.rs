@@ -186,13 +186,15 @@ impl Case {
         Ok((g, call))
     }
 
-    /// The policy that its plan is made under: its kernel and no other.
+    /// The policy that its plan is made under: its kernel and no other, whatever function it computes.
     pub fn policy(&self) -> Policy {
-        let kernel = match self.subject {
-            Subject::Kernel { kernel, .. } => Some(kernel.name.to_owned()),
-            Subject::Graph { .. } => None,
-        };
-        Policy { kernel, ..Policy::default() }
+        match self.subject {
+            Subject::Kernel { kernel, .. } => {
+                let (numerics, kernel) = (kernel.numerics, Some(kernel.name.to_owned()));
+                Policy { numerics, kernel, ..Policy::default() }
+            }
+            Subject::Graph { .. } => Policy::default(),
+        }
     }
 }
 

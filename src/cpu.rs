@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Value};
 use crate::numerics::Approx;
 use crate::op::{Attr, RefCall};
+use crate::plan::Numerics;
 use crate::tensor::Tensor;
 
 /// Evaluates a graph: `inputs` holds its inputs and weights by name. Returns its outputs in order,
@@ -20,7 +21,7 @@ pub fn evaluate(graph: &Graph, inputs: &BTreeMap<String, Tensor>, call: &Call) -
     let mut values = load(graph, inputs, call)?;
     let last_use = last_uses(graph);
     for (i, node) in graph.nodes().iter().enumerate() {
-        evaluate_nodes(graph, &[i], &mut values, call)?;
+        evaluate_nodes(graph, &[i], &mut values, call, Numerics::F32)?;
         for id in node.inputs.iter().flatten().chain(&node.outputs).map(|id| id.index()) {
             if last_use[id] <= i {
                 values[id] = None;
@@ -69,7 +70,8 @@ pub fn load(graph: &Graph, inputs: &BTreeMap<String, Tensor>, call: &Call) -> Re
 
 /// Runs the references of some nodes, in order, over `values`, one for each of the graph's values.
 /// Results carry the error of being stored in their type, whether or not a kernel stores them: a
-/// fused step may keep more precision than the graph says, or less than f64 does.
+/// fused step may keep more precision than the graph says, or less than f64 does. `numerics` says which
+/// function the kernels compute that the values are for.
 ///
 /// # Errors
 /// [`Error::Argument`] if a value that a node reads is not there.
@@ -81,6 +83,7 @@ pub fn evaluate_nodes(
     nodes: &[usize],
     values: &mut [Option<Approx>],
     call: &Call,
+    numerics: Numerics,
 ) -> Result<()> {
     for &node in nodes {
         let node = &graph.nodes()[node];
@@ -89,6 +92,7 @@ pub fn evaluate_nodes(
             None => Err(missing(node.op.name, graph.value(id))),
         };
         let inputs = node.inputs.iter().map(|id| id.map(input).transpose()).collect::<Result<Vec<_>>>()?;
+        let dtypes = node.inputs.iter().map(|id| id.map(|id| graph.value(id).dtype)).collect();
         let attr = |attr: &Attr| match attr {
             Attr::U32(v) => f64::from(*v),
             Attr::F32(v) => f64::from(*v),
@@ -97,7 +101,7 @@ pub fn evaluate_nodes(
         let attrs = node.attrs.iter().map(|(name, a)| (*name, attr(a))).collect();
         let first = node.outputs.first().map(|id| shape(graph.value(*id), call)).unwrap_or_default();
         let sizes = node.axes.sizes(|d| d.eval(call));
-        let results = (node.op.reference)(&RefCall { sizes, attrs, inputs, shape: first });
+        let results = (node.op.reference)(&RefCall { sizes, attrs, inputs, dtypes, shape: first, numerics });
         assert_eq!(results.len(), node.outputs.len(), "{}: outputs of the reference", node.op.name);
         for (id, mut result) in node.outputs.iter().zip(results) {
             let value = graph.value(*id);

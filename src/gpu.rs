@@ -24,6 +24,7 @@ mod probes;
 mod run;
 mod scope;
 mod timings;
+mod trusted;
 #[cfg(not(target_arch = "wasm32"))]
 mod tune;
 mod wait;
@@ -52,8 +53,8 @@ struct Inner {
     opened: OpenTimings,
     /// Why our own device was lost; `None` for a device that was handed over.
     lost: Option<Arc<OnceLock<String>>>,
-    /// Pipelines by WGSL text, while an executable holds them.
-    pipelines: Mutex<HashMap<String, Weak<Pipeline>>>,
+    /// Pipelines by WGSL text, while an executable holds them: those with checks, those without.
+    pipelines: Mutex<[HashMap<String, Weak<Pipeline>>; 2]>,
     /// The pipeline cache that pipelines are made through, once there is one.
     cache: OnceLock<wgpu::PipelineCache>,
     /// Weights' buffers by fingerprint, while an executable holds them.
@@ -85,7 +86,7 @@ impl Gpu {
                 label: Some("tachylite"),
                 required_features: adapter.features() & adapter::used_features(),
                 required_limits: adapter.limits(),
-                experimental_features: wgpu::ExperimentalFeatures::disabled(),
+                experimental_features: adapter::experimental(),
                 memory_hints: wgpu::MemoryHints::Performance,
                 trace: wgpu::Trace::Off,
             })
@@ -102,7 +103,8 @@ impl Gpu {
                 format!("{reason:?}: {message}")
             });
         });
-        let profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
+        let mut profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
+        adapter::add_matrices(&mut profile, &adapter, device.features());
         let opened = OpenTimings { adapters, device: clock.lap() };
         Ok(Self::new(device, queue, profile, opened, Some(lost)))
     }

@@ -7,6 +7,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
+use crate::plan::Numerics;
 
 mod functions;
 mod infer;
@@ -226,8 +227,12 @@ pub struct RefCall<'a> {
     pub attrs: Vec<(&'static str, f64)>,
     /// One per argument of the signature.
     pub inputs: Vec<Option<&'a Approx>>,
+    /// The types of the inputs, as they are stored.
+    pub dtypes: Vec<Option<DType>>,
     /// The shape of the first output.
     pub shape: Vec<usize>,
+    /// Which function is asked for: that of kernels which round inputs is another.
+    pub numerics: Numerics,
 }
 
 impl RefCall<'_> {

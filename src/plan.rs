@@ -41,6 +41,25 @@ pub enum Numerics {
     /// Inputs as given, sums in f32.
     #[default]
     F32,
+    /// What is multiplied is first rounded to f16, relative to the largest of its row; sums in f32. 11 bits
+    /// remain of 24.
+    F16Staged,
+    /// Each row of activations is first rounded to whole multiples, at most 127, of a step of its own, which
+    /// is its largest element over 127; int8 weights are multiplied with these whole numbers exactly.
+    Int8Activations,
+}
+
+/// Whether devices run a plan's shaders without the checks that keep a wrong one from harm: bounds of buffers
+/// and arrays, ends of loops, workgroup memory that starts as zeros. Who says so must vouch for the plan:
+/// see `Trusted::yes`, which comes with the feature `gpu`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Trusted(pub(crate) bool);
+
+impl Trusted {
+    /// Whether the checks are off.
+    pub const fn is_yes(self) -> bool {
+        self.0
+    }
 }
 
 /// What two runs owe each other.
@@ -59,7 +78,7 @@ pub enum Determinism {
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Policy {
-    /// Which function kernels may compute.
+    /// Which function kernels may compute, besides [`Numerics::F32`], which they always may.
     pub numerics: Numerics,
     /// What two runs owe each other.
     pub determinism: Determinism,
@@ -72,6 +91,9 @@ pub struct Policy {
     pub fuse: bool,
     /// Whether values whose lives do not overlap share buffers. Off only to compare.
     pub reuse: bool,
+    /// Whether devices run it without checks. Files do not carry it: who reads a plan decides anew.
+    #[cfg_attr(feature = "json", serde(skip))]
+    pub trusted: Trusted,
     /// The only kernel of its op that may be chosen, by name. For tests and measurements.
     pub kernel: Option<String>,
 }
@@ -85,6 +107,7 @@ impl Default for Policy {
             segment_ms: 100.0,
             fuse: true,
             reuse: true,
+            trusted: Trusted::default(),
             kernel: None,
         }
     }

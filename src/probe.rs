@@ -6,7 +6,7 @@
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Access, Composed, Layout, compose_alone};
-use crate::plan::{Binding, BufferSpec, Param, Plan, Policy, Port, Role, Step};
+use crate::plan::{Binding, BufferSpec, Numerics, Param, Plan, Policy, Port, Role, Step};
 use crate::profile::{DeviceKind, Profile, Speeds};
 
 /// Invocations in a workgroup of every probe but those that do nothing.
@@ -239,6 +239,8 @@ fn plan(kernel: Composed, buffers: &[(&str, Role, u64)], params: &[u64], workgro
         nodes: Vec::new(),
         reads: Vec::new(),
         writes: Vec::new(),
+        scratch: Vec::new(),
+        numerics: Numerics::F32,
         fused: Vec::new(),
         candidates: Vec::new(),
         bytes: peak_bytes,

@@ -42,6 +42,10 @@ pub struct Features {
     pub subgroup: bool,
     /// Timestamps at the start and end of a pass.
     pub timestamp_query: bool,
+    /// Cooperative matrices of 8 x 8 f16, multiplied into f32.
+    pub matrix_8: bool,
+    /// Cooperative matrices of 16 x 16 f16, multiplied into f32.
+    pub matrix_16: bool,
 }
 
 /// The limits that plans are made within; WebGPU's defaults are [`Limits::WEBGPU`].
@@ -202,5 +206,17 @@ impl Profile {
             quirks: Vec::new(),
             tuning: None,
         }
+    }
+
+    /// A device with every feature, within the default limits: what every kernel fits that anything fits.
+    pub fn capable() -> Self {
+        let features = Features {
+            shader_f16: true,
+            subgroup: true,
+            timestamp_query: true,
+            matrix_8: true,
+            matrix_16: true,
+        };
+        Self { name: "capable".into(), features, subgroup_sizes: (32, 32), ..Self::portable() }
     }
 }

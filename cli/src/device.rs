@@ -30,6 +30,8 @@ pub(crate) fn to_json(p: &Profile) -> Value {
             "shader_f16": f.shader_f16,
             "subgroup": f.subgroup,
             "timestamp_query": f.timestamp_query,
+            "matrix_8": f.matrix_8,
+            "matrix_16": f.matrix_16,
         },
         "subgroup_sizes": [p.subgroup_sizes.0, p.subgroup_sizes.1],
         "limits": {
@@ -63,7 +65,13 @@ pub(crate) fn from_json(device: &Value) -> Profile {
 /// The profile as a few lines of text.
 pub(crate) fn to_text(p: &Profile) -> String {
     let (f, l) = (&p.features, &p.limits);
-    let features = [("f16", f.shader_f16), ("subgroups", f.subgroup), ("timestamps", f.timestamp_query)];
+    let features = [
+        ("f16", f.shader_f16),
+        ("subgroups", f.subgroup),
+        ("timestamps", f.timestamp_query),
+        ("matrices of 8", f.matrix_8),
+        ("matrices of 16", f.matrix_16),
+    ];
     let features: Vec<_> = features.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
     let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
     let subgroups = match p.subgroup_sizes {

@@ -117,7 +117,7 @@ impl Comparison {
     /// Faster or slower only if the whole interval lies more than `margin` from 1; the same only if the
     /// whole interval lies within twice that.
     fn new(ratio: f64, low: f64, high: f64, margin: f64) -> Self {
-        let verdict = if !(low <= high) {
+        let verdict = if low.is_nan() || high.is_nan() || low > high {
             Verdict::TooNoisy
         } else if high * (1.0 + margin) < 1.0 {
             Verdict::Faster

@@ -64,7 +64,7 @@ impl Case {
         }
         let mut values = cpu::load(graph, &tensors, call)?;
         let nodes: Vec<_> = (0..graph.nodes().len()).collect();
-        cpu::evaluate_nodes(graph, &nodes, &mut values, call)?;
+        cpu::evaluate_nodes(graph, &nodes, &mut values, call, self.policy().numerics)?;
         Ok(Prepared { tensors, values })
     }
 

@@ -9,9 +9,13 @@
 use super::graphs;
 use super::{Case, Inputs, Subject};
 use crate::dtype::DType;
+use crate::error::Error;
+use crate::graph::Graph;
 use crate::kernel::Kernel;
 use crate::op::{Axis, Op, Shape, Sizes};
 use crate::ops;
+use crate::plan::{Policy, plan};
+use crate::profile::Profile;
 
 /// Every case, those that share a plan side by side.
 pub fn cases() -> Vec<Case> {
@@ -34,6 +38,16 @@ pub(super) fn variants(op: &Op) -> &'static [&'static str] {
     if op.cases.variants.is_empty() { &["plain"] } else { op.cases.variants }
 }
 
+/// Whether a kernel can do a variant of its op with these types at all, on a device that can do everything.
+pub(super) fn suits(op: &Op, kernel: &Kernel, x: DType, w: DType, variant: usize) -> bool {
+    let shape = Shape { sizes: Sizes::new(op.cases.axes), x, w, variant };
+    let policy = Policy { kernel: Some(kernel.name.into()), numerics: kernel.numerics, ..Policy::default() };
+    let mut graph = Graph::new();
+    // Whatever else is wrong is wrong with the case, and told when it is run.
+    (op.cases.build)(&mut graph, &shape).is_err()
+        || !matches!(plan(&graph, &Profile::capable(), &policy), Err(Error::NoKernel(_)))
+}
+
 /// Sizes with what they are good for.
 struct Size {
     sizes: Sizes,
@@ -47,7 +61,7 @@ struct Size {
 
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
     let sizes = sizes(op, kernel, w);
-    for variant in 0..variants(op).len() {
+    for variant in (0..variants(op).len()).filter(|v| suits(op, kernel, x, w, *v)) {
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
             let shape = Shape { sizes: size.sizes, x, w, variant };
             if !(op.cases.applies)(&shape) {

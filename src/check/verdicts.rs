@@ -11,7 +11,7 @@ use crate::graph::{Graph, Source};
 use crate::judge::judge;
 use crate::kernel::Layout;
 use crate::numerics::Approx;
-use crate::plan::{Plan, Role, Step};
+use crate::plan::{Numerics, Plan, Role, Step};
 use crate::tensor::Tensor;
 
 /// A plan that writes an input or a weight is wrong whatever comes of it.
@@ -39,6 +39,13 @@ pub(super) fn steps(
     prepared: &Prepared,
     found: &mut Found,
 ) -> Result<()> {
+    let own;
+    let prepared = if plan.policy.numerics == Numerics::F32 {
+        prepared
+    } else {
+        own = Prepared { tensors: prepared.tensors.clone(), values: by_class(graph, call, plan, prepared)? };
+        &own
+    };
     let run = Run { graph, call, plan, buffers, prepared };
     // Values already judged against the graph's own inputs, which is what end to end means.
     let mut settled = vec![false; graph.values().len()];
@@ -64,6 +71,16 @@ pub(super) fn steps(
         }
     }
     Ok(())
+}
+
+/// Every value of the graph, each node's of the function that the kernel computes which covers it.
+fn by_class(graph: &Graph, call: &Call, plan: &Plan, prepared: &Prepared) -> Result<Vec<Option<Approx>>> {
+    let mut values = cpu::load(graph, &prepared.tensors, call)?;
+    for node in 0..graph.nodes().len() {
+        let step = plan.steps.iter().find(|s| s.nodes.contains(&node));
+        cpu::evaluate_nodes(graph, &[node], &mut values, call, step.map_or(Numerics::F32, |s| s.numerics))?;
+    }
+    Ok(values)
 }
 
 /// One run, with what it is held against.
@@ -101,7 +118,7 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        cpu::evaluate_nodes(self.graph, &step.nodes, &mut values, self.call)?;
+        cpu::evaluate_nodes(self.graph, &step.nodes, &mut values, self.call, step.numerics)?;
         Ok(Some(values))
     }
 

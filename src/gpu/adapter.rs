@@ -14,6 +14,29 @@ pub(super) fn used_features() -> wgpu::Features {
         | wgpu::Features::SUBGROUP
         | wgpu::Features::SHADER_F16
         | wgpu::Features::PIPELINE_CACHE
+        | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+}
+
+/// Leave to use what wgpu calls experimental.
+#[allow(unsafe_code, reason = "wgpu asks for it where its own checks are not complete")]
+pub(super) fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the only such feature that is used are cooperative matrices, in kernels of this library, which
+    // are checked on every device and interpreted by the virtual GPU: they lie within their buffers.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
+/// Adds which cooperative matrices an adapter has, on a device that may use them.
+pub(super) fn add_matrices(profile: &mut Profile, adapter: &wgpu::Adapter, features: wgpu::Features) {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    if !features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        return;
+    }
+    let all = adapter.cooperative_matrix_properties();
+    let has = |n: u32| {
+        let square = all.iter().filter(|p| [p.m_size, p.n_size, p.k_size] == [n; 3]);
+        square.into_iter().any(|p| p.ab_type == F16 && p.cr_type == F32)
+    };
+    (profile.features.matrix_8, profile.features.matrix_16) = (has(8), has(16));
 }
 
 /// The adapters of some backends that can compute, best first.
@@ -26,7 +49,12 @@ pub(super) async fn all(backends: wgpu::Backends) -> Vec<(Profile, wgpu::Adapter
         .enumerate_adapters(backends)
         .await
         .into_iter()
-        .map(|a| (profile(&a.get_info(), a.features() & used_features(), &a.limits()), a))
+        .map(|a| {
+            let features = a.features() & used_features();
+            let mut profile = profile(&a.get_info(), features, &a.limits());
+            add_matrices(&mut profile, &a, features);
+            (profile, a)
+        })
         .filter(|(p, a)| {
             let flags = a.get_downlevel_capabilities().flags;
             flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && p.limits.storage_buffers_per_stage > 0
@@ -126,6 +154,9 @@ pub(super) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             subgroup,
             timestamp_query: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            // Only the adapter knows.
+            matrix_8: false,
+            matrix_16: false,
         },
         limits: Limits {
             storage_buffers_per_stage: limits.max_storage_buffers_per_shader_stage,

@@ -55,7 +55,7 @@ impl Gpu {
         plan.check_references()?;
         plan.check_limits(&self.profile().limits, options.guard_bytes)?;
         let (mut whole, mut part, mut times) = (Clock::start(), Clock::start(), LoadTimings::default());
-        let pipelines = self.pipelines(&plan.kernels, &mut times).await?;
+        let pipelines = self.pipelines(&plan.kernels, plan.policy.trusted, &mut times).await?;
         times.pipelines = part.lap();
         let weights = self.weights(plan, weights, options.guard_bytes, &mut times).await?;
         part.lap();

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::gpu::scope::one_line;
 use crate::gpu::timings::{Clock, LoadTimings};
 use crate::gpu::{Gpu, lock};
-use crate::kernel::{Access, Composed};
+use crate::kernel::{Access, Composed, extensions};
+use crate::plan::Trusted;
 
 /// A kernel made ready, with the layout of its group 0.
 #[derive(Debug)]
@@ -46,15 +47,17 @@ impl Gpu {
     pub(super) async fn pipelines(
         &self,
         kernels: &[Composed],
+        trusted: Trusted,
         times: &mut LoadTimings,
     ) -> Result<Vec<Arc<Pipeline>>> {
+        let which = usize::from(trusted.is_yes());
         let mut out: Vec<Option<Arc<Pipeline>>> = {
-            let known = lock(&self.0.pipelines);
+            let known = &lock(&self.0.pipelines)[which];
             kernels.iter().map(|k| known.get(&k.wgsl)?.upgrade()).collect()
         };
         let missing: Vec<usize> = (0..kernels.len()).filter(|i| out[*i].is_none()).collect();
-        let made = self.make(&missing.iter().map(|i| &kernels[*i]).collect::<Vec<_>>()).await;
-        let mut known = lock(&self.0.pipelines);
+        let made = self.make(&missing.iter().map(|i| &kernels[*i]).collect::<Vec<_>>(), trusted).await;
+        let known = &mut lock(&self.0.pipelines)[which];
         known.retain(|_, p| p.strong_count() > 0);
         for (i, made) in missing.into_iter().zip(made) {
             // The first error in the plan's order, whichever thread met one first.
@@ -72,14 +75,14 @@ impl Gpu {
     /// Makes pipelines on as many threads as there are cores, since drivers compile on the caller's.
     /// Each thread takes the longest text that is left: what takes long must not come last.
     #[cfg(not(target_arch = "wasm32"))]
-    async fn make(&self, kernels: &[&Composed]) -> Vec<Result<Made>> {
+    async fn make(&self, kernels: &[&Composed], trusted: Trusted) -> Vec<Result<Made>> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
         let mut order: Vec<usize> = (0..kernels.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(kernels[*i].wgsl.len()));
         let next = AtomicUsize::new(0);
         let work = || {
             let taken = std::iter::from_fn(|| order.get(next.fetch_add(1, Ordering::Relaxed)));
-            taken.map(|i| (*i, pollster::block_on(begin(self, kernels[*i])))).collect::<Vec<_>>()
+            taken.map(|i| (*i, pollster::block_on(begin(self, kernels[*i], trusted)))).collect::<Vec<_>>()
         };
         let mut made = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
@@ -95,9 +98,9 @@ impl Gpu {
 
     /// Begins all before it waits for the first: a browser compiles elsewhere.
     #[cfg(target_arch = "wasm32")]
-    async fn make(&self, kernels: &[&Composed]) -> Vec<Result<Made>> {
+    async fn make(&self, kernels: &[&Composed], trusted: Trusted) -> Vec<Result<Made>> {
         let mut made = Vec::with_capacity(kernels.len());
-        for begun in kernels.iter().map(|k| begin(self, k)).collect::<Vec<_>>() {
+        for begun in kernels.iter().map(|k| begin(self, k, trusted)).collect::<Vec<_>>() {
             made.push(begun.await);
         }
         made
@@ -113,8 +116,8 @@ struct Made {
 
 /// Makes a pipeline now; the future has it, or what was wrong. Error scopes belong to a thread, so
 /// every pipeline has its own, pushed and popped where it is made.
-fn begin(gpu: &Gpu, kernel: &Composed) -> impl Future<Output = Result<Made>> {
-    let ((module, made), said) = gpu.scoped(|| make_one(gpu, kernel));
+fn begin(gpu: &Gpu, kernel: &Composed, trusted: Trusted) -> impl Future<Output = Result<Made>> {
+    let ((module, made), said) = gpu.scoped(move || make_one(gpu, kernel, trusted));
     async move {
         let Err(error) = said.await else { return Ok(made) };
         let info = module.get_compilation_info().await;
@@ -126,14 +129,14 @@ fn begin(gpu: &Gpu, kernel: &Composed) -> impl Future<Output = Result<Made>> {
     }
 }
 
-fn make_one(gpu: &Gpu, kernel: &Composed) -> (wgpu::ShaderModule, Made) {
+fn make_one(gpu: &Gpu, kernel: &Composed, trusted: Trusted) -> (wgpu::ShaderModule, Made) {
     let (device, label, mut clock) = (gpu.device(), Some(&*kernel.name), Clock::start());
-    // What naga wants enabled, in front of the first line so that none moves.
-    let enable = if kernel.extensions.iter().any(|e| e == "f16") { "enable f16; " } else { "" };
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label,
-        source: wgpu::ShaderSource::Wgsl(format!("{enable}{}", kernel.wgsl).into()),
-    });
+    let text = extensions::for_naga(&kernel.extensions) + &kernel.wgsl;
+    let module = module(
+        device,
+        wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) },
+        trusted,
+    );
     let shader = clock.lap();
     let entries: Vec<_> = (0..)
         .zip(&kernel.bindings)
@@ -153,11 +156,28 @@ fn make_one(gpu: &Gpu, kernel: &Composed) -> (wgpu::ShaderModule, Made) {
         layout: Some(&layout),
         module: &module,
         entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: !trusted.is_yes(),
+            ..Default::default()
+        },
         cache: gpu.0.cache.get(),
     });
     let pipeline = Pipeline { pipeline, tensors };
     (module, Made { pipeline, shader, compiling: clock.lap() })
+}
+
+/// A shader, with the checks that keep a wrong one from harm unless it is trusted.
+#[allow(unsafe_code, reason = "the only way to do without checks that the caller does not want")]
+fn module(
+    device: &wgpu::Device,
+    text: wgpu::ShaderModuleDescriptor<'_>,
+    trusted: Trusted,
+) -> wgpu::ShaderModule {
+    if trusted.is_yes() {
+        // SAFETY: who made `Trusted` vouches for the shaders of the plan.
+        return unsafe { device.create_shader_module_trusted(text, wgpu::ShaderRuntimeChecks::unchecked()) };
+    }
+    device.create_shader_module(text)
 }
 
 /// One sentence that names the kernel, the line of its file, and what the compiler says of it.

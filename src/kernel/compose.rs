@@ -359,7 +359,11 @@ impl Text {
                 .and_then(|(_, r)| r.strip_suffix(">;"))
                 .and_then(|r| r.rsplit_once(", "))
                 .unwrap_or_else(|| self.fail("has workgroup memory that is no array"));
-            let size = if element.starts_with("vec4") { 16 } else { 4 };
+            let size = match element {
+                "f16" => 2,
+                _ if element.starts_with("vec4") => 16,
+                _ => 4,
+            };
             bytes += size * count.split('*').map(|part| self.number(part)).product::<u32>();
         }
         bytes

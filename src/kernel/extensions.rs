@@ -7,7 +7,11 @@ use std::borrow::Cow;
 
 /// Extensions that a text must enable and a device must have as a feature: the name in WGSL and the
 /// name of WebGPU's feature. Every other extension is a feature of the language.
-pub const ENABLED: [(&str, &str); 2] = [("f16", "shader-f16"), ("subgroups", "subgroups")];
+pub const ENABLED: [(&str, &str); 3] =
+    [("f16", "shader-f16"), ("subgroups", "subgroups"), (MATRICES, "wgpu-cooperative-matrix")];
+
+/// naga's own extension for cooperative matrices; WebGPU has none yet.
+pub const MATRICES: &str = "wgpu_cooperative_matrix";
 
 const PACKED: &str = "packed_4x8_integer_dot_product";
 /// Built-in functions that are there only with [`PACKED`] (WGSL §17.6 and §17.10).
@@ -29,6 +33,7 @@ pub fn used(wgsl: &str) -> Vec<Cow<'static, str>> {
     for word in code.flat_map(|l| l.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')) {
         let found = match word {
             "f16" => "f16",
+            _ if word.starts_with("coop_mat") => MATRICES,
             _ if word.starts_with("subgroup") => "subgroups",
             _ if PACKED_WORDS.contains(&word) => PACKED,
             _ => continue,
@@ -52,6 +57,12 @@ pub fn directives(extensions: &[Cow<'static, str>]) -> String {
     let word = |name: &str| if feature(name).is_some() { "enable" } else { "requires" };
     // A module enables before it requires, or the other way round: WGSL does not mind.
     extensions.iter().map(|name| format!("{} {name}; ", word(name))).collect()
+}
+
+/// The directives that naga wants to see, in front of a text likewise; others it knows unasked.
+pub fn for_naga(extensions: &[Cow<'static, str>]) -> String {
+    let wanted = extensions.iter().filter(|name| **name == "f16" || **name == MATRICES);
+    wanted.map(|name| format!("enable {name}; ")).collect()
 }
 
 #[cfg(test)]

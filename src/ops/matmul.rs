@@ -2,6 +2,8 @@
 //!
 //! With many rows it is bound by arithmetic, with few by reading the weights once.
 
+use std::borrow::Cow;
+
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -14,9 +16,13 @@ use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::{Determinism, Numerics};
 
 mod int8;
+mod int8_rows;
+mod matrix;
 mod split;
 
 use int8::{dequantized, plane_folds, weight_knobs};
+use int8_rows::INT8;
+use matrix::{MATRIX_8, MATRIX_16, staged_rows};
 use split::SPLIT;
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
@@ -36,7 +42,7 @@ pub static MATMUL: Op = Op {
     infer,
     reference,
     flops: |s| 2.0 * s.product(&[B, M, N, K]),
-    kernels: &[&TILE, &TILE_SMALL, &VECTOR, &SPLIT],
+    kernels: &[&TILE, &TILE_SMALL, &VECTOR, &SPLIT, &INT8, &MATRIX_16, &MATRIX_8],
     cases: Cases {
         axes: &[(M, 5), (N, 8), (K, 36)],
         weights: &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0],
@@ -178,8 +184,15 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
 // the scale of a column of int8 weights. q - z is exact. Weights of block formats are d·q with 11 and
 // 8 bits: exact in f32; those of groups with an f32 scale round once where they do not fit.
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    if c.numerics == Numerics::Int8Activations && c.dtypes[1].is_some_and(|w| !w.is_float()) {
+        return int8_rows::reference(c);
+    }
     let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
-    let (x, w) = (c.input(0), &dequantized(c));
+    let (x, w) = (Cow::Borrowed(c.input(0)), dequantized(c));
+    let (x, w) = match c.numerics {
+        Numerics::F16Staged => (Cow::Owned(staged_rows(&x, k)), Cow::Owned(staged_rows(&w, k))),
+        _ => (x, w),
+    };
     // A scale of a tensor or of a column waits for the sum.
     let scale = c.inputs[2].filter(|s| s.shape.len() == 1);
     let batches_w = w.value.len().checked_div(n * k).unwrap_or(1).max(1);

@@ -61,7 +61,7 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
     let (mut ranked, mut refused) = (Vec::new(), Vec::new());
     for kernel in kernels(site.op, site.policy) {
         match suits(kernel, &judged) {
-            Ok(()) => ranked.push((kernel, (kernel.cost)(&judged).seconds(site.profile))),
+            Ok(()) => ranked.push((kernel, seconds(kernel, &judged))),
             Err(why) => refused.push(Candidate::refused(kernel, why)),
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn choose(site: &Site<'_>, folds: &[Fold]) -> Result<Chosen> {
         let why = match dispatches(kernel, site, &scratch) {
             Ok(dispatches) => {
                 let candidates = ranked[at..].iter().map(candidate).chain(refused).collect();
-                let seconds = (kernel.cost)(site).seconds(site.profile);
+                let seconds = seconds(kernel, site);
                 return Ok(Chosen { kernel, dispatches, scratch, candidates, seconds });
             }
             Err(Unfit::Refused(why)) => why,
@@ -113,6 +113,11 @@ impl Candidate {
     }
 }
 
+/// The estimated time of a kernel, each of its dispatches counted.
+fn seconds(kernel: &Kernel, site: &Site<'_>) -> f64 {
+    (kernel.cost)(site).seconds(site.profile) + kernel.first.len() as f64 * site.profile.speeds.dispatch_s
+}
+
 /// What can be asked of a kernel before it is composed.
 fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
     // Asked for by name it runs all the same: that is how `check` finds out whether a quirk still holds.
@@ -132,7 +137,7 @@ fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
     }
     if kernel.numerics != Numerics::F32 && kernel.numerics != site.policy.numerics {
         return Err(format!(
-            "it computes as {:?}, but {:?} was asked for",
+            "it computes as {:?}, but only {:?} was asked for",
             kernel.numerics, site.policy.numerics
         ));
     }

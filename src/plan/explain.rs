@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::graph::Graph;
 use crate::kernel::Composed;
 use crate::op::Axis;
-use crate::plan::{Candidate, Param, Plan, Role, Step};
+use crate::plan::{Candidate, Numerics, Param, Plan, Role, Step};
 
 impl Plan {
     /// The plan as a report: what each step does, at which sizes, what was fused into it and why,
@@ -31,11 +31,12 @@ impl Plan {
         line(
             text,
             &format!(
-                "policy    {:?}, {:?}, fuse {}, reuse {}{}",
+                "policy    {:?}, {:?}, fuse {}, reuse {}{}{}",
                 policy.numerics,
                 policy.determinism,
                 policy.fuse,
                 policy.reuse,
+                if policy.trusted.is_yes() { ", trusted" } else { "" },
                 policy.kernel.as_ref().map_or(String::new(), |k| format!(", only {k}"))
             ),
         );
@@ -88,6 +89,9 @@ impl Plan {
             ),
         );
         step.fused.iter().for_each(|why| line(text, &format!("     fused    {why}")));
+        if step.numerics != Numerics::F32 {
+            line(text, &format!("     computes as {:?}", step.numerics));
+        }
         for (rank, candidate) in step.candidates.iter().enumerate() {
             line(
                 text,

@@ -81,6 +81,13 @@ impl Plan {
             .map_err(|e| wrong(format!("{}: {}", e.path(), e.inner())))?;
         let plan = file.plan.into_owned();
         plan.check_references()?;
+        let uses = |k: &&crate::kernel::Composed| k.extensions.iter().any(|e| e == extensions::MATRICES);
+        if let Some(kernel) = plan.kernels.iter().find(uses) {
+            return Err(wrong(format!(
+                "{} uses cooperative matrices, whose accesses nothing checks: no file may",
+                kernel.name
+            )));
+        }
         let total = plan.buffers.iter().fold(0, |sum: u64, b| sum.saturating_add(b.bytes));
         if total != plan.peak_bytes {
             return Err(wrong(format!("its buffers hold {total} bytes, but it says {}", plan.peak_bytes)));

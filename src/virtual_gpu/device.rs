@@ -14,7 +14,7 @@ use super::program::{Place, Program};
 use crate::check::{Fill, Machine};
 use crate::dim::Call;
 use crate::error::{Error, Result};
-use crate::kernel::Composed;
+use crate::kernel::{Composed, extensions};
 use crate::plan::host::fold_otherwise;
 use crate::plan::prepare::{Weights, prepare};
 use crate::plan::{Plan, Role, Step};
@@ -233,7 +233,8 @@ impl Machine for VirtualGpu {
 
 impl VirtualGpu {
     fn kernel(&self, kernel: &Composed) -> Result<Arc<Program>> {
-        self.program(&kernel.wgsl, &[], None).map_err(|rejected| {
+        let text = extensions::for_naga(&kernel.extensions) + &kernel.wgsl;
+        self.program(&text, &[], None).map_err(|rejected| {
             let at = rejected.place.map_or_else(String::new, |place| {
                 let (file, place) = located(kernel, place);
                 format!(" at {file}:{place}")

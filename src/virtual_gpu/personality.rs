@@ -309,7 +309,7 @@ impl Personality {
         )
     }
 
-    /// The device as planning sees it: WebGPU's default limits, subgroups and f16.
+    /// The device as planning sees it: WebGPU's default limits, subgroups, f16 and matrices.
     pub fn profile(&self) -> Profile {
         Profile {
             name: self.name.clone(),
@@ -318,7 +318,13 @@ impl Personality {
             vendor: 0,
             device: 0,
             kind: DeviceKind::Virtual,
-            features: Features { shader_f16: true, subgroup: true, timestamp_query: false },
+            features: Features {
+                shader_f16: true,
+                subgroup: true,
+                timestamp_query: false,
+                matrix_8: true,
+                matrix_16: true,
+            },
             limits: Limits::WEBGPU,
             subgroup_sizes: (self.subgroup_size, self.subgroup_size),
             speeds: Speeds::guess(DeviceKind::Other),

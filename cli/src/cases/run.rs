@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tachylite::check::{Fill, Machine};
 use tachylite::judge::{Verdict, judge, within};
 use tachylite::numerics::Approx;
+use tachylite::plan::Numerics;
 use tachylite::plan::prepare::prepare;
 use tachylite::plan::{Policy, Role, plan};
 use tachylite::{Call, Error, Result, Tensor, cpu};
@@ -78,7 +79,7 @@ fn compare<M: Machine>(machine: &M, case: &Case, outcome: &mut Outcome) -> Resul
 
     let mut values = cpu::load(graph, &case.tensors, &call)?;
     let nodes: Vec<usize> = (0..graph.nodes().len()).collect();
-    cpu::evaluate_nodes(graph, &nodes, &mut values, &call)?;
+    cpu::evaluate_nodes(graph, &nodes, &mut values, &call, Numerics::F32)?;
     for ((expected, id), got) in case.expected.iter().zip(graph.outputs()).zip(&got) {
         let dtype = graph.value(*id).dtype;
         let Some(own) = &values[id.index()] else { continue };

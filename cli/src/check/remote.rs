@@ -178,6 +178,8 @@ fn profile(runner: Runner, opened: &Value) -> Profile {
             shader_f16: has("shader-f16"),
             subgroup: has("subgroups"),
             timestamp_query: has("timestamp-query"),
+            matrix_8: false,
+            matrix_16: false,
         },
         limits: Limits {
             storage_buffers_per_stage: small("maxStorageBuffersPerShaderStage"),

@@ -78,27 +78,38 @@ fn check_groups(k: &Dim, groups: &Dim) -> Result<()> {
     }
 }
 
-/// The weights that are multiplied with: less their zero points, and times the scales of their groups.
-pub(super) fn dequantized<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
-    let w = c.inputs[1].expect("the graph checked that `w` is there");
-    let (scale, zero) = (c.inputs[2].filter(|s| s.shape.len() == 2), c.inputs[3]);
-    let (n, k) = (c.sizes.get(N), c.sizes.get(K));
-    if scale.is_none() && zero.is_none() {
-        return Cow::Borrowed(w);
+/// What belongs to element `i` of `w [.., N, K]` in a plane of it.
+fn of(plane: &Approx, i: usize, n: usize, k: usize) -> (f64, f64) {
+    let (column, at) = (i / k % n, i % k);
+    match plane.shape.as_slice() {
+        [_, groups] => plane.at(column * groups + at / (k / groups)),
+        _ => plane.at(column % plane.value.len()),
     }
+}
+
+/// The weights less their zero points.
+pub(super) fn less_zero<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
+    let w = c.inputs[1].expect("the graph checked that `w` is there");
+    let Some(zero) = c.inputs[3] else { return Cow::Borrowed(w) };
+    let (n, k) = (c.sizes.get(N), c.sizes.get(K));
     let mut out = w.clone();
-    for (i, (v, e)) in out.value.iter_mut().zip(&mut out.error).enumerate() {
-        let (column, at) = (i / k % n, i % k);
-        let of = |plane: &Approx| match plane.shape.as_slice() {
-            [_, groups] => plane.at(column * groups + at / (k / groups)),
-            _ => plane.at(column % plane.value.len()),
-        };
-        *v -= zero.map_or(0.0, |z| of(z).0);
-        if let Some((s, s_error)) = scale.map(of) {
-            (*v, *e) = (*v * s, round_error(*v * s, v.abs() * s_error));
-        }
+    for (i, v) in out.value.iter_mut().enumerate() {
+        *v -= of(zero, i, n, k).0;
     }
     Cow::Owned(out)
+}
+
+/// The weights that are multiplied with: less their zero points, and times the scales of their groups.
+pub(super) fn dequantized<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
+    let mut out = less_zero(c);
+    let Some(scale) = c.inputs[2].filter(|s| s.shape.len() == 2) else { return out };
+    let (n, k) = (c.sizes.get(N), c.sizes.get(K));
+    let Approx { value, error, .. } = out.to_mut();
+    for (i, (v, e)) in value.iter_mut().zip(error).enumerate() {
+        let (s, s_error) = of(scale, i, n, k);
+        (*v, *e) = (*v * s, round_error(*v * s, v.abs() * s_error));
+    }
+    out
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! up in their order, so that two runs give the same bits.
 
 use super::int8::weight_knobs;
+use super::tile_cost;
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Scratch, Site, Work};
@@ -13,7 +14,7 @@ const COLUMNS: u64 = 128;
 /// Invocations of a tile.
 const LANES: u64 = 32;
 /// The least of K that is worth a share, and the most shares: the second dispatch reads them all.
-const LEAST_K: u64 = 256;
+const LEAST_K: u64 = 512;
 const MOST: u64 = 32;
 /// Invocations of the second dispatch in a workgroup, each with four columns of one row.
 const BLOCK: u64 = 64;
@@ -32,12 +33,13 @@ pub(super) static SPLIT: Kernel = Kernel {
         Expr::Mul(vec![s.dim(B).times(&s.dim(M)).into(), groups]).ceil_div(BLOCK)
     },
     cost: |s| {
-        let (splits, tiles) = (splits(s) as f64, tiles(s) as f64);
-        let sums = splits * s.sizes.product(&[B, M, N]);
+        let (tile, sums) = (tile_cost(s, ROWS as f64), splits(s) as f64 * s.sizes.product(&[B, M, N]));
+        // Shares are only worth something where they are long, and the device was not full without them.
+        let worth = wanted(s).max(1) as f64;
         Work {
-            flops: 2.0 * tiles * (ROWS * COLUMNS) as f64 * s.size(K) as f64 / 0.83 + sums,
-            bytes: s.bytes("w") + s.bytes("x") + s.bytes("y") + 2.0 * 4.0 * sums,
-            invocations: tiles * splits * LANES as f64,
+            flops: tile.flops + sums,
+            bytes: tile.bytes + 2.0 * 4.0 * sums,
+            invocations: tile.invocations * worth,
         }
     },
     batch_invariant: false,
@@ -67,8 +69,13 @@ fn tiles(s: &Site<'_>) -> u64 {
     (s.size(B) as u64).saturating_mul(along(M, ROWS)).saturating_mul(along(N, COLUMNS))
 }
 
-/// As many shares as fill the device, none too short, and always two.
+/// As many shares as fill the device, none too short.
+fn wanted(s: &Site<'_>) -> u64 {
+    let fill = s.profile.speeds.busy_invocations as u64 / LANES / tiles(s).max(1);
+    fill.min(s.size(K) as u64 / LEAST_K).min(MOST)
+}
+
+/// How many there are: always two.
 fn splits(s: &Site<'_>) -> u64 {
-    let wanted = s.profile.speeds.busy_invocations as u64 / LANES / tiles(s).max(1);
-    wanted.min(s.size(K) as u64 / LEAST_K).clamp(2, MOST)
+    wanted(s).max(2)
 }

@@ -1,0 +1,153 @@
+//! int8 times int8: each row of x is first rounded to whole multiples of a step of its own, so that sums are
+//! of whole numbers, four products to an instruction. That computes another function of x, which has its own
+//! reference.
+
+use super::int8::{less_zero, weight_knobs};
+use super::{tile_cost, tiles};
+use crate::dim::{Dim, Expr};
+use crate::dtype::DType;
+use crate::kernel::{Kernel, Scratch, Site, Work};
+use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error};
+use crate::op::Axis::{B, K, M, N};
+use crate::op::RefCall;
+use crate::ops::for_each_row;
+use crate::plan::Numerics;
+
+/// Rows of a tile; it has 128 columns.
+const ROWS: u64 = 16;
+/// Up to here a sum of products of 127 and 255 is an i32.
+const LARGEST_K: usize = 65536;
+/// A row of which nothing reaches this is all zeros.
+const LEAST: f64 = 1.0 / (1u128 << 100) as f64;
+
+pub(super) static INT8: Kernel = Kernel {
+    name: "matmul.int8",
+    file: "matmul_int8.wgsl",
+    source: include_str!("../../../shaders/matmul_int8.wgsl"),
+    blocks: &[(M, ROWS), (N, 128), (K, 32)],
+    fits: |s| match s.arg("w").map(|w| w.dtype) {
+        Some(DType::I8 | DType::U8 | DType::Q8_0) if s.size(K) <= LARGEST_K => Ok(()),
+        Some(DType::I8 | DType::U8 | DType::Q8_0) => {
+            Err(format!("its sums are i32, and hold {LARGEST_K} products, but K is {}", s.size(K)))
+        }
+        w => Err(format!("`w` must be i8, u8 or q8_0, but it is {}", w.unwrap_or(DType::F32))),
+    },
+    knobs,
+    workgroups: |s| tiles(s, ROWS, 128),
+    cost: |s| {
+        let tile = tile_cost(s, ROWS as f64);
+        Work { flops: tile.flops / 2.0, bytes: tile.bytes + s.bytes("x"), ..tile }
+    },
+    numerics: Numerics::Int8Activations,
+    scratch: &[
+        Scratch { name: "xq", dtype: DType::I8, shape: |s| vec![s.dim(B), s.dim(M), padded_k(s)] },
+        Scratch { name: "xs", dtype: DType::F32, shape: |s| vec![rows(s)] },
+    ],
+    first: &[&ROUND],
+    ..Kernel::PLAIN
+};
+
+static ROUND: Kernel = Kernel {
+    name: "matmul.int8_rows",
+    file: "matmul_int8_rows.wgsl",
+    source: include_str!("../../../shaders/matmul_int8_rows.wgsl"),
+    workgroups: |s| Expr::from(rows(s)),
+    ..Kernel::PLAIN
+};
+
+/// The most that K is, in sixteens: rows are filled up with zeros.
+fn padded_k(s: &Site<'_>) -> Dim {
+    (s.size(K) as u64).checked_next_multiple_of(16).unwrap_or(u64::MAX).into()
+}
+
+fn rows(s: &Site<'_>) -> Dim {
+    s.dim(B).times(&s.dim(M))
+}
+
+fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    let mut knobs = weight_knobs(s);
+    let dtype = s.arg("w").map(|w| w.dtype);
+    let is = |name: &str| knobs.iter().any(|(n, v)| *n == name && v == "true");
+    let (moved, blocks) = (dtype == Some(DType::U8), dtype == Some(DType::Q8_0) || is("GROUPED"));
+    let sums = moved || is("ZEROS");
+    knobs.extend([("BLOCKS", blocks.to_string()), ("MOVED", moved.to_string()), ("SUMS", sums.to_string())]);
+    knobs
+}
+
+/// A row in whole steps, how far off each may be, and the step with its error.
+struct Row {
+    whole: Vec<f64>,
+    off: Vec<f64>,
+    step: (f64, f64),
+}
+
+// r = x·(127 / largest): 2.5 ulp for the quotient and 1 for the product, each to either neighbour. What is as
+// near to half a step as that, and as x itself is uncertain, may go to either side of it; nothing else may.
+fn rounded(x: &[f64], error: &[f64]) -> Row {
+    let most =
+        |f: &dyn Fn(f64, f64) -> f64| x.iter().zip(error).fold(0.0, |m, (x, e)| f64::max(m, f(x.abs(), *e)));
+    let (largest, high) = (most(&|x, _| x), most(&|x, e| x + e));
+    let low = most(&|x, e| x - e);
+    let unit = EITHER_NEIGHBOUR * U32;
+    if high < LEAST {
+        return Row { whole: vec![0.0; x.len()], off: vec![0.0; x.len()], step: (0.0, 0.0) };
+    }
+    let per_step = 127.0 / largest.max(LEAST);
+    let uncertain = (high - low) / low.max(LEAST);
+    let (mut whole, mut off) = (Vec::with_capacity(x.len()), Vec::with_capacity(x.len()));
+    for (x, e) in x.iter().zip(error) {
+        let r = x * per_step;
+        let near = r.abs() * (uncertain + 4.0 * unit) + e * per_step * (1.0 + uncertain);
+        let q = r.round_ties_even();
+        let (down, up) = ((r - near).round_ties_even(), (r + near).round_ties_even());
+        // Where the row may or may not reach LEAST, all of it may be zeros.
+        off.push(if low < LEAST { q.abs() + 1.0 } else { (q - down).max(up - q) });
+        whole.push(q);
+    }
+    let step = largest / 127.0;
+    let error = if low < LEAST { step } else { (high - low) / 127.0 + step * 2.0 * unit };
+    Row { whole, off, step: (step, error) }
+}
+
+/// The function of `Numerics::Int8Activations`, for weights of whole numbers: sums of products of whole numbers
+/// are exact up to where they are stored as f32; those of blocks are added in f32, each times its scale; then
+/// come a column's scale and the row's step, one rounding each. The whole numbers of a `q8_0` block are known
+/// as multiples of its scale, and their sums fit an f32.
+pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
+    let (x, w) = (c.input(0), less_zero(c));
+    let (grouped, by_column) = match c.inputs[2] {
+        Some(scale) if scale.shape.len() == 2 => (Some(scale), None),
+        scale => (None, scale),
+    };
+    let length = match (grouped, by_column) {
+        (Some(scale), _) => k / scale.shape[1].max(1),
+        (None, Some(_)) => k,
+        (None, None) => DType::Q8_0.block(),
+    };
+    let mut out = Approx::exact(&[b, m, n], vec![0.0; b * m * n]);
+    for_each_row(n, &mut out.value, &mut out.error, b * m * n * k, |row, value, error| {
+        let range = row * k..(row + 1) * k;
+        let x = rounded(&x.value[range.clone()], &x.error[range]);
+        for col in 0..n {
+            let ws = &w.value[col * k..(col + 1) * k];
+            let mut sum = Sum::new();
+            for (block, start) in (0..k).step_by(length.max(1)).enumerate() {
+                let at = start..(start + length).min(k);
+                let products = |x: &[f64], w: fn(f64) -> f64| -> f64 {
+                    x[at.clone()].iter().zip(&ws[at.clone()]).map(|(x, v)| x * w(*v)).sum()
+                };
+                let (whole, off) = (products(&x.whole, |w| w), products(&x.off, f64::abs));
+                let (d, d_error) = grouped.map_or((1.0, 0.0), |s| s.at(col * s.shape[1] + block));
+                let stored = if c.inputs[2].is_some() { round_error(whole, off) } else { off };
+                sum.add(d * whole, d.abs() * stored + d_error * (whole.abs() + stored));
+            }
+            let times = |(v, e): (f64, f64), (s, s_error): (f64, f64)| {
+                (v * s, round_error(v * s, e * (s.abs() + s_error) + v.abs() * s_error))
+            };
+            let scaled = by_column.map_or(sum.finish(), |s| times(sum.finish(), s.at(col % s.value.len())));
+            (value[col], error[col]) = times(scaled, x.step);
+        }
+    });
+    vec![out]
+}

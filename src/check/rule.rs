@@ -72,8 +72,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
                 continue;
             }
             for &inputs in size.inputs {
-                // Each variant is another text to compile, which is what the short list saves.
-                let short = variant == 0 || x == DType::F32;
+                let short = variant == 0 || x == DType::F32 && in_short(op, kernel, w, variant);
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
                 let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
                     || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
@@ -90,6 +89,17 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
             }
         }
     }
+}
+
+/// Whether a further variant is on the short list. Each is another text to compile, which is what that list saves:
+/// the op's first kernel meets it with every type of weights, others with the first type that has it.
+fn in_short(op: &Op, kernel: &Kernel, w: DType, variant: usize) -> bool {
+    let has = |w: &DType| {
+        let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
+        (op.cases.applies)(&shape) && suits(op, kernel, DType::F32, *w, variant)
+    };
+    op.kernels.first().is_some_and(|first| first.name == kernel.name)
+        || op.cases.weights.iter().find(|w| has(w)) == Some(&w)
 }
 
 fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {

@@ -40,8 +40,8 @@ fn uses_matrices(text: &Composed) -> bool {
 fn parse(name: &str, text: &Composed) -> (Module, ModuleInfo) {
     let place = |e: String| format!("{name}: {}: {e}", text.name);
     let wgsl = extensions::for_naga(&text.extensions) + &text.wgsl;
-    let module = naga::front::wgsl::parse_str(&wgsl)
-        .unwrap_or_else(|e| panic!("{}", place(e.emit_to_string(&wgsl))));
+    let module =
+        naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}", place(e.emit_to_string(&wgsl))));
     // No capability but the one that every backend has, f16 packed in u32; and what the text says that it uses.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     for (extension, more) in [

@@ -118,7 +118,10 @@ impl Plan {
     fn check_scratch(&self, i: usize, step: &Step, port: &Port) -> Result<()> {
         let lies = step.bindings.iter().any(|b| b.write && b.buffer == port.buffer);
         if !lies || self.buffers[port.buffer].role != Role::Scratch {
-            return wrong(format!("step {i} leaves `{}` in a buffer that is no scratch of its own", port.name));
+            return wrong(format!(
+                "step {i} leaves `{}` in a buffer that is no scratch of its own",
+                port.name
+            ));
         }
         self.check_lies(port)
     }

@@ -38,7 +38,7 @@ static ROW: Kernel = Kernel {
     name: "l2_normalize.row",
     file: "l2_normalize.wgsl",
     source: include_str!("../../shaders/l2_normalize.wgsl"),
-    blocks: &[(R, 4), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
     knobs: |s| rows::knobs(s, C),
     workgroups: |s| rows::workgroups(s, C),

@@ -1,6 +1,6 @@
 //! Layer normalisation over the last axis (Ba, Kiros and Hinton 2016).
 //!
-//! Bound by memory. What is added or scaled before it joins its load: that is how a residual gets in.
+//! Bound by memory: a row is held in registers and read once. What is added or scaled before it joins its load: that is how a residual gets in.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ static ROW: Kernel = Kernel {
     name: "layer_norm.row",
     file: "layer_norm.wgsl",
     source: include_str!("../../shaders/layer_norm.wgsl"),
-    blocks: &[(R, 4), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
     knobs: |s| rows::knobs(s, C),
     workgroups: |s| rows::workgroups(s, C),

@@ -40,7 +40,7 @@ static ROW: Kernel = Kernel {
     name: "rms_norm.row",
     file: "rms_norm.wgsl",
     source: include_str!("../../shaders/rms_norm.wgsl"),
-    blocks: &[(R, 4), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
     knobs: |s| rows::knobs(s, C),
     workgroups: |s| rows::workgroups(s, C),

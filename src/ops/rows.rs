@@ -11,12 +11,16 @@ use crate::profile::DeviceKind;
 
 /// The most rows that a workgroup does, on a device of which nothing is known.
 pub(crate) const MOST: u64 = 16;
+/// The longest row that such a device holds in registers.
+pub(crate) const REACH: u64 = 4 * HELD_GPU * INVOCATIONS;
 /// The most groups of four of a row that an invocation holds. On processors registers are memory anyway, and
 /// what counts is that a team is no more than one subgroup; but where subgroups are short, as SwiftShader's,
 /// long texts take seconds to compile.
 const HELD_CPU: u64 = 32;
 const HELD_SHORT: u64 = 8;
 const HELD_GPU: u64 = 8;
+/// A workgroup of a single subgroup takes so long to start that it had better do several rows.
+const TURNS_CPU: u64 = 8;
 /// Subgroups that are long enough for a team.
 const LONG_SUBGROUP: u32 = 8;
 /// The most invocations in a workgroup that every device grants.
@@ -43,7 +47,7 @@ fn rows(s: &Site<'_>, along: Axis) -> Rows {
         let known = fixed >= u64::from(LONG_SUBGROUP);
         let lanes = if known { fixed } else { 8 };
         let held = groups.div_ceil(lanes).min(if known { HELD_CPU } else { HELD_SHORT });
-        return Rows { lanes, teams: 1, turns: 4, held };
+        return Rows { lanes, teams: 1, turns: TURNS_CPU, held };
     }
     // A subgroup needs no barrier; where rows are too long for one, a workgroup does.
     if fixed > 1 && groups > fixed && groups <= fixed * HELD_GPU {
@@ -70,13 +74,24 @@ pub(crate) fn knobs(s: &Site<'_>, along: Axis) -> Vec<(&'static str, String)> {
         .into()
 }
 
-/// Its workgroups.
+/// The workgroups of a kernel with all of these knobs.
 pub(crate) fn workgroups(s: &Site<'_>, along: Axis) -> Expr {
     let Rows { teams, turns, .. } = rows(s, along);
     Expr::from(s.dim(R)).ceil_div(teams * turns)
 }
 
-/// Its invocations.
+/// The knobs of a kernel that holds nothing, and does one row after the other in no team.
+pub(crate) fn knobs_apart(s: &Site<'_>, along: Axis) -> Vec<(&'static str, String)> {
+    let all = knobs(s, along).into_iter();
+    all.filter(|(name, _)| ["LANES", "TEAMS"].contains(name)).collect()
+}
+
+/// Its workgroups.
+pub(crate) fn workgroups_apart(s: &Site<'_>, along: Axis) -> Expr {
+    Expr::from(s.dim(R)).ceil_div(rows(s, along).teams)
+}
+
+/// The invocations of either.
 pub(crate) fn invocations(s: &Site<'_>, along: Axis) -> f64 {
     let Rows { lanes, turns, .. } = rows(s, along);
     (s.sizes.product(&[R]) / turns as f64).max(1.0) * lanes as f64

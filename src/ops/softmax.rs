@@ -57,7 +57,7 @@ static ROW: Kernel = Kernel {
     name: "softmax.row",
     file: "softmax.wgsl",
     source: include_str!("../../shaders/softmax.wgsl"),
-    blocks: &[(R, 4), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
     knobs: |s| {
         let mut knobs = rows::knobs(s, C);

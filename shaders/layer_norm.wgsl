@@ -5,14 +5,18 @@
 //   b  [C]     f32 f16  in
 //   y  [R, C]  f32 f16  out
 //
-// One workgroup per row. It reads the row three times, from cache after the first: for the mean,
-// for the squares of what is left after subtracting it (E[v²] - E[v]² would cancel), and to write.
+// A team of LANES invocations owns a row. What it can hold of it in registers it reads once; of a row that
+// is longer, it reads the rest again each time. The squares are of what is left after subtracting the mean:
+// E[v²] - E[v]² would cancel.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias w_group = vec4<f32>; // knob: four elements of w
 alias b_group = vec4<f32>; // knob: four elements of b
 alias y_group = vec4<f32>; // knob: four elements of y
-const BLOCK: u32 = 64u; // knob: invocations per row, a power of two
+const LANES: u32 = 8u; // knob: invocations that share a row, a power of two
+const TEAMS: u32 = 1u; // knob: rows side by side in a workgroup
+const TURNS: u32 = 1u; // knob: rows that a team does one after the other
+const HELD: u32 = 4u; // knob: groups of four of a row that an invocation holds in registers
 
 struct Params {
     R: u32, C: u32,
@@ -37,33 +41,64 @@ fn within(v: vec4<f32>, c4: u32) -> vec4<f32> {
     return select(vec4<f32>(0.0), v, vec4<u32>(0u, 1u, 2u, 3u) + c4 * 4u < vec4<u32>(p.C));
 }
 
-@compute @workgroup_size(BLOCK)
+fn write4(r: u32, c4: u32, normal: vec4<f32>) {
+    let v = normal * load4_w(p.w_offset + c4) + load4_b(p.b_offset + c4);
+    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(v, r, c4));
+}
+
+@compute @workgroup_size(LANES, TEAMS)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) index: u32,
 ) {
-    let r = wg.y * wgs.x + wg.x;
-    if r >= p.R {
+    let groups = (p.C + 3u) / 4u;
+    if groups == 0u {
         return;
     }
-    let groups = (p.C + 3u) / 4u;
+    let lane = index % LANES;
+    let first = (wg.y * wgs.x + wg.x) * (TEAMS * TURNS) + index / LANES;
+    for (var turn = 0u; turn < TURNS; turn++) {
+        // Past the last row a team does that one again, for the others wait for it at barriers.
+        let row = first + turn * TEAMS;
+        let r = min(row, p.R - 1u);
+        var held: array<vec4<f32>, HELD>;
+        var sums = vec4<f32>(0.0);
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            let c4 = lane + i * LANES;
+            held[i] = value4(r, min(c4, groups - 1u));
+            sums += within(held[i], c4);
+        }
+        for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+            sums += within(value4(r, c4), c4);
+        }
+        let mean = team_sum(dot(sums, vec4<f32>(1.0)), index) / f32(p.C);
 
-    var sum = 0.0;
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        sum += dot(within(value4(r, c4), c4), vec4<f32>(1.0));
-    }
-    let mean = workgroup_sum(sum, lane) / f32(p.C);
-
-    var squares = 0.0;
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let d = within(value4(r, c4) - mean, c4);
-        squares += dot(d, d);
-    }
-    let scale = inverseSqrt(workgroup_sum(squares, lane) / f32(p.C) + p.eps);
-
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let v = (value4(r, c4) - mean) * scale * load4_w(p.w_offset + c4) + load4_b(p.b_offset + c4);
-        store4_y(p.y_offset + r * p.y_R + c4, apply4_post(v, r, c4));
+        var squares = vec4<f32>(0.0);
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            held[i] -= mean;
+            let d = within(held[i], lane + i * LANES);
+            squares += d * d;
+        }
+        for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+            let d = within(value4(r, c4) - mean, c4);
+            squares += d * d;
+        }
+        let variance = team_sum(dot(squares, vec4<f32>(1.0)), index) / f32(p.C);
+        let scale = inverseSqrt(variance + p.eps);
+        if row < p.R {
+            //@unroll i 0..HELD
+            for (var i = 0u; i < HELD; i++) {
+                let c4 = lane + i * LANES;
+                if c4 < groups {
+                    write4(r, c4, held[i] * scale);
+                }
+            }
+            for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+                write4(r, c4, (value4(r, c4) - mean) * scale);
+            }
+        }
     }
 }

@@ -4,13 +4,16 @@
 //   w  [C]     f32 f16  in
 //   y  [R, C]  f32 f16  out
 //
-// One workgroup per row, which reads it twice: for the sum of squares, kept in f32 whatever the
-// storage is, and to write.
+// A team of LANES invocations owns a row. What it can hold of it in registers it reads once; of a row that
+// is longer, it reads the rest again each time. The sum of squares is kept in f32 whatever the storage is.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias w_group = vec4<f32>; // knob: four elements of w
 alias y_group = vec4<f32>; // knob: four elements of y
-const BLOCK: u32 = 64u; // knob: invocations per row, a power of two
+const LANES: u32 = 8u; // knob: invocations that share a row, a power of two
+const TEAMS: u32 = 1u; // knob: rows side by side in a workgroup
+const TURNS: u32 = 1u; // knob: rows that a team does one after the other
+const HELD: u32 = 4u; // knob: groups of four of a row that an invocation holds in registers
 
 struct Params {
     R: u32, C: u32,
@@ -29,28 +32,57 @@ fn value4(r: u32, c4: u32) -> vec4<f32> {
     return apply4_pre(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
 }
 
-@compute @workgroup_size(BLOCK)
+// v with 0 for what lies past the end of the row.
+fn within(v: vec4<f32>, c4: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), v, vec4<u32>(0u, 1u, 2u, 3u) + c4 * 4u < vec4<u32>(p.C));
+}
+
+fn write4(r: u32, c4: u32, normal: vec4<f32>) {
+    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(normal * load4_w(p.w_offset + c4), r, c4));
+}
+
+@compute @workgroup_size(LANES, TEAMS)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) index: u32,
 ) {
-    let r = wg.y * wgs.x + wg.x;
-    if r >= p.R {
+    let groups = (p.C + 3u) / 4u;
+    if groups == 0u {
         return;
     }
-    let groups = (p.C + 3u) / 4u;
-
-    var squares = 0.0;
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let live = vec4<u32>(0u, 1u, 2u, 3u) + c4 * 4u < vec4<u32>(p.C);
-        let v = select(vec4<f32>(0.0), value4(r, c4), live);
-        squares += dot(v, v);
-    }
-    let scale = inverseSqrt(workgroup_sum(squares, lane) / f32(p.C) + p.eps);
-
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let v = value4(r, c4) * scale * load4_w(p.w_offset + c4);
-        store4_y(p.y_offset + r * p.y_R + c4, apply4_post(v, r, c4));
+    let lane = index % LANES;
+    let first = (wg.y * wgs.x + wg.x) * (TEAMS * TURNS) + index / LANES;
+    for (var turn = 0u; turn < TURNS; turn++) {
+        // Past the last row a team does that one again, for the others wait for it at barriers.
+        let row = first + turn * TEAMS;
+        let r = min(row, p.R - 1u);
+        var held: array<vec4<f32>, HELD>;
+        var squares = vec4<f32>(0.0);
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            let c4 = lane + i * LANES;
+            held[i] = value4(r, min(c4, groups - 1u));
+            let v = within(held[i], c4);
+            squares += v * v;
+        }
+        for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+            let v = within(value4(r, c4), c4);
+            squares += v * v;
+        }
+        let total = team_sum(dot(squares, vec4<f32>(1.0)), index);
+        let scale = inverseSqrt(total / f32(p.C) + p.eps);
+        if row < p.R {
+            //@unroll i 0..HELD
+            for (var i = 0u; i < HELD; i++) {
+                let c4 = lane + i * LANES;
+                if c4 < groups {
+                    write4(r, c4, held[i] * scale);
+                }
+            }
+            for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+                write4(r, c4, value4(r, c4) * scale);
+            }
+        }
     }
 }

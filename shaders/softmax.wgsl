@@ -4,17 +4,20 @@
 //   x  [R, C]  f32 f16  in
 //   y  [R, C]  f32 f16  out
 //
-// One workgroup per row. It reads the row three times, from cache after the first: for the largest
-// element, for the sum of exponentials, and to write. Elements that are -inf are known by their bits,
-// since a compiler may assume that there are none, and never reach an exponential: their weight is
-// 0, so a row of nothing else gives 0. Their logarithm is the type's least number, since not every
-// device can pack an f16 infinity.
+// A team of LANES invocations owns a row. What it can hold of it in registers it reads once; of a row that
+// is longer, it reads the rest again each time. Elements that are -inf are known by their bits, since a
+// compiler may assume that there are none, and never reach an exponential: their weight is 0, so a row of
+// nothing else gives 0. Their logarithm is the type's least number, since not every device can pack an f16
+// infinity.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias y_group = vec4<f32>; // knob: four elements of y
 const LOG: bool = false; // knob: whether to write the logarithm
 const HIDDEN: f32 = -3.4028234e38; // knob: the logarithm of 0, the least number of y's type
-const BLOCK: u32 = 64u; // knob: invocations per row, a power of two
+const LANES: u32 = 8u; // knob: invocations that share a row, a power of two
+const TEAMS: u32 = 1u; // knob: rows side by side in a workgroup
+const TURNS: u32 = 1u; // knob: rows that a team does one after the other
+const HELD: u32 = 4u; // knob: groups of four of a row that an invocation holds in registers
 const LOWEST: f32 = -3.4028234e38; // nothing finite is less
 const LEAST: f32 = -87.0; // exp of less is no normal number
 
@@ -44,40 +47,75 @@ fn weight4(d: vec4<f32>, counts: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(0.0), e, counts & (d > vec4<f32>(LEAST)));
 }
 
-@compute @workgroup_size(BLOCK)
+fn logarithm4(v: vec4<f32>, c4: u32, top: f32, sum: f32) -> vec4<f32> {
+    return select(vec4<f32>(HIDDEN), (v - top) - log(sum), counts(v, c4));
+}
+
+@compute @workgroup_size(LANES, TEAMS)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) index: u32,
 ) {
-    let r = wg.y * wgs.x + wg.x;
-    if r >= p.R {
+    let groups = (p.C + 3u) / 4u;
+    if groups == 0u {
         return;
     }
-    let groups = (p.C + 3u) / 4u;
-
-    var tops = vec4<f32>(LOWEST);
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let v = value4(r, c4);
-        tops = max(tops, select(vec4<f32>(LOWEST), v, counts(v, c4)));
-    }
-    let top = workgroup_max(max(max(tops.x, tops.y), max(tops.z, tops.w)), lane);
-
-    var mass = 0.0;
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let v = value4(r, c4);
-        mass += dot(weight4(v - top, counts(v, c4)), vec4<f32>(1.0));
-    }
-    // The largest weighs 1; only where nothing counts is the sum less.
-    let sum = max(workgroup_sum(mass, lane), 0.5);
-
-    for (var c4 = lane; c4 < groups; c4 += BLOCK) {
-        let v = value4(r, c4);
-        let finite = counts(v, c4);
-        var out = weight4(v - top, finite) / sum;
-        if LOG {
-            out = select(vec4<f32>(HIDDEN), (v - top) - log(sum), finite);
+    let lane = index % LANES;
+    let first = (wg.y * wgs.x + wg.x) * (TEAMS * TURNS) + index / LANES;
+    for (var turn = 0u; turn < TURNS; turn++) {
+        // Past the last row a team does that one again, for the others wait for it at barriers.
+        let row = first + turn * TEAMS;
+        let r = min(row, p.R - 1u);
+        var held: array<vec4<f32>, HELD>;
+        var tops = vec4<f32>(LOWEST);
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            let c4 = lane + i * LANES;
+            held[i] = value4(r, min(c4, groups - 1u));
+            tops = max(tops, select(vec4<f32>(LOWEST), held[i], counts(held[i], c4)));
         }
-        store4_y(p.y_offset + r * p.y_R + c4, apply4_post(out, r, c4));
+        for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+            let v = value4(r, c4);
+            tops = max(tops, select(vec4<f32>(LOWEST), v, counts(v, c4)));
+        }
+        let top = team_max(max(max(tops.x, tops.y), max(tops.z, tops.w)), index);
+
+        var masses = vec4<f32>(0.0);
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            let weight = weight4(held[i] - top, counts(held[i], lane + i * LANES));
+            masses += weight;
+            if !LOG {
+                held[i] = weight;
+            }
+        }
+        for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+            let v = value4(r, c4);
+            masses += weight4(v - top, counts(v, c4));
+        }
+        // The largest weighs 1; only where nothing counts is the sum less.
+        let sum = max(team_sum(dot(masses, vec4<f32>(1.0)), index), 0.5);
+        if row < p.R {
+            //@unroll i 0..HELD
+            for (var i = 0u; i < HELD; i++) {
+                let c4 = lane + i * LANES;
+                if c4 < groups {
+                    var out = held[i] / sum;
+                    if LOG {
+                        out = logarithm4(held[i], c4, top, sum);
+                    }
+                    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(out, r, c4));
+                }
+            }
+            for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
+                let v = value4(r, c4);
+                var out = weight4(v - top, counts(v, c4)) / sum;
+                if LOG {
+                    out = logarithm4(v, c4, top, sum);
+                }
+                store4_y(p.y_offset + r * p.y_R + c4, apply4_post(out, r, c4));
+            }
+        }
     }
 }

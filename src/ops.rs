@@ -16,6 +16,7 @@ pub mod pad;
 pub mod quantize;
 pub mod reduce;
 pub mod rms_norm;
+pub(crate) mod rows;
 pub mod softmax;
 pub mod view;
 pub mod where_;

@@ -9,6 +9,7 @@ use super::source::{self, Source, text_of};
 use super::unroll::unroll;
 use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
+use crate::ops::rows;
 
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,7 +192,7 @@ impl Text {
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
             ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
-            ("workgroup_sum(", source::WORKGROUP_SUM),
+            ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("combine(", source::COMBINE),
             ("workgroup_max(", source::WORKGROUP_MAX),
         ] {

@@ -8,7 +8,7 @@ use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::{DIVISION, quotient_error};
-use crate::ops::{for_each_row, past_one_axis};
+use crate::ops::{for_each_row, past_one_axis, rows};
 use crate::plan::Numerics;
 
 /// y = x / max(‖x‖, eps) over the last axis.
@@ -28,7 +28,7 @@ pub static L2_NORMALIZE: Op = Op {
         weights: &[DType::F32],
         variants: &["plain", "of_a_product"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (C, 3)])),
         build,
         fill: |_, _, _| None,
     },
@@ -38,14 +38,14 @@ static ROW: Kernel = Kernel {
     name: "l2_normalize.row",
     file: "l2_normalize.wgsl",
     source: include_str!("../../shaders/l2_normalize.wgsl"),
-    blocks: &[(R, 1), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: |s| s.dim(R).into(),
+    knobs: |s| rows::knobs(s, C),
+    workgroups: |s| rows::workgroups(s, C),
     cost: |s| Work {
         flops: 4.0 * s.sizes.product(&[R, C]),
         bytes: s.bytes("x") + s.bytes("y"),
-        invocations: s.sizes.product(&[R]) * 64.0,
+        invocations: rows::invocations(s, C),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

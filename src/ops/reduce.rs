@@ -1,6 +1,6 @@
 //! Sums, means, largest and smallest elements and products, along the last axis or any other.
 //!
-//! Bound by memory. The last axis has a workgroup per row; any other is walked over by invocations
+//! Bound by memory. Along the last axis a team of invocations owns a row; any other is walked over by invocations
 //! side by side along the last.
 
 use crate::dim::{Dim, Expr};
@@ -12,7 +12,7 @@ use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, grain, round_error};
 use crate::op::Axis::{B, C, K, R, S};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::quotient_error;
-use crate::ops::{for_each_row, past_one_axis};
+use crate::ops::{for_each_row, past_one_axis, rows};
 use crate::plan::Numerics;
 
 /// How elements become one. Its number is the ops' attribute `how`.
@@ -54,7 +54,7 @@ pub static REDUCE: Op = Op {
         weights: &[DType::F32],
         variants: VARIANTS,
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (K, 3)])),
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (K, 3)])),
         build: |g, shape| build(g, shape, &REDUCE, &[R, K]),
         fill: |name, shape, rng| fill(name, shape, rng, &[R, K]),
     },
@@ -87,14 +87,14 @@ static ROW: Kernel = Kernel {
     name: "reduce.row",
     file: "reduce.wgsl",
     source: include_str!("../../shaders/reduce.wgsl"),
-    blocks: &[(R, 1), (K, 256)],
+    blocks: &[(R, 16), (K, 256)],
     fits: |_| Ok(()),
-    knobs,
-    workgroups: |s| s.dim(R).into(),
+    knobs: |s| [knobs(s), rows::knobs_apart(s, K)].concat(),
+    workgroups: |s| rows::workgroups_apart(s, K),
     cost: |s| Work {
         flops: s.sizes.product(&[R, K]),
         bytes: s.bytes("x") + s.bytes("y"),
-        invocations: s.sizes.product(&[R]) * 64.0,
+        invocations: rows::invocations(s, K),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

@@ -10,7 +10,7 @@ use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, inverse_sqrt, round_er
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::DIVISION;
-use crate::ops::{for_each_row, past_one_axis};
+use crate::ops::{for_each_row, past_one_axis, rows};
 use crate::plan::Numerics;
 
 /// y = x / sqrt(mean x² + eps) · w over the last axis, whose squares must not leave f32.
@@ -30,7 +30,7 @@ pub static RMS_NORM: Op = Op {
         weights: &[DType::F32, DType::F16],
         variants: &["plain", "residual"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (C, 3)])),
         build,
         fill: |_, _, _| None,
     },
@@ -40,14 +40,14 @@ static ROW: Kernel = Kernel {
     name: "rms_norm.row",
     file: "rms_norm.wgsl",
     source: include_str!("../../shaders/rms_norm.wgsl"),
-    blocks: &[(R, 1), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: |s| s.dim(R).into(),
+    knobs: |s| rows::knobs(s, C),
+    workgroups: |s| rows::workgroups(s, C),
     cost: |s| Work {
         flops: 5.0 * s.sizes.product(&[R, C]),
         bytes: s.bytes("x") + s.bytes("y") + s.bytes("w"),
-        invocations: s.sizes.product(&[R]) * 64.0,
+        invocations: rows::invocations(s, C),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

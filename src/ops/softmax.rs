@@ -10,7 +10,7 @@ use crate::numerics::{Approx, LAMBDA, U32, round_error};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::unary::{ROUND, exp_error, log_error, quotient_error};
-use crate::ops::{for_each_row, past_one_axis};
+use crate::ops::{for_each_row, past_one_axis, rows};
 use crate::plan::Numerics;
 
 /// y = exp(x) / Σ exp(x) over the last axis; -∞ gives 0, also where a row holds nothing else.
@@ -48,7 +48,7 @@ const CASES: Cases = Cases {
     weights: &[DType::F32],
     variants: &["plain", "masked", "scaled", "far_apart"],
     applies: |_| true,
-    many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(1)), (C, 3)])),
+    many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (C, 3)])),
     build: |_, _| Ok(()),
     fill,
 };
@@ -57,10 +57,10 @@ static ROW: Kernel = Kernel {
     name: "softmax.row",
     file: "softmax.wgsl",
     source: include_str!("../../shaders/softmax.wgsl"),
-    blocks: &[(R, 1), (C, 256)],
+    blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
     knobs: |s| {
-        let mut knobs = Vec::new();
+        let mut knobs = rows::knobs(s, C);
         if s.op == &LOG_SOFTMAX {
             knobs.push(("LOG", "true".into()));
             let packed = s.arg("y").is_some_and(|y| y.dtype == DType::F16);
@@ -68,11 +68,11 @@ static ROW: Kernel = Kernel {
         }
         knobs
     },
-    workgroups: |s| s.dim(R).into(),
+    workgroups: |s| rows::workgroups(s, C),
     cost: |s| Work {
         flops: 20.0 * s.sizes.product(&[R, C]),
         bytes: s.bytes("x") + s.bytes("y"),
-        invocations: s.sizes.product(&[R]) * 64.0,
+        invocations: rows::invocations(s, C),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

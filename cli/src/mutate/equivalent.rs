@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn what_is_stale_or_without_a_reason_is_refused() {
         let one = |before: &str, reason: &str| {
-            let entry = serde_json::json!([{ "file": "lib/workgroup_sum.wgsl", "operator": "less",
+            let entry = serde_json::json!([{ "file": "lib/workgroup_max.wgsl", "operator": "less",
                 "before": before, "after": "if lane <= step {", "reason": reason }]);
             read(&entry.to_string())
         };

@@ -1,0 +1,98 @@
+//! How kernels that go along rows share them out: one place for all of them.
+//!
+//! A team of invocations owns a row and holds it in registers, so that it is read once. Everything here
+//! follows from the device and from how long rows are, never from how many there are: a row's bits depend
+//! on that row alone.
+
+use crate::dim::Expr;
+use crate::kernel::Site;
+use crate::op::Axis::{self, R};
+use crate::profile::DeviceKind;
+
+/// The most rows that a workgroup does, on a device of which nothing is known.
+pub(crate) const MOST: u64 = 16;
+/// The longest row that such a device holds in registers.
+pub(crate) const REACH: u64 = 4 * HELD_GPU * INVOCATIONS;
+/// The most groups of four of a row that an invocation holds. On processors registers are memory anyway, and
+/// what counts is that a team is no more than one subgroup; but where subgroups are short, as SwiftShader's,
+/// long texts take seconds to compile.
+const HELD_CPU: u64 = 32;
+const HELD_SHORT: u64 = 8;
+const HELD_GPU: u64 = 8;
+/// A workgroup of a single subgroup takes so long to start that it had better do several rows.
+const TURNS_CPU: u64 = 8;
+/// Subgroups that are long enough for a team.
+const LONG_SUBGROUP: u32 = 8;
+/// The most invocations in a workgroup that every device grants.
+const INVOCATIONS: u64 = 256;
+
+/// How rows are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rows {
+    /// Invocations of a team.
+    lanes: u64,
+    /// Teams of a workgroup.
+    teams: u64,
+    /// Rows that a team does one after the other.
+    turns: u64,
+    /// Groups of four that an invocation holds.
+    held: u64,
+}
+
+fn rows(s: &Site<'_>, along: Axis) -> Rows {
+    let groups = (s.size(along) as u64).div_ceil(4).max(1);
+    let (least, most) = s.profile.subgroup_sizes;
+    let fixed = if s.profile.features.subgroup && least == most { u64::from(least) } else { 0 };
+    if s.profile.kind == DeviceKind::Cpu {
+        let known = fixed >= u64::from(LONG_SUBGROUP);
+        let lanes = if known { fixed } else { 8 };
+        let held = groups.div_ceil(lanes).min(if known { HELD_CPU } else { HELD_SHORT });
+        return Rows { lanes, teams: 1, turns: TURNS_CPU, held };
+    }
+    // A subgroup needs no barrier; where rows are too long for one, a workgroup does.
+    if fixed > 1 && groups > fixed && groups <= fixed * HELD_GPU {
+        return Rows { lanes: fixed, teams: 1, turns: 1, held: groups.div_ceil(fixed) };
+    }
+    let lanes = if groups <= 64 { groups.next_power_of_two() } else { (groups / 4).next_power_of_two() };
+    let lanes = lanes.clamp(4, INVOCATIONS);
+    let teams = (64 / lanes).max(1);
+    Rows { lanes, teams, turns: 1, held: groups.div_ceil(lanes).min(HELD_GPU) }
+}
+
+/// Whether a team is a whole workgroup and a whole subgroup, and can do without workgroup memory.
+pub(crate) fn by_subgroup(s: &Site<'_>) -> bool {
+    let (least, most) = s.profile.subgroup_sizes;
+    let rows = rows(s, Axis::C);
+    s.profile.features.subgroup && least == most && rows.teams == 1 && rows.lanes == u64::from(least)
+}
+
+/// The knobs of a kernel that goes along an axis.
+pub(crate) fn knobs(s: &Site<'_>, along: Axis) -> Vec<(&'static str, String)> {
+    let Rows { lanes, teams, turns, held } = rows(s, along);
+    [("LANES", lanes), ("TEAMS", teams), ("TURNS", turns), ("HELD", held)]
+        .map(|(name, n)| (name, format!("{n}u")))
+        .into()
+}
+
+/// The workgroups of a kernel with all of these knobs.
+pub(crate) fn workgroups(s: &Site<'_>, along: Axis) -> Expr {
+    let Rows { teams, turns, .. } = rows(s, along);
+    Expr::from(s.dim(R)).ceil_div(teams * turns)
+}
+
+/// The knobs of a kernel that holds nothing, and does one row after the other in no team.
+pub(crate) fn knobs_apart(s: &Site<'_>, along: Axis) -> Vec<(&'static str, String)> {
+    let all = knobs(s, along).into_iter();
+    all.filter(|(name, _)| ["LANES", "TEAMS"].contains(name)).collect()
+}
+
+/// Its workgroups.
+pub(crate) fn workgroups_apart(s: &Site<'_>, along: Axis) -> Expr {
+    Expr::from(s.dim(R)).ceil_div(rows(s, along).teams)
+}
+
+/// The invocations of either.
+pub(crate) fn invocations(s: &Site<'_>, along: Axis) -> f64 {
+    let Rows { lanes, turns, .. } = rows(s, along);
+    (s.sizes.product(&[R]) / turns as f64).max(1.0) * lanes as f64
+}

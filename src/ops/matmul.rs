@@ -13,17 +13,19 @@ use crate::numerics::{Approx, grain, round_error, sum_error};
 use crate::op::Axis::{B, K, M, N};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::{for_each_row, past_one_axis};
-use crate::plan::{Determinism, Numerics};
+use crate::plan::Numerics;
 
 mod int8;
 mod int8_rows;
 mod matrix;
 mod split;
+mod vector;
 
 use int8::{dequantized, plane_folds, weight_knobs};
 use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
 use split::SPLIT;
+use vector::VECTOR;
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
 pub static MATMUL: Op = Op {
@@ -98,34 +100,6 @@ static TILE_SMALL: Kernel = Kernel {
     batch_invariant: true,
     ..Kernel::PLAIN
 };
-
-static VECTOR: Kernel = Kernel {
-    name: "matmul.vector",
-    file: "matmul_vector.wgsl",
-    source: include_str!("../../shaders/matmul_vector.wgsl"),
-    blocks: &[(M, 4), (N, 32), (K, 64)],
-    fits: |_| Ok(()),
-    knobs: |s| [vec![("ROWS", format!("{}u", vector_rows(s)))], weight_knobs(s)].concat(),
-    workgroups: |s| tiles(s, vector_rows(s), 32),
-    cost: |s| {
-        let rows = vector_rows(s) as f64;
-        let passes = (s.size(M) as f64 / rows).ceil();
-        Work {
-            flops: 2.0 * passes * rows * s.sizes.product(&[B, N, K]),
-            bytes: s.bytes("w") * passes + s.bytes("x") + s.bytes("y"),
-            invocations: s.sizes.product(&[B]) * passes * (s.size(N) as f64 / 32.0).ceil() * 128.0,
-        }
-    },
-    numerics: Numerics::F32,
-    batch_invariant: true,
-    ..Kernel::PLAIN
-};
-
-/// Rows that share a weight: one when there is but one, so that a decode step does no idle work; but
-/// under `BatchInvariant` one text for any number of rows.
-fn vector_rows(s: &Site<'_>) -> u64 {
-    if s.size(M) == 1 && s.policy.determinism == Determinism::Repeatable { 1 } else { 4 }
-}
 
 fn tiles(s: &Site<'_>, rows: u64, columns: u64) -> Expr {
     let along = |axis, n| Expr::from(s.dim(axis)).ceil_div(n);

@@ -1,0 +1,89 @@
+//! Few rows: reading the weights is all the work there is, so every weight is read once for several rows, and
+//! in runs as long as can be.
+
+use super::int8::weight_knobs;
+use super::tiles;
+use crate::kernel::{Kernel, Site, Work};
+use crate::op::Axis::{B, K, M, N};
+use crate::plan::{Determinism, Numerics};
+use crate::profile::DeviceKind;
+
+/// The most columns of an invocation, and the most products of a weight's group of four with a row's that
+/// are written out: more compile for seconds on SwiftShader.
+const MOST_COLUMNS: u64 = 32;
+const MOST_PRODUCTS: u64 = 64;
+/// Workgroups that a processor with a few cores shares out evenly.
+const WORKGROUPS: u64 = 16;
+
+pub(super) static VECTOR: Kernel = Kernel {
+    name: "matmul.vector",
+    file: "matmul_vector.wgsl",
+    source: include_str!("../../../shaders/matmul_vector.wgsl"),
+    blocks: &[(M, 8), (N, 32), (K, 64)],
+    knobs: |s| {
+        let shape = Shape::of(s);
+        let number = |name, n: u64| (name, format!("{n}u"));
+        let own = vec![
+            number("ROWS", shape.rows),
+            number("COLS", shape.columns),
+            number("LANES", shape.lanes),
+            number("PARTS", shape.parts),
+        ];
+        [own, weight_knobs(s)].concat()
+    },
+    workgroups: |s| {
+        let shape = Shape::of(s);
+        tiles(s, shape.rows, shape.lanes * shape.columns)
+    },
+    cost: |s| {
+        let shape = Shape::of(s);
+        let passes = (s.size(M) as f64 / shape.rows as f64).ceil();
+        let tiles_n = (s.size(N) as f64 / (shape.lanes * shape.columns) as f64).ceil();
+        Work {
+            flops: 2.0 * passes * shape.rows as f64 * s.sizes.product(&[B, N, K]),
+            bytes: s.bytes("w") * passes + s.bytes("x") + s.bytes("y"),
+            invocations: s.sizes.product(&[B]) * passes * tiles_n * (shape.lanes * shape.parts) as f64,
+        }
+    },
+    numerics: Numerics::F32,
+    batch_invariant: true,
+    ..Kernel::PLAIN
+};
+
+/// A workgroup: the rows and columns of an invocation, and its invocations along N and along K.
+struct Shape {
+    rows: u64,
+    columns: u64,
+    lanes: u64,
+    parts: u64,
+}
+
+impl Shape {
+    /// A processor has few threads, each of which walks memory: there an invocation has as many columns as
+    /// leave enough workgroups, so that every group of K is a long run of memory, and x, the same for all
+    /// invocations, is read once for many columns. A GPU hides its memory's latency behind many invocations.
+    fn of(s: &Site<'_>) -> Self {
+        let rows = rows(s);
+        if s.profile.kind != DeviceKind::Cpu {
+            return Self { rows, columns: if rows < 4 { 1 } else { 2 }, lanes: 16, parts: 16 };
+        }
+        let lanes = 8;
+        let most = MOST_COLUMNS.min(MOST_PRODUCTS / rows);
+        let wanted = (s.size(N) as u64 / (lanes * WORKGROUPS)).max(4);
+        // The largest power of two that is not more.
+        let columns = 1 << wanted.min(most).ilog2();
+        Self { rows, columns, lanes, parts: 1 }
+    }
+}
+
+/// Rows that share a weight: no more than there are, so that a decode step does no idle work; but under
+/// `BatchInvariant` one text for any number of rows.
+fn rows(s: &Site<'_>) -> u64 {
+    match s.size(M) {
+        _ if s.policy.determinism == Determinism::BatchInvariant => 4,
+        0 | 1 => 1,
+        2 => 2,
+        3 | 4 => 4,
+        _ => 8,
+    }
+}

@@ -1,4 +1,4 @@
-// matmul.matrix, first part    xh[b, m, k] = x[b, m, k] · 2^(ONE - xe[b, m]),  xe[b, m] = exponent of max_k |x[b, m, k]|
+// matmul.matrix, part 1   xh[b, m, k] = x[b, m, k] · 2^(ONE - xe[b, m]), xe[b, m] = exponent of max_k |x[b, m, k]|
 //
 //   x   [B, M, K]    f32 f16  in   groups of four along K
 //   xh  [B, MP, KP]  f16      out  groups of four along K, zeros where x has nothing

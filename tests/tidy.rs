@@ -82,7 +82,8 @@ fn shaders_and_ops_agree() {
     let sources: String =
         files(&["rs"]).into_iter().filter(|(f, _)| f.starts_with("src/")).map(|(_, t)| t).collect();
     for shader in shaders {
-        let file = shader.trim_start_matches("shaders/").trim_start_matches("lib/");
+        let file =
+            shader.trim_start_matches("shaders/").trim_start_matches("lib/").trim_start_matches("probe/");
         assert!(sources.contains(&format!("{file}\"")), "{shader} is used by nothing");
     }
     for op in tachylite::ops::ALL {

@@ -41,11 +41,15 @@ pub(super) fn variants(op: &Op) -> &'static [&'static str] {
 /// Whether a kernel can do a variant of its op with these types at all, on a device that can do everything.
 pub(super) fn suits(op: &Op, kernel: &Kernel, x: DType, w: DType, variant: usize) -> bool {
     let shape = Shape { sizes: Sizes::new(op.cases.axes), x, w, variant };
+    !matches!(planned(op, kernel, shape), Err(Error::NoKernel(_)))
+}
+
+/// What is wrong with a case is not NoKernel or Limit, and told when it is run.
+fn planned(op: &Op, kernel: &Kernel, shape: Shape) -> Result<(), Error> {
     let policy = Policy { kernel: Some(kernel.name.into()), numerics: kernel.numerics, ..Policy::default() };
     let mut graph = Graph::new();
-    // Whatever else is wrong is wrong with the case, and told when it is run.
-    (op.cases.build)(&mut graph, &shape).is_err()
-        || !matches!(plan(&graph, &Profile::capable(), &policy), Err(Error::NoKernel(_)))
+    (op.cases.build)(&mut graph, &shape)?;
+    plan(&graph, &Profile::capable(), &policy).map(drop)
 }
 
 /// Sizes with what they are good for.
@@ -60,7 +64,7 @@ struct Size {
 }
 
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
-    let sizes = sizes(op, kernel, w);
+    let sizes = sizes(op, kernel, x, w);
     for variant in (0..variants(op).len()).filter(|v| suits(op, kernel, x, w, *v)) {
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
             let shape = Shape { sizes: size.sizes, x, w, variant };
@@ -68,8 +72,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
                 continue;
             }
             for &inputs in size.inputs {
-                // Each variant is another text to compile, which is what the short list saves.
-                let short = variant == 0 || x == DType::F32;
+                let short = variant == 0 || x == DType::F32 && in_short(op, kernel, w, variant);
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
                 let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
                     || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
@@ -88,7 +91,18 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
     }
 }
 
-fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
+/// Whether a further variant is on the short list. Each is another text to compile, which is what that list saves:
+/// the op's first kernel meets it with every type of weights, others with the first type that has it.
+fn in_short(op: &Op, kernel: &Kernel, w: DType, variant: usize) -> bool {
+    let has = |w: &DType| {
+        let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
+        (op.cases.applies)(&shape) && suits(op, kernel, DType::F32, *w, variant)
+    };
+    op.kernels.first().is_some_and(|first| first.name == kernel.name)
+        || op.cases.weights.iter().find(|w| has(w)) == Some(&w)
+}
+
+fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {
     let legal = |mut sizes: Sizes| {
         if let Some(axis) = blocked_axis(op, w) {
             sizes.set(axis, (sizes.get(axis) as u64).next_multiple_of(w.block() as u64));
@@ -123,8 +137,12 @@ fn sizes(op: &Op, kernel: &Kernel, w: DType) -> Vec<Size> {
     add(past, true, true, true);
     add(primes, false, false, false);
     if let Some(many) = (op.cases.many_workgroups)(kernel) {
-        let inputs = &[Inputs::InTurn];
-        out.push(Size { sizes: legal(many), all_variants: false, quick: false, views: false, inputs });
+        let sizes = legal(many);
+        // Whole blocks of a weight can make that more than a device binds.
+        if !matches!(planned(op, kernel, Shape { sizes, x, w, variant: 0 }), Err(Error::Limit(_))) {
+            let inputs = &[Inputs::InTurn];
+            out.push(Size { sizes, all_variants: false, quick: false, views: false, inputs });
+        }
     }
     out
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::*;
 use crate::op::{Shape, Sizes};
 use crate::ops;
+use crate::plan::Numerics;
 
 /// What an op × kernel × types × inputs lacks of the sizes that the rule asks for.
 fn uncovered(cases: &[Case]) -> Vec<String> {
@@ -133,7 +134,7 @@ fn what_is_to_need_many_workgroups_does() {
     let many = cases().into_iter().filter(|c| c.inputs == Inputs::InTurn);
     for case in many {
         let (graph, call) = case.build().unwrap();
-        let plan = crate::plan::plan(&graph, &crate::Profile::portable(), &case.policy());
+        let plan = crate::plan::plan(&graph, &crate::Profile::capable(), &case.policy());
         let plan = plan.unwrap_or_else(|e| panic!("{case}: {e}"));
         let most = plan.steps.iter().map(|s| s.workgroups.eval(&call)).max().unwrap();
         assert!(most > 65535, "{case}: {most} workgroups");
@@ -147,7 +148,8 @@ fn every_variant_meets_every_type_and_every_kind_of_input() {
         for (kernel, x) in op.kernels.iter().flat_map(|k| [(*k, DType::F32), (*k, DType::F16)]) {
             for (w, inputs) in op.cases.weights.iter().flat_map(|w| Inputs::ALL.map(|i| (*w, i))) {
                 for variant in 0..op.cases.variants.len() {
-                    if !(op.cases.applies)(&Shape { sizes: Sizes::default(), x, w, variant }) {
+                    let applies = (op.cases.applies)(&Shape { sizes: Sizes::default(), x, w, variant });
+                    if !applies || !rule::suits(op, kernel, x, w, variant) {
                         continue;
                     }
                     let key = format!("{} {variant}", key(op, kernel, x, w, inputs));
@@ -210,7 +212,10 @@ fn is_masked(v: f64, e: f64) -> bool {
 #[test]
 fn sums_of_exact_inputs_allow_no_error() {
     let plain = |c: &Case| match c.subject {
-        Subject::Kernel { op, shape, .. } => op.name == "matmul" && shape.variant == 0,
+        // What is rounded first is not exact.
+        Subject::Kernel { op, kernel, shape } => {
+            op.name == "matmul" && shape.variant == 0 && kernel.numerics == Numerics::F32
+        }
         Subject::Graph { .. } => false,
     };
     let exact = cases().into_iter().filter(|c| c.quick && c.inputs == Inputs::Exact && plain(c));

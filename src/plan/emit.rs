@@ -340,7 +340,7 @@ impl Place<'_> {
         }))
     }
 
-    /// `part_row` of the scratch tensor `part`: from one row to the next, in groups of four, or in elements for u32.
+    /// `part_row` of the scratch tensor `part`: from one row to the next, in groups of four; elements for u32.
     fn scratch_row(&self, name: &str) -> Option<Param> {
         let name = name.strip_suffix("_row")?;
         let SiteArg { dtype, shape, .. } = self.chosen.scratch.iter().find(|s| s.name == name)?;

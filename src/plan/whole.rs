@@ -106,20 +106,24 @@ impl Plan {
             self.check_place(&format!("step {i}: value {value}"), *buffer, layout)?;
         }
         for port in &step.scratch {
-            let lies = step.bindings.iter().any(|b| b.write && b.buffer == port.buffer);
-            if !lies || self.buffers[port.buffer].role != Role::Scratch {
-                return wrong(format!(
-                    "step {i} leaves `{}` in a buffer that is no scratch of its own",
-                    port.name
-                ));
-            }
-            self.check_lies(port)?;
+            self.check_scratch(i, step, port)?;
         }
         let values = step.reads.iter().chain(step.writes.iter().map(|(value, _, _)| value));
         match values.copied().find(|v| *v >= self.values.len()) {
             Some(v) => wrong(format!("step {i} has value {v}, but there are {}", self.values.len())),
             None => Ok(()),
         }
+    }
+
+    fn check_scratch(&self, i: usize, step: &Step, port: &Port) -> Result<()> {
+        let lies = step.bindings.iter().any(|b| b.write && b.buffer == port.buffer);
+        if !lies || self.buffers[port.buffer].role != Role::Scratch {
+            return wrong(format!(
+                "step {i} leaves `{}` in a buffer that is no scratch of its own",
+                port.name
+            ));
+        }
+        self.check_lies(port)
     }
 
     fn check_port(&self, port: &Port) -> Result<()> {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::operands::{Role, in_place, visit};
 use super::*;
 use crate::check::cases;
+use crate::kernel::extensions;
 use crate::plan::plan;
 use crate::virtual_gpu::Personality;
 use crate::virtual_gpu::program::{BufferKind, Input, Inst, Node, Op, Program, Ty};
@@ -22,7 +23,8 @@ fn texts() -> HashMap<String, String> {
         let (graph, _) = case.build().unwrap_or_else(|e| panic!("{case}: {e}"));
         let plan = plan(&graph, &profile, &case.policy()).unwrap_or_else(|e| panic!("{case}: {e}"));
         for kernel in plan.kernels {
-            out.entry(kernel.wgsl.clone()).or_insert(case.to_string());
+            let text = extensions::for_naga(&kernel.extensions) + &kernel.wgsl;
+            out.entry(text).or_insert(case.to_string());
         }
     }
     out
@@ -61,7 +63,9 @@ fn every_text_is_lowered_to_few_registers() {
     let how = Rewrites { contract: true, reassociate: true };
     for (text, case) in &texts() {
         let program = lower(text, &[], None, how).unwrap_or_else(|e| panic!("{case}: {e:?}"));
-        assert!(program.registers < 400, "{case}: {}", program.registers);
+        // A cooperative matrix takes as many as a lane has elements of it.
+        let most = if text.contains(extensions::MATRICES) { 3000 } else { 400 };
+        assert!(program.registers < most, "{case}: {}", program.registers);
         for inst in instructions(&program.body) {
             assert!(in_place(&inst.op) || apart(&inst.op), "{case}: {inst:?}");
         }

@@ -19,12 +19,14 @@ mod broadcast;
 mod int8;
 mod int8_rows;
 mod matrix;
+mod shared;
 mod split;
 
 use broadcast::BROADCAST;
 use int8::{dequantized, plane_folds, weight_knobs};
 use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
+use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
@@ -44,7 +46,18 @@ pub static MATMUL: Op = Op {
     infer,
     reference,
     flops: |s| 2.0 * s.product(&[B, M, N, K]),
-    kernels: &[&TILE, &TILE_SMALL, &BROADCAST, &VECTOR, &SPLIT, &INT8, &MATRIX_16, &MATRIX_8],
+    kernels: &[
+        &TILE,
+        &TILE_SMALL,
+        &BROADCAST,
+        &SHARED,
+        &SHARED_LARGE,
+        &VECTOR,
+        &SPLIT,
+        &INT8,
+        &MATRIX_16,
+        &MATRIX_8,
+    ],
     cases: Cases {
         axes: &[(M, 5), (N, 8), (K, 36)],
         weights: &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0],
@@ -65,7 +78,8 @@ pub static MATMUL: Op = Op {
             _ => true,
         },
         many_workgroups: |kernel| {
-            let rows = kernel.blocks.iter().find(|(axis, _)| *axis == M).map_or(1, |(_, n)| *n);
+            let rows =
+                kernel.blocks.iter().filter(|(axis, _)| *axis == M).map(|(_, n)| *n).max().unwrap_or(1);
             Some(Sizes::new(&[(M, past_one_axis(rows)), (N, 1), (K, 1)]))
         },
         build,

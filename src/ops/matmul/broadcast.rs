@@ -53,20 +53,20 @@ impl Shape {
 }
 
 fn shape(s: &Site<'_>) -> Result<Shape, String> {
-    let (least, most) = s.profile.subgroup_sizes;
     if !s.profile.features.subgroup {
         return Err("the device has no subgroups".into());
     }
-    if least != most {
-        return Err(format!("it needs to know the size of subgroups, which is {least} to {most}"));
-    }
-    let (loads, groups) = match least {
-        4 | 8 => (4, 2),
-        16 => (2, 1),
-        32 => (1, 1),
-        _ => return Err(format!("subgroups have {least} lanes, but it knows how to share among 4 to 32")),
+    let (loads, groups) = match s.profile.subgroup_sizes {
+        (4, 4) | (8, 8) => (4, 2),
+        (16, 16) => (2, 1),
+        (32, 32) => (1, 1),
+        (least, most) => {
+            return Err(format!(
+                "the device has no subgroups of one size of 4 to 32 lanes, but of {least} to {most}"
+            ));
+        }
     };
-    Ok(Shape { lanes: least.into(), loads, groups })
+    Ok(Shape { lanes: s.profile.subgroup_sizes.0.into(), loads, groups })
 }
 
 /// The shape where it fits; estimates and texts are only asked for there.

@@ -15,15 +15,19 @@ use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Sh
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
+mod broadcast;
 mod int8;
 mod int8_rows;
 mod matrix;
+mod shared;
 mod split;
 mod vector;
 
+use broadcast::BROADCAST;
 use int8::{dequantized, plane_folds, weight_knobs};
 use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
+use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
 use vector::VECTOR;
 
@@ -44,7 +48,18 @@ pub static MATMUL: Op = Op {
     infer,
     reference,
     flops: |s| 2.0 * s.product(&[B, M, N, K]),
-    kernels: &[&TILE, &TILE_SMALL, &VECTOR, &SPLIT, &INT8, &MATRIX_16, &MATRIX_8],
+    kernels: &[
+        &TILE,
+        &TILE_SMALL,
+        &BROADCAST,
+        &SHARED,
+        &SHARED_LARGE,
+        &VECTOR,
+        &SPLIT,
+        &INT8,
+        &MATRIX_16,
+        &MATRIX_8,
+    ],
     cases: Cases {
         axes: &[(M, 5), (N, 8), (K, 36)],
         weights: &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0],
@@ -65,7 +80,8 @@ pub static MATMUL: Op = Op {
             _ => true,
         },
         many_workgroups: |kernel| {
-            let rows = kernel.blocks.iter().find(|(axis, _)| *axis == M).map_or(1, |(_, n)| *n);
+            let rows =
+                kernel.blocks.iter().filter(|(axis, _)| *axis == M).map(|(_, n)| *n).max().unwrap_or(1);
             Some(Sizes::new(&[(M, past_one_axis(rows)), (N, 1), (K, 1)]))
         },
         build,
@@ -106,19 +122,24 @@ fn tiles(s: &Site<'_>, rows: u64, columns: u64) -> Expr {
     Expr::Mul(vec![s.dim(B).into(), along(M, rows), along(N, columns)])
 }
 
-/// Every tile computes all its rows and 128 columns, and reads its strips of x and w, half of it
-/// from caches. Fewer rows mean more loads per product: measured on llvmpipe (Mesa 26.2), 8 rows
-/// reach 0.83 of the rate of 16 (benches/log.md).
+/// Fewer rows mean more loads per product: measured on llvmpipe (Mesa 26.2), 8 rows reach 0.83 of the
+/// rate of 16 (benches/log.md).
 fn tile_cost(s: &Site<'_>, rows: f64) -> Work {
+    tile_work(s, (rows as u64, 128), 32, if rows < 16.0 { 1.0 / 0.83 } else { 1.0 })
+}
+
+/// Every tile computes all its rows and columns, each product in the time of so many, and reads its strips of
+/// x and w, half of it from caches.
+fn tile_work(s: &Site<'_>, (rows, columns): (u64, u64), lanes: u64, relative: f64) -> Work {
+    let (rows, columns) = (rows as f64, columns as f64);
     let tiles_m = (s.size(M) as f64 / rows).ceil();
-    let tiles_n = (s.size(N) as f64 / 128.0).ceil();
+    let tiles_n = (s.size(N) as f64 / columns).ceil();
     let tiles = s.sizes.product(&[B]) * tiles_m * tiles_n;
     let reads = (s.bytes("w") * tiles_m + s.bytes("x") * tiles_n) / 2.0;
-    let loads = if rows < 16.0 { 1.0 / 0.83 } else { 1.0 };
     Work {
-        flops: 2.0 * tiles * rows * 128.0 * s.size(K) as f64 * loads,
+        flops: 2.0 * tiles * rows * columns * s.size(K) as f64 * relative,
         bytes: reads.max(s.bytes("w") + s.bytes("x")) + s.bytes("y"),
-        invocations: tiles * 32.0,
+        invocations: tiles * lanes as f64,
     }
 }
 

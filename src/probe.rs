@@ -18,6 +18,7 @@ const COPY_BLOCK: u64 = LANES * 4 * 16;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Unit {
     /// Operations: a multiplication with an addition is two.
     Flops,

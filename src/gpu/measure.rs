@@ -246,9 +246,13 @@ impl Stopwatch {
 
     /// One sample: seconds by the host's clock, and by the device's.
     fn sample(&self, gpu: &Gpu, subject: &mut Subject<'_>, track: &mut Track) -> Result<(f64, Option<f64>)> {
-        for (exe, io) in subject.runs.iter_mut() {
+        let count = subject.runs.len();
+        for place in 0..count.min(track.repeats as usize) {
+            let (exe, io) = &mut subject.runs[(track.next + place) % count];
             exe.stage_alone(io, subject.call)?;
         }
+        // Now, or the writes of parameters would be part of what is timed.
+        gpu.wait(gpu.queue().submit([]), 1)?;
         let (commands, said) = gpu.scoped(|| {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let writes = self.queries.as_ref().map(|(set, ..)| wgpu::ComputePassTimestampWrites {
@@ -261,7 +265,7 @@ impl Stopwatch {
                 timestamp_writes: writes,
             });
             for _ in 0..track.repeats {
-                let (exe, io) = &subject.runs[track.next % subject.runs.len()];
+                let (exe, io) = &subject.runs[track.next % count];
                 exe.issue(&mut pass, io, 0..exe.plan().steps.len());
                 track.next += 1;
             }

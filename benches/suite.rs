@@ -4,7 +4,7 @@
 
 use tachylite::Gpu;
 use tachylite::bench::{Outcome, Selection, text};
-use tachylite::gpu::{BenchOptions, Effort};
+use tachylite::gpu::BenchOptions;
 
 fn main() -> tachylite::Result<()> {
     let name = std::env::var("TACHYLITE_ADAPTER").unwrap_or_else(|_| "gpu".into());
@@ -17,9 +17,9 @@ fn main() -> tachylite::Result<()> {
         }
     };
     println!("{} {} ({})", gpu.profile().backend, gpu.profile().name, gpu.profile().driver);
-    let effort = if quick { Effort::quick() } else { Effort::default() };
+    let options = if quick { BenchOptions::quick() } else { BenchOptions::default() };
     let entries = Selection { quick, ..Selection::default() }.entries(gpu.profile())?;
-    let mut bench = gpu.bench(BenchOptions { effort, cold: true, trusted: false }, &mut |_| ())?;
+    let mut bench = gpu.bench(options, &mut |_| ())?;
     println!("{}", text::COLUMNS);
     let (mut shape, mut wrong) = (String::new(), 0);
     for entry in &entries {

@@ -56,14 +56,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn effort(arguments: &Arguments) -> Effort {
-    if arguments.quick { Effort::quick() } else { Effort::default() }
-}
-
 fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
     let gpu = Gpu::open_blocking(&arguments.adapter).map_err(|e| e.to_string())?;
     head(&gpu);
-    let readings = peak::read(&gpu, &effort(arguments))?;
+    let effort = if arguments.quick { Effort::quick() } else { Effort::default() };
+    let readings = peak::read(&gpu, &effort)?;
     say(&peak::table(&readings));
     if let Some(path) = &arguments.json {
         let report = json!({
@@ -96,11 +93,8 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     let mut report = Report::new(gpu.profile());
     save(arguments, &report)?;
     head(&gpu);
-    let options = BenchOptions {
-        effort: effort(arguments),
-        cold: !arguments.warm,
-        trusted: arguments.trusted,
-    };
+    let options = if arguments.quick { BenchOptions::quick() } else { BenchOptions::default() };
+    let options = BenchOptions { cold: !arguments.warm, trusted: arguments.trusted, ..options };
     let begun = Instant::now();
     let mut tell = |r: &tachylite::gpu::Reading| progress(&format!("probes: {}", r.name));
     let mut bench = gpu.bench(options, &mut tell).map_err(|e| e.to_string())?;
@@ -136,8 +130,12 @@ fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
 
 /// Every entry, each row printed as soon as it is known.
 fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>, String> {
-    say("\n* what a plan takes; warm: the same data again and again; cold: data in turn, beyond any cache;\n");
-    say("of probe: of what this device reaches in what binds the kernel; error: as a part of what is allowed\n");
+    say(
+        "\n* what a plan takes; warm: the same data again and again; cold: data in turn, beyond any cache;\n",
+    );
+    say(
+        "of probe: of what this device reaches in what binds the kernel; error: as a part of what is allowed\n",
+    );
     say(&format!("{}\n", text::COLUMNS));
     let (mut out, mut shape): (Vec<Row>, String) = Default::default();
     for (i, entry) in entries.iter().enumerate() {

@@ -94,11 +94,7 @@ impl Demand {
 
     /// The probe that says how long this takes at least: which, and how much is asked of it. `rate` gives
     /// what a probe reaches in a second, if it was measured.
-    pub fn binding(
-        &self,
-        cached: bool,
-        rate: impl Fn(&str) -> Option<f64>,
-    ) -> Option<(&'static str, f64)> {
+    pub fn binding(&self, cached: bool, rate: impl Fn(&str) -> Option<f64>) -> Option<(&'static str, f64)> {
         let asked = self.asked(cached).into_iter();
         let seconds = asked.filter_map(|(name, n)| rate(name).map(|rate| (name, n, n / rate)));
         seconds.max_by(|a, b| a.2.total_cmp(&b.2)).map(|(name, n, _)| (name, n))
@@ -151,8 +147,10 @@ mod tests {
         assert_eq!((d.flops, d.read, d.written), (8192.0, (64 * 34 + 2 * 32 * 4) as f64, 512.0));
         assert_eq!((d.unpacked_i8, d.unpacked_f16, d.exps), (2048.0, 0.0, 0.0));
         let heads = [(Axis::B, 1), (Axis::S, 4), (Axis::T, 4), (Axis::D, 8)];
-        let (full, causal) =
-            (demand("attention", "full", &heads, DType::F32), demand("attention", "causal", &heads, DType::F32));
+        let (full, causal) = (
+            demand("attention", "full", &heads, DType::F32),
+            demand("attention", "causal", &heads, DType::F32),
+        );
         assert_eq!((full.exps, causal.exps), (32.0, 20.0));
         assert_eq!((full.flops, full.read), (2.0 * 32.0 * 16.0, 3.0 * 64.0 * 4.0));
         let table = [(Axis::R, 4), (Axis::V, 100), (Axis::C, 8)];
@@ -170,8 +168,10 @@ mod tests {
         };
         assert_eq!(d.binding(true, rates), Some(("probe.fma", d.flops)));
         let one = demand("matmul", "plain", &[(Axis::M, 1), (Axis::N, 64), (Axis::K, 64)], DType::F32);
-        assert_eq!(one.binding(true, |n| rates(n).map(|r| if n == "probe.fma" { r * 1e3 } else { r })),
-            Some(("probe.read_cached", one.bytes())));
+        assert_eq!(
+            one.binding(true, |n| rates(n).map(|r| if n == "probe.fma" { r * 1e3 } else { r })),
+            Some(("probe.read_cached", one.bytes()))
+        );
         assert_eq!(one.binding(false, |_| None), None);
         let softmax = demand("softmax", "plain", &[(Axis::R, 8), (Axis::C, 64)], DType::F32);
         assert!(softmax.asked(false).contains(&("probe.copy", 4096.0)));

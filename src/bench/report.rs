@@ -85,8 +85,8 @@ impl Report {
     /// damaged, and which.
     pub fn from_json(text: &str) -> Result<Self> {
         let wrong = |what: String| Error::Argument(format!("bench: {what}"));
-        let head: Head = serde_json::from_str(text)
-            .map_err(|e| wrong(format!("this is no report of a bench: {e}")))?;
+        let head: Head =
+            serde_json::from_str(text).map_err(|e| wrong(format!("this is no report of a bench: {e}")))?;
         if head.format.as_deref() != Some(FORMAT) {
             let found = head.format.map_or("none".to_owned(), |f| format!("`{f}`"));
             return Err(wrong(format!("the field `format` must be `{FORMAT}`, but it is {found}")));

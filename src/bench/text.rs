@@ -49,7 +49,8 @@ pub fn csv(row: &Row) -> String {
         Outcome::Wrong(why) => ("wrong", why.as_str()),
         Outcome::Unable(why) => ("unable", why.as_str()),
     };
-    let mut fields: Vec<String> = [&row.group, &row.op, &row.kernel, &row.shape, &row.case].map(|s| text(s)).into();
+    let mut fields: Vec<String> =
+        [&row.group, &row.op, &row.kernel, &row.shape, &row.case].map(|s| text(s)).into();
     fields.extend([heat(row), checks, if row.chosen { "yes" } else { "no" }, status].map(str::to_owned));
     match row.timed() {
         Some(t) => {
@@ -120,7 +121,10 @@ mod tests {
         let timed = row(&[1e-3, 1.1e-3, 1.2e-3], &[1e-3; 3]);
         let said = line(&timed);
         assert!(said.starts_with("  * matmul.tile            warm"), "{said}");
-        assert!(said.contains("1.100 ms") && said.contains("45 % of fma") && said.contains("45.45 kFLOP/s"), "{said}");
+        assert!(
+            said.contains("1.100 ms") && said.contains("45 % of fma") && said.contains("45.45 kFLOP/s"),
+            "{said}"
+        );
         let wrong = Row { outcome: Outcome::Wrong("`y` is off".into()), chosen: false, ..timed.clone() };
         assert!(line(&wrong).ends_with("WRONG: `y` is off"));
         assert_eq!(line(&timed).lines().count(), 1);
@@ -131,7 +135,13 @@ mod tests {
         // Commas inside quotes are no ends of fields.
         let fields = |line: &str| {
             let mut quoted = false;
-            1 + line.chars().filter(|c| { quoted ^= *c == '"'; *c == ',' && !quoted }).count()
+            1 + line
+                .chars()
+                .filter(|c| {
+                    quoted ^= *c == '"';
+                    *c == ',' && !quoted
+                })
+                .count()
         };
         let timed = row(&[1.0], &[1.0]);
         let wrong = Row { outcome: Outcome::Wrong("a \"b\", c".into()), ..timed.clone() };

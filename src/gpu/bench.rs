@@ -2,6 +2,7 @@
 //! measuring this submits and waits, on a device that was handed over too.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pollster::block_on;
 
@@ -20,6 +21,8 @@ use crate::tune::Trial;
 
 /// The most copies of a case's buffers that take turns; what would need more is not measured cold.
 const MOST_COPIES: u64 = 256;
+/// The least that a sample takes: a probe's must not be noisier than a kernel's.
+const SAMPLE: Duration = Duration::from_millis(4);
 /// Weights of fewer bytes are the same in every copy: they are next to nothing.
 const SMALL: usize = 1 << 16;
 
@@ -32,6 +35,22 @@ pub struct BenchOptions {
     pub cold: bool,
     /// Whether each also runs without checks, in turn with the checked one, once that is judged right.
     pub trusted: bool,
+}
+
+impl Default for BenchOptions {
+    /// A second and a half for each row and the probe beside it.
+    fn default() -> Self {
+        Self { effort: Effort { sample: SAMPLE, ..Effort::default() }, cold: true, trusted: false }
+    }
+}
+
+impl BenchOptions {
+    /// Enough to see a tenth on a quiet machine: three tenths of a second for each row and its probe.
+    pub fn quick() -> Self {
+        let (least, most, noise, budget) = (7, 60, 0.005, Duration::from_millis(300));
+        let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
+        Self { effort, ..Self::default() }
+    }
 }
 
 /// A bench of one device: its probes, loaded, and what they reached.
@@ -161,7 +180,9 @@ impl Bench {
     /// Loads a kernel, runs it twice and judges it.
     fn enter(&self, entry: &Entry, trial: &Trial, trusted: bool) -> Result<Result<Right, Outcome>> {
         if trusted && is_replaced() {
-            return Ok(Err(Outcome::Unable("a shader's text is not the library's: it is not trusted".into())));
+            return Ok(Err(Outcome::Unable(
+                "a shader's text is not the library's: it is not trusted".into(),
+            )));
         }
         let mut run = match self.load(entry, trial, trusted, 0) {
             Ok(run) => run,
@@ -194,6 +215,7 @@ impl Bench {
         let weights = if copy == 0 { trial.tensors.clone() } else { turned(&plan, &trial.tensors, copy)? };
         let mut exe = self.gpu.load_blocking(&plan, &weights, Default::default())?;
         let io = block_on(exe.own_io())?;
+        // Writes the inputs, and touches the rest.
         if copy > 0 {
             outputs(&mut exe, trial)?;
         }
@@ -206,7 +228,10 @@ impl Bench {
         if let Some((probe, _)) = &beside
             && !self.loaded.contains_key(probe.name)
         {
-            let runs = self.gpu.load_probe(probe)?;
+            let mut runs = self.gpu.load_probe(probe)?;
+            let once = Effort { warmup: 0, least: 1, most: 1, ..self.options.effort };
+            let subject = Subject { runs: &mut runs, call: &Call::default(), repeats: Some(1) };
+            self.gpu.measure(&mut [subject], &once)?;
             self.loaded.insert(probe.name, runs);
         }
         let nothing = Call::default();
@@ -218,7 +243,7 @@ impl Bench {
             let count = if group.cold { kernel.runs.len() } else { 1 };
             subjects.push(Subject { runs: &mut kernel.runs[..count], call, repeats: None });
         }
-        let mut measured = self.gpu.measure(&mut subjects, &self.options.effort)?;
+        let mut measured = self.gpu.measure_in_turn(&mut subjects, &self.options.effort, false)?;
         let of_kernels = measured.split_off(usize::from(beside.is_some()));
         let beside = beside.zip(measured.pop()).map(|((probe, asked), m)| Beside {
             probe: probe.name.into(),

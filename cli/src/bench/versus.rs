@@ -26,8 +26,11 @@ pub(super) fn run(
         if doubtful.is_empty() {
             break;
         }
-        say(&format!("{}{} rows are not as before: measured again, {look} of {LOOKS}\n",
-            if look == 1 { "\n" } else { "" }, doubtful.len()));
+        say(&format!(
+            "{}{} rows are not as before: measured again, {look} of {LOOKS}\n",
+            if look == 1 { "\n" } else { "" },
+            doubtful.len()
+        ));
         let is_doubtful = |row: &Row| doubtful.contains(&row.id());
         for entry in entries {
             let case = entry.task.case(entry.kernel).to_string();
@@ -60,7 +63,8 @@ pub(super) fn run(
 
 fn summary(changed: &[(&Row, Change)]) -> String {
     let count = |wanted: Verdict| {
-        let is = |c: &Change| matches!(c, Change::Compared { comparison, .. } if comparison.verdict == wanted);
+        let is =
+            |c: &Change| matches!(c, Change::Compared { comparison, .. } if comparison.verdict == wanted);
         changed.iter().filter(|(_, c)| is(c)).count()
     };
     let all = [Verdict::Same, Verdict::Faster, Verdict::Slower, Verdict::TooNoisy];

@@ -12,6 +12,8 @@ use crate::profile::{Profile, Speeds};
 use crate::quirks::Quirk;
 
 mod adapter;
+#[cfg(not(target_arch = "wasm32"))]
+mod bench;
 mod bind;
 mod cache;
 mod executable;
@@ -29,6 +31,8 @@ mod trusted;
 mod tune;
 mod wait;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use bench::{Bench, BenchOptions};
 pub use executable::{Executable, Io};
 pub use load::LoadOptions;
 #[cfg(not(target_arch = "wasm32"))]

@@ -18,6 +18,7 @@ const COPY_BLOCK: u64 = LANES * 4 * 16;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Unit {
     /// Operations: a multiplication with an addition is two.
     Flops,
@@ -179,6 +180,11 @@ fn amount(profile: &Profile, cached: bool) -> (u64, usize) {
     (bytes, all.div_ceil(bytes.max(1)) as usize)
 }
 
+/// How many invocations read neighbours at once.
+fn run(profile: &Profile) -> Vec<(&'static str, String)> {
+    if profile.kind == DeviceKind::Cpu { vec![("RUN", "8u".into())] } else { Vec::new() }
+}
+
 fn reading(profile: &Profile, name: &'static str, cached: bool) -> Probe {
     let (bytes, copies) = amount(profile, cached);
     let (blocks, loops) = (bytes / READ_BLOCK, if cached { 16 } else { 1 });
@@ -189,7 +195,7 @@ fn reading(profile: &Profile, name: &'static str, cached: bool) -> Probe {
         unit: Unit::Bytes,
         work: (bytes * loops) as f64,
         copies,
-        plan: plan(compose_alone(name, file!("read.wgsl"), &[]), &buffers, &[loops], blocks),
+        plan: plan(compose_alone(name, file!("read.wgsl"), &run(profile)), &buffers, &[loops], blocks),
         speed: Some(if cached { |s| &mut s.cached_bytes_per_s } else { |s| &mut s.bytes_per_s }),
     }
 }
@@ -198,7 +204,7 @@ fn copying(profile: &Profile, name: &'static str, cached: bool) -> Probe {
     let (bytes, copies) = amount(profile, cached);
     let bytes = bytes / 2;
     let buffers = [("x", Role::Input(0), bytes), ("y", Role::Output(0), bytes)];
-    let kernel = compose_alone(name, file!("copy.wgsl"), &[]);
+    let kernel = compose_alone(name, file!("copy.wgsl"), &run(profile));
     Probe {
         name,
         what: if cached { "copied, cached, reads and writes" } else { "copied, reads and writes" },

@@ -1,15 +1,19 @@
 //! `tachylite bench`: how fast a device is, and how fast every kernel is as a fraction of that.
 
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use serde_json::json;
 use tachylite::Gpu;
-use tachylite::gpu::Effort;
+use tachylite::bench::{Entry, Outcome, Report, Row, Selection, compare, text};
+use tachylite::gpu::{Bench, BenchOptions, Effort};
 
 use crate::{cannot_run, device, say};
 
 mod peak;
+mod versus;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -17,27 +21,45 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADAPTER", default_value = "gpu")]
     adapter: String,
     /// Only how fast the device is: its probes
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["op", "kernel", "trusted", "warm", "csv", "compare"])]
     peak: bool,
-    /// Measure less often
+    /// The short list: fewer shapes, of each the kernel that a plan would take, measured for less long
     #[arg(long)]
     quick: bool,
+    /// Only this op; may be repeated
+    #[arg(long, value_name = "OP")]
+    op: Vec<String>,
+    /// Only this kernel; may be repeated
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Vec<String>,
+    /// Only warm: the same buffers again and again
+    #[arg(long)]
+    warm: bool,
+    /// Each kernel also without checks of bounds and loops, beside the checked one
+    #[arg(long)]
+    trusted: bool,
+    /// Hold every row against that of an older run; exit code 1 if one is slower or broken
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
     /// Write everything that was measured, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a line for each row, as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match bench(arguments) {
+    match if arguments.peak { peaks(arguments) } else { bench(arguments) } {
         Ok(code) => code,
         Err(why) => cannot_run(&why),
     }
 }
 
-fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
+fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
     let gpu = Gpu::open_blocking(&arguments.adapter).map_err(|e| e.to_string())?;
+    head(&gpu);
     let effort = if arguments.quick { Effort::quick() } else { Effort::default() };
-    say(&format!("{}\n", device::full_name(gpu.profile())));
     let readings = peak::read(&gpu, &effort)?;
     say(&peak::table(&readings));
     if let Some(path) = &arguments.json {
@@ -50,6 +72,105 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(path: &std::path::Path, text: &str) -> Result<(), String> {
+fn head(gpu: &Gpu) {
+    let (profile, version) = (gpu.profile(), env!("CARGO_PKG_VERSION"));
+    say(&format!("{} ({}), tachylite {version}\n", device::full_name(profile), profile.driver));
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
+    let old = arguments.compare.as_deref().map(Report::read).transpose().map_err(|e| e.to_string())?;
+    let gpu = Gpu::open_blocking(&arguments.adapter).map_err(|e| e.to_string())?;
+    if let (Some(old), Some(path)) = (&old, &arguments.compare) {
+        old.is_of(gpu.profile()).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    let (quick, ops, kernels) = (arguments.quick, arguments.op.clone(), arguments.kernel.clone());
+    let entries = Selection { quick, ops, kernels }.entries(gpu.profile()).map_err(|e| e.to_string())?;
+    // Written now, so that what cannot be written is known before minutes of work.
+    let mut report = Report::new(gpu.profile());
+    save(arguments, &report)?;
+    head(&gpu);
+    let options = if arguments.quick { BenchOptions::quick() } else { BenchOptions::default() };
+    let options = BenchOptions { cold: !arguments.warm, trusted: arguments.trusted, ..options };
+    let begun = Instant::now();
+    let mut tell = |r: &tachylite::gpu::Reading| progress(&format!("probes: {}", r.name));
+    let mut bench = gpu.bench(options, &mut tell).map_err(|e| e.to_string())?;
+    progress("");
+    say(&peak::table(bench.readings()));
+    report.probes = bench.readings().iter().map(peak::reached).collect();
+    if let Some(old) = &old {
+        bench.prefer_those_of(&old.rows);
+    }
+    report.rows = rows(&mut bench, &entries, begun)?;
+    let mut regressions = 0;
+    if let Some(old) = &old {
+        regressions = versus::run(&mut bench, &entries, old, &mut report.rows)?;
+    }
+    save(arguments, &report)?;
+    let wrong = report.rows.iter().filter(|r| matches!(r.outcome, Outcome::Wrong(_))).count();
+    say(&format!("{} rows in {:.0} s", report.rows.len(), begun.elapsed().as_secs_f64()));
+    say(&if wrong == 0 { ", all right\n".to_owned() } else { format!(", {wrong} WRONG\n") });
+    Ok(if wrong + regressions == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
+    if let Some(path) = &arguments.json {
+        report.write(path).map_err(|e| e.to_string())?;
+    }
+    if let Some(path) = &arguments.csv {
+        let lines = report.rows.iter().map(text::csv);
+        let lines: Vec<String> = [text::CSV_COLUMNS.to_owned()].into_iter().chain(lines).collect();
+        write(path, &(lines.join("\n") + "\n"))?;
+    }
+    Ok(())
+}
+
+/// Every entry, each row printed as soon as it is known.
+fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>, String> {
+    say(
+        "\n* what a plan takes; warm: the same data again and again; cold: data in turn, beyond any cache;\n",
+    );
+    say(
+        "of probe: of what this device reaches in what binds the kernel; error: as a part of what is allowed\n",
+    );
+    say(&format!("{}\n", text::COLUMNS));
+    let (mut out, mut shape): (Vec<Row>, String) = Default::default();
+    for (i, entry) in entries.iter().enumerate() {
+        let seconds = begun.elapsed().as_secs_f64();
+        progress(&format!("{i} of {} entries, {seconds:.0} s: {}", entries.len(), entry.kernel.name));
+        let made = bench.rows(entry).map_err(|e| e.to_string())?;
+        progress("");
+        for row in made {
+            if shape != row.shape {
+                say(&format!("{}: {}\n", row.group, row.shape));
+                shape.clone_from(&row.shape);
+            }
+            say(&format!("{}{}\n", text::line(&row), beside_checked(&row, &out)));
+            if let Outcome::Wrong(_) = row.outcome {
+                say(&format!("    again: tachylite check --case {}\n", row.case));
+            }
+            out.push(row);
+        }
+    }
+    Ok(out)
+}
+
+/// What a row without checks says of the row before, which is the same with checks.
+fn beside_checked(row: &Row, before: &[Row]) -> String {
+    let checked = before.last().filter(|b| row.trusted && b.case == row.case && b.cold == row.cold);
+    let both = checked.and_then(Row::timed).zip(row.timed());
+    both.map_or(String::new(), |(a, b)| {
+        let c = compare(&a.samples(), &b.samples(), 0.03);
+        format!("  {:.2} of checked, {}", c.ratio, c.verdict.name())
+    })
+}
+
+/// What is being done, on a terminal alone: elsewhere the rows say as much.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{what}");
+    }
 }

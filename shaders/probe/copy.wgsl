@@ -3,10 +3,12 @@
 //   x        [groups]   in    groups of four
 //   y        [groups]   out   the same
 //
-// A workgroup copies GROUPS groups for each of its invocations, neighbours by neighbours.
+// A workgroup copies GROUPS groups for each of its invocations, RUN invocations neighbours, then the neighbours
+// of those: as in read.wgsl.
 
 const LANES: u32 = 64u;
 const GROUPS: u32 = 4u;
+const RUN: u32 = 64u; // knob: invocations that copy neighbours
 
 struct Params {
     groups: u32,
@@ -22,12 +24,12 @@ fn main(
     @builtin(num_workgroups) wgs: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let base = (wg.y * wgs.x + wg.x) * LANES * GROUPS + lane;
-    if base + (GROUPS - 1u) * LANES >= p.groups {
+    let base = (wg.y * wgs.x + wg.x) * LANES * GROUPS + lane / RUN * RUN * GROUPS + lane % RUN;
+    if base + (GROUPS - 1u) * RUN >= p.groups {
         return;
     }
     //@unroll i 0..GROUPS
     for (var i = 0u; i < GROUPS; i++) {
-        y[base + i * LANES] = x[base + i * LANES];
+        y[base + i * RUN] = x[base + i * RUN];
     }
 }

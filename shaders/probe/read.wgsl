@@ -3,11 +3,14 @@
 //   x        [groups]       in    groups of four
 //   y        [invocations]  out   what keeps the reads from being left out; hardly ever written
 //
-// A workgroup reads GROUPS groups for each of its invocations, neighbours by neighbours, from a stretch of
-// its own; loops times over, where what was read the first time is to be in a cache.
+// A workgroup reads GROUPS groups for each of its invocations from a stretch of its own; loops times over,
+// where what was read the first time is to be in a cache. RUN invocations read neighbours, then the
+// neighbours of those: as many as a device runs in step, so that each walks straight through memory. A
+// processor that runs 8 in step, and skips between, waits for every line (benches/log.md).
 
 const LANES: u32 = 64u;
 const GROUPS: u32 = 16u;
+const RUN: u32 = 64u; // knob: invocations that read neighbours
 
 struct Params {
     loops: u32,
@@ -30,10 +33,10 @@ fn main(
     }
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < p.loops; k++) {
-        let base = (workgroup + k) % blocks * LANES * GROUPS + lane;
+        let base = (workgroup + k) % blocks * LANES * GROUPS + lane / RUN * RUN * GROUPS + lane % RUN;
         //@unroll i 0..GROUPS
         for (var i = 0u; i < GROUPS; i++) {
-            sum += x[base + i * LANES];
+            sum += x[base + i * RUN];
         }
     }
     // What is read lies between 1 and 2.

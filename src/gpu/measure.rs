@@ -25,7 +25,7 @@ pub struct Effort {
     pub most: u32,
     /// Enough is measured once every median is known to this fraction of itself.
     pub noise: f64,
-    /// No sample is begun after so long, but for one of each subject.
+    /// No sample is begun so long after the warm-up, but for one of each subject.
     pub budget: Duration,
     /// A sample of what is shorter holds as many runs as take about so long.
     pub sample: Duration,
@@ -104,7 +104,17 @@ impl Gpu {
     /// slot; [`Error::OutOfMemory`];
     /// [`Error::DeviceLost`].
     pub fn measure(&self, subjects: &mut [Subject<'_>], effort: &Effort) -> Result<Vec<Measured>> {
-        let begun = Instant::now();
+        self.measure_in_turn(subjects, effort, true)
+    }
+
+    /// [`measure`](Self::measure), which runs each executable once before if they are `fresh`: some drivers
+    /// compile at the first run, and find memory at the first touch.
+    pub(super) fn measure_in_turn(
+        &self,
+        subjects: &mut [Subject<'_>],
+        effort: &Effort,
+        fresh: bool,
+    ) -> Result<Vec<Measured>> {
         for subject in subjects.iter() {
             let ours = |(exe, _): &(Executable, Io)| Arc::ptr_eq(&exe.gpu().0, &self.0);
             if subject.runs.is_empty() || !subject.runs.iter().all(ours) {
@@ -119,8 +129,7 @@ impl Gpu {
         let mut tracks: Vec<Track> = subjects.iter().map(|_| Track::default()).collect();
         for (subject, track) in subjects.iter_mut().zip(&mut tracks) {
             track.repeats = subject.repeats.unwrap_or(1).max(1);
-            // Some drivers compile at the first run, and find memory at the first touch.
-            for _ in 0..subject.runs.len() {
+            for _ in 0..if fresh { subject.runs.len() } else { 0 } {
                 stopwatch.sample(self, subject, track)?;
             }
             let mut warmup = effort.warmup.max(1);
@@ -136,7 +145,7 @@ impl Gpu {
                 }
             }
         }
-        let mut taken = 0;
+        let (mut taken, begun) = (0, Instant::now());
         while taken < effort.most.max(1) {
             for (subject, track) in subjects.iter_mut().zip(&mut tracks) {
                 let (wall, gpu) = stopwatch.sample(self, subject, track)?;
@@ -246,9 +255,13 @@ impl Stopwatch {
 
     /// One sample: seconds by the host's clock, and by the device's.
     fn sample(&self, gpu: &Gpu, subject: &mut Subject<'_>, track: &mut Track) -> Result<(f64, Option<f64>)> {
-        for (exe, io) in subject.runs.iter_mut() {
+        let count = subject.runs.len();
+        for place in 0..count.min(track.repeats as usize) {
+            let (exe, io) = &mut subject.runs[(track.next + place) % count];
             exe.stage_alone(io, subject.call)?;
         }
+        // Now, or the writes of parameters would be part of what is timed.
+        gpu.wait(gpu.queue().submit([]), 1)?;
         let (commands, said) = gpu.scoped(|| {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let writes = self.queries.as_ref().map(|(set, ..)| wgpu::ComputePassTimestampWrites {
@@ -261,7 +274,7 @@ impl Stopwatch {
                 timestamp_writes: writes,
             });
             for _ in 0..track.repeats {
-                let (exe, io) = &subject.runs[track.next % subject.runs.len()];
+                let (exe, io) = &subject.runs[track.next % count];
                 exe.issue(&mut pass, io, 0..exe.plan().steps.len());
                 track.next += 1;
             }

@@ -80,6 +80,12 @@ pub fn with_source<T>(file: &str, text: &str, run: impl FnOnce() -> T) -> T {
     run()
 }
 
+/// Whether some file has another text on this thread.
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
+pub(crate) fn is_replaced() -> bool {
+    REPLACED.with_borrow(Option::is_some)
+}
+
 /// The text of a file as this thread is to see it.
 pub(crate) fn text_of((file, source): Source) -> Cow<'static, str> {
     REPLACED.with_borrow(|replaced| match replaced {

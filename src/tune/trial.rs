@@ -96,10 +96,19 @@ impl Task {
 impl Trial {
     /// What is wrong with the outputs of a run, in a sentence without its end, if something is.
     pub fn judge(&self, outputs: &[Tensor]) -> Option<String> {
+        self.worst(outputs).err()
+    }
+
+    /// The largest error of an element of a run's outputs, as a fraction of its allowance.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence without its end.
+    pub fn worst(&self, outputs: &[Tensor]) -> std::result::Result<f64, String> {
         if outputs.len() != self.want.len() {
-            return Some(format!("it made {} outputs of {}", outputs.len(), self.want.len()));
+            return Err(format!("it made {} outputs of {}", outputs.len(), self.want.len()));
         }
-        outputs.iter().zip(&self.want).find_map(|(got, (name, want))| wrong(got, name, want))
+        let mut each = outputs.iter().zip(&self.want).map(|(got, (name, want))| worst(got, name, want));
+        each.try_fold(0f64, |most, one| Ok(most.max(one?)))
     }
 }
 
@@ -121,15 +130,16 @@ fn differs(a: &[usize], b: &[usize]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b)
 }
 
-fn wrong(got: &Tensor, name: &str, want: &Approx) -> Option<String> {
+fn worst(got: &Tensor, name: &str, want: &Approx) -> std::result::Result<f64, String> {
     let values = got.to_f64();
     let axis = differs(&want.shape, got.shape()).unwrap_or(0);
     let (rows, period) =
         (got.shape().get(axis).copied().unwrap_or(1), want.shape.get(axis).copied().unwrap_or(1));
     let outer: usize = want.shape[..axis].iter().product();
     if outer * period == 0 || want.value.is_empty() {
-        return None;
+        return Ok(0.0);
     }
+    let mut most = 0f64;
     let row = want.value.len() / (outer * period);
     let part = |from: &[f64], outer: usize, rows: usize| from[outer * period * row..][..rows * row].to_vec();
     for (o, values) in values.chunks(rows * row).enumerate() {
@@ -139,7 +149,7 @@ fn wrong(got: &Tensor, name: &str, want: &Approx) -> Option<String> {
             let verdict = judge(values, &Approx { shape: vec![n, row], value, error }, got.dtype());
             if let Some(bad) = verdict.first_bad {
                 let at = o * rows * row + block * period * row + bad.index;
-                return Some(format!(
+                return Err(format!(
                     "`{name}` is off in {} of {} elements of rows {} to {}: element {at} is {:e} and not {:e} \
                      within {:e}",
                     verdict.bad,
@@ -151,9 +161,10 @@ fn wrong(got: &Tensor, name: &str, want: &Approx) -> Option<String> {
                     bad.allowed
                 ));
             }
+            most = most.max(verdict.worst);
         }
     }
-    None
+    Ok(most)
 }
 
 #[cfg(test)]
@@ -206,8 +217,8 @@ mod tests {
         let all = repeated(&small, &[2, 3, 1]).unwrap();
         assert_eq!(all.to_f32(), [1.0, 2.0, 1.0, 3.0, 4.0, 3.0]);
         let want = Approx::exact(&[2, 2, 1], small.to_f64());
-        assert_eq!(wrong(&all, "y", &want), None);
+        assert_eq!(worst(&all, "y", &want), Ok(0.0));
         let other = Tensor::from_f32(&[2, 3, 1], &[1.0, 2.0, 1.0, 3.0, 4.0, 4.0]).unwrap();
-        assert!(wrong(&other, "y", &want).unwrap().contains("rows 2 to 2: element 5 is "));
+        assert!(worst(&other, "y", &want).unwrap_err().contains("rows 2 to 2: element 5 is "));
     }
 }

@@ -2,12 +2,20 @@
 
 use serde_json::{Value, json};
 use tachylite::Gpu;
+use tachylite::bench::Reached;
+use tachylite::bench::text::quantity;
 use tachylite::gpu::{Effort, Reading, Watch};
 use tachylite::probe::Unit;
 
 /// Measures all probes, telling on stderr which.
 pub(super) fn read(gpu: &Gpu, effort: &Effort) -> Result<Vec<Reading>, String> {
     gpu.probe(effort, &mut |reading| eprintln!("measured {}", reading.name)).map_err(|e| e.to_string())
+}
+
+/// As the file of a bench keeps it.
+pub(super) fn reached(r: &Reading) -> Reached {
+    let (value, why_not) = (r.value.as_ref().ok().copied(), r.value.as_ref().err().cloned());
+    Reached { name: r.name.into(), unit: r.unit, value, why_not }
 }
 
 /// A line each.
@@ -54,29 +62,5 @@ fn unit(unit: Unit) -> &'static str {
         Unit::Bytes => "B/s",
         Unit::Items => "1/s",
         Unit::Seconds => "s",
-    }
-}
-
-/// A number with its unit, in thousands.
-pub(super) fn quantity(of: Unit, value: f64) -> String {
-    if of == Unit::Seconds {
-        return seconds(value);
-    }
-    let name = match of {
-        Unit::Flops => "FLOP/s",
-        Unit::Bytes => "B/s",
-        _ => "/s",
-    };
-    let steps = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
-    let (step, prefix) = steps.into_iter().find(|(step, _)| value >= *step).unwrap_or((1.0, ""));
-    format!("{:.2} {prefix}{name}", value / step)
-}
-
-/// A time in the unit that suits it.
-pub(super) fn seconds(value: f64) -> String {
-    match value {
-        v if v >= 1.0 => format!("{v:.3} s"),
-        v if v >= 1e-3 => format!("{:.3} ms", v * 1e3),
-        v => format!("{:.2} µs", v * 1e6),
     }
 }

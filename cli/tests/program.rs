@@ -262,3 +262,30 @@ fn a_few_mutants_are_killed_and_not_run_again() {
     assert!(output.status.success() && said.starts_with("2 mutants, 2 of them known, on gpu\n"), "{said}");
     std::fs::remove_file(state).unwrap();
 }
+
+#[test]
+fn what_a_bench_cannot_be_compared_with_is_a_sentence() {
+    let old = scratch("old.json");
+    let compare = |text: Option<&str>| {
+        text.inspect(|text| std::fs::write(&old, text).unwrap());
+        let output = program(&["bench", "--compare", old.to_str().unwrap()]).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        assert!(said.contains(old.to_str().unwrap()), "{said}");
+        said
+    };
+    assert!(compare(None).contains("No such file") || cfg!(not(target_os = "linux")));
+    assert!(compare(Some("no JSON")).contains("this is no report of a bench"));
+    assert!(compare(Some("{}")).contains("the field `format` must be `tachylite-bench`, but it is none"));
+    let newer = r#"{"format": "tachylite-bench", "version": 9}"#;
+    assert!(compare(Some(newer)).contains("version 9 cannot be read here, only version 1"));
+    // Where there is an adapter, it is none of this name; where there is none, that is the sentence.
+    let foreign = r#"{"format": "tachylite-bench", "version": 1, "probes": [], "rows": [], "device":
+        {"adapter": "nobody's", "backend": "vulkan", "driver": "1", "library": "0.1.0"}}"#;
+    std::fs::write(&old, foreign).unwrap();
+    let output = program(&["bench", "--compare", old.to_str().unwrap()]).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("it was measured on vulkan:nobody's (1)") || said.contains("adapter"), "{said}");
+    std::fs::remove_file(&old).unwrap();
+}

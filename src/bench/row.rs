@@ -123,12 +123,9 @@ impl Timed {
         Some(Samples::new(self.seconds.iter().zip(&b.seconds).map(of).collect()).median())
     }
 
-    /// Seconds as multiples of a run of the probe beside it, sample by sample; without a probe, seconds.
-    pub fn relative(&self) -> Vec<f64> {
-        match &self.beside {
-            Some(b) => self.seconds.iter().zip(&b.seconds).map(|(s, p)| s / p).collect(),
-            None => self.seconds.clone(),
-        }
+    /// The seconds, and those of the probe; without one, a second.
+    pub(super) fn pair(&self) -> [&[f64]; 2] {
+        [&self.seconds, self.beside.as_ref().map_or(&[1.0], |b| &b.seconds)]
     }
 
     /// A rate in what binds it: operations in a second, or bytes.
@@ -180,7 +177,6 @@ pub(super) mod tests {
         let row = row(&[1.0, 2.0, 1.0], &[1.0, 2.0, 1.0]);
         let timed = row.timed().unwrap();
         assert_eq!((timed.fraction(), timed.rate()), (Some(0.5), (50.0, Unit::Flops)));
-        assert_eq!(timed.relative(), [1.0; 3]);
         assert_eq!(row.id(), "matmul.tile/f32.f32/plain/M=1/random warm");
     }
 
@@ -188,7 +184,7 @@ pub(super) mod tests {
     fn samples_are_added_to_those_of_the_same_probe() {
         let mut first = row(&[1.0], &[1.0]);
         first.add(row(&[3.0], &[2.0]));
-        assert_eq!(first.timed().unwrap().relative(), [1.0, 1.5]);
+        assert_eq!(first.timed().unwrap().pair(), [[1.0, 3.0], [1.0, 2.0]]);
         let mut other = row(&[4.0], &[1.0]);
         if let Outcome::Timed(timed) = &mut other.outcome {
             timed.beside = None;

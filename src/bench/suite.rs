@@ -28,8 +28,11 @@ struct Item {
     quick: &'static [DType],
 }
 
+/// Groups of items: op, variant, sizes, types of weights, and those of the short list.
 macro_rules! items {
-    ($(of $group:literal: $($op:literal $variant:literal [$($axis:ident $n:literal)*] $weights:ident $quick:expr;)*)*) => {
+    ($(of $group:literal:
+        $($op:literal $variant:literal [$($axis:ident $n:literal)*] $weights:ident $quick:expr;)*
+    )*) => {
         &[$($(Item {
             group: $group,
             op: $op,

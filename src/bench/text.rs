@@ -4,8 +4,8 @@ use crate::bench::{Change, Outcome, Row, Timed, Verdict};
 use crate::probe::Unit;
 
 /// The columns of [`line`].
-pub const COLUMNS: &str = "    kernel                 heat               median        min        p90      MAD           rate  \
-                           of probe             error  bits";
+pub const COLUMNS: &str = "    kernel                 heat               median        min        p90      \
+                           MAD           rate  of probe             error  bits";
 /// The columns of [`csv`].
 pub const CSV_COLUMNS: &str = "group,op,kernel,shape,case,heat,checks,chosen,status,median_s,min_s,p90_s,mad_s,\
                                samples,repeats,clock,flop_per_s,byte_per_s,probe,of_probe,error,bits,why";

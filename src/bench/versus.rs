@@ -60,7 +60,7 @@ pub fn change(old: &Row, new: &Row) -> Change {
             if probe(a) != probe(b) {
                 return Change::Incomparable(format!("{} was beside it, now {}", probe(a), probe(b)));
             }
-            let comparison = compare_runs(&a.relative(), &b.relative(), MARGIN);
+            let comparison = compare_runs(a.pair(), b.pair(), MARGIN);
             Change::Compared { comparison, other_bits: a.bits != b.bits }
         }
         (Outcome::Timed(_), Outcome::Wrong(why) | Outcome::Unable(why)) => Change::Broken(why.clone()),

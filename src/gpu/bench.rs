@@ -45,9 +45,9 @@ impl Default for BenchOptions {
 }
 
 impl BenchOptions {
-    /// Enough to see a tenth on a quiet machine: three tenths of a second for each row and its probe.
+    /// Enough to see a tenth on a quiet machine: half a second for each row and its probe.
     pub fn quick() -> Self {
-        let (least, most, noise, budget) = (7, 60, 0.005, Duration::from_millis(300));
+        let (least, most, noise, budget) = (7, 60, 0.005, Duration::from_millis(500));
         let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
         Self { effort, ..Self::default() }
     }

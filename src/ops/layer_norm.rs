@@ -1,6 +1,7 @@
 //! Layer normalisation over the last axis (Ba, Kiros and Hinton 2016).
 //!
-//! Bound by memory: a row is held in registers and read once. What is added or scaled before it joins its load: that is how a residual gets in.
+//! Bound by memory: a row is read once and held in registers. What is added or scaled before it joins its
+//! load: that is how a residual gets in.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};

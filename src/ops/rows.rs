@@ -7,7 +7,7 @@
 use crate::dim::Expr;
 use crate::kernel::Site;
 use crate::op::Axis::{self, R};
-use crate::profile::DeviceKind;
+use crate::profile::{DeviceKind, Profile};
 
 /// The most rows that a workgroup does, on a device of which nothing is known.
 pub(crate) const MOST: u64 = 16;
@@ -40,14 +40,25 @@ struct Rows {
 }
 
 fn rows(s: &Site<'_>, along: Axis) -> Rows {
-    let groups = (s.size(along) as u64).div_ceil(4).max(1);
-    let (least, most) = s.profile.subgroup_sizes;
-    let fixed = if s.profile.features.subgroup && least == most { u64::from(least) } else { 0 };
-    if s.profile.kind == DeviceKind::Cpu {
+    share((s.size(along) as u64).div_ceil(4).max(1), s.profile)
+}
+
+/// The size of the device's subgroups, if they are of one; else 0.
+fn subgroup(profile: &Profile) -> u64 {
+    let (least, most) = profile.subgroup_sizes;
+    if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
+}
+
+/// Rows of so many groups of four.
+fn share(groups: u64, profile: &Profile) -> Rows {
+    let fixed = subgroup(profile);
+    if profile.kind == DeviceKind::Cpu {
         let known = fixed >= u64::from(LONG_SUBGROUP);
         let lanes = if known { fixed } else { 8 };
         let held = groups.div_ceil(lanes).min(if known { HELD_CPU } else { HELD_SHORT });
-        return Rows { lanes, teams: 1, turns: TURNS_CPU, held };
+        // Long rows may be few, and each is worth a workgroup.
+        let turns = if groups > lanes * held { 1 } else { TURNS_CPU };
+        return Rows { lanes, teams: 1, turns, held };
     }
     // A subgroup needs no barrier; where rows are too long for one, a workgroup does.
     if fixed > 1 && groups > fixed && groups <= fixed * HELD_GPU {
@@ -61,9 +72,8 @@ fn rows(s: &Site<'_>, along: Axis) -> Rows {
 
 /// Whether a team is a whole workgroup and a whole subgroup, and can do without workgroup memory.
 pub(crate) fn by_subgroup(s: &Site<'_>) -> bool {
-    let (least, most) = s.profile.subgroup_sizes;
     let rows = rows(s, Axis::C);
-    s.profile.features.subgroup && least == most && rows.teams == 1 && rows.lanes == u64::from(least)
+    rows.teams == 1 && rows.lanes == subgroup(s.profile)
 }
 
 /// The knobs of a kernel that goes along an axis.
@@ -95,4 +105,39 @@ pub(crate) fn workgroups_apart(s: &Site<'_>, along: Axis) -> Expr {
 pub(crate) fn invocations(s: &Site<'_>, along: Axis) -> f64 {
     let Rows { lanes, turns, .. } = rows(s, along);
     (s.sizes.product(&[R]) / turns as f64).max(1.0) * lanes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_can_do_every_length() {
+        for kind in [DeviceKind::Cpu, DeviceKind::Discrete] {
+            for size in [0, 4, 8, 16, 32, 64, 128] {
+                let mut profile = Profile { kind, subgroup_sizes: (size, size), ..Profile::portable() };
+                profile.features.subgroup = size > 0;
+                for groups in [1, 2, 3, 17, 64, 65, 255, 256, 257, 2048, 2049, 1 << 20] {
+                    let rows = share(groups, &profile);
+                    let said = format!("{kind:?} {size} {groups}: {rows:?}");
+                    assert!(rows.lanes.is_power_of_two() && rows.lanes * rows.teams <= INVOCATIONS, "{said}");
+                    assert!((1..=HELD_CPU).contains(&rows.held) && rows.teams * rows.turns <= MOST, "{said}");
+                    assert!(rows.lanes * (rows.held - 1) < groups, "{said}: holds what is not there");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_shared_out_as_measured() {
+        let mut profile = Profile { kind: DeviceKind::Cpu, subgroup_sizes: (8, 8), ..Profile::portable() };
+        let of = |lanes, teams, turns, held| Rows { lanes, teams, turns, held };
+        assert_eq!(share(256, &profile), of(8, 1, 8, 8), "subgroups that nobody may use");
+        profile.features.subgroup = true;
+        assert_eq!(share(256, &profile), of(8, 1, 8, 32));
+        assert_eq!(share(16384, &profile), of(8, 1, 1, 32));
+        assert_eq!(share(256, &Profile::portable()), of(64, 1, 1, 4));
+        assert_eq!(share(16, &Profile::portable()), of(16, 4, 1, 1));
+        assert_eq!(share(256, &Profile::capable()), of(32, 1, 1, 8));
+    }
 }

@@ -38,7 +38,7 @@ fn few_rows_take_the_vector_kernel_and_many_a_tile() {
     let cases = [
         (DeviceKind::Discrete, 1, F32, "matmul.vector"),
         (DeviceKind::Discrete, 1, Q8_0, "matmul.vector"),
-        (DeviceKind::Discrete, 4096, F32, "matmul.tile"),
+        (DeviceKind::Discrete, 4096, F32, "matmul.shared"),
         (DeviceKind::Integrated, 1, F32, "matmul.vector"),
         (DeviceKind::Integrated, 4096, F32, "matmul.tile"),
         (DeviceKind::Integrated, 4096, Q8_0, "matmul.tile"),
@@ -48,6 +48,23 @@ fn few_rows_take_the_vector_kernel_and_many_a_tile() {
     for (kind, m, dtype, expected) in cases {
         let g = matmul(m, 1024, 1024, dtype);
         assert_eq!(chosen(&g, &profile(kind), &Policy::default()), expected, "{} {m} {dtype}", kind.name());
+    }
+}
+
+#[test]
+fn a_processor_with_subgroups_of_one_size_lets_lanes_share_what_they_load() {
+    let mut software = profile(DeviceKind::Cpu);
+    software.features.subgroup = true;
+    for (sizes, m, expected) in [
+        ((8, 8), 512, "matmul.broadcast"),
+        ((4, 4), 512, "matmul.broadcast"),
+        ((8, 8), 1, "matmul.vector"),
+        ((64, 64), 512, "matmul.tile"),
+        ((8, 32), 512, "matmul.tile"),
+    ] {
+        software.subgroup_sizes = sizes;
+        let g = matmul(m, 512, 512, DType::F32);
+        assert_eq!(chosen(&g, &software, &Policy::default()), expected, "{sizes:?} {m}");
     }
 }
 
@@ -139,6 +156,8 @@ static HOPELESS: Quirk = Quirk {
         Avoid { kernel: "matmul.vector", why: "its sums are wrong" },
         Avoid { kernel: "matmul.tile_small", why: "its sums are wrong" },
         Avoid { kernel: "matmul.split", why: "its sums are wrong" },
+        Avoid { kernel: "matmul.shared", why: "its sums are wrong" },
+        Avoid { kernel: "matmul.shared_large", why: "its sums are wrong" },
     ],
     failing: &[],
 };
@@ -146,7 +165,7 @@ static HOPELESS: Quirk = Quirk {
 #[test]
 fn a_kernel_that_a_quirk_avoids_is_refused_with_its_reason() {
     let (g, policy) = (matmul(4096, 1024, 1024, DType::F32), Policy::default());
-    let mut quirky = profile(DeviceKind::Discrete);
+    let mut quirky = profile(DeviceKind::Integrated);
     assert_eq!(chosen(&g, &quirky, &policy), "matmul.tile");
     quirky.quirks.push(&SLOW);
     let p = plan(&g, &quirky, &policy).unwrap();

@@ -1,7 +1,7 @@
-//! Square tiles staged in workgroup memory, for GPUs, where that is faster than a cache.
+//! Square tiles staged in workgroup memory, for GPUs where that is faster than a cache.
 
 use super::int8::weight_knobs;
-use super::{tile_work, tiles};
+use super::{tile_cost, tile_work, tiles};
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{K, M, N};
 use crate::profile::DeviceKind;
@@ -31,12 +31,18 @@ pub(super) static SHARED_LARGE: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Time for the same products, with matmul.tile's as 1. Where workgroup memory is as slow as any other
-/// (benches/log.md), staging is loss; elsewhere nobody measured yet, and it is left to measuring.
-const SOFTWARE: f64 = 2.0;
-const UNMEASURED: f64 = 1.25;
+/// Time for the same products beyond what its traffic says, with matmul.tile's as 1, on GPUs with memory of
+/// their own: nobody measured yet, so it has to save traffic to be chosen.
+const DISCRETE: f64 = 1.25;
+/// Elsewhere workgroup memory may be as slow as any other, and staging is loss: matmul.tile takes 0.3 of the
+/// time on llvmpipe (benches/log.md). Only measuring chooses it there.
+const OTHERS: f64 = 3.0;
 
 fn work(s: &Site<'_>, side: u64, lanes: u64) -> Work {
-    let relative = if s.profile.kind == DeviceKind::Cpu { SOFTWARE } else { UNMEASURED };
-    tile_work(s, (side, side), lanes, relative)
+    if s.profile.kind == DeviceKind::Discrete {
+        return tile_work(s, (side, side), lanes, DISCRETE);
+    }
+    let tile = tile_cost(s, 16.0);
+    let own = tile_work(s, (side, side), lanes, OTHERS);
+    Work { bytes: tile.bytes.max(own.bytes) * OTHERS, ..own }
 }

@@ -23,7 +23,13 @@ pub fn line(row: &Row) -> String {
     let (s, (rate, unit)) = (t.samples(), t.rate());
     let mad = format!("{:.1} %", 100.0 * s.mad() / s.median());
     let times: String = [s.median(), s.min(), s.p90()].map(|t| format!(" {:>10}", seconds(t))).concat();
-    let rest = format!("{:>14}  {:<20} {:.3}  {}", quantity(unit, rate), of_probe(t), t.error, &t.bits[..8]);
+    let rest = format!(
+        "{:>14}  {:<20} {:.3}  {}",
+        quantity(unit, rate),
+        of_probe(t),
+        t.error,
+        t.bits.get(..8).unwrap_or(&t.bits)
+    );
     let clock = if t.clock == "timestamps" { "" } else { "  (wall clock)" };
     format!("{head}{times} {mad:>8} {rest}{clock}")
 }

@@ -6,12 +6,12 @@
 //!
 //! Beside every word lies its *taint*: why it may not be trusted (nothing wrote it; NaN or infinity born from
 //! finite operands; too large for f16), followed, like valgrind does, through arithmetic, `select`, packing,
-//! memory and later dispatches. It is a finding where it decides, indexes, or ends in an element of a result; rows'
-//! padding may hold anything. Every location of workgroup memory and of buffers that are written knows its last
-//! writer and two readers with their barriers passed, so races are found in whatever order lanes run. Programs are
-//! cached by text; workgroups go to threads unless they use atomics, and once more to one thread if they race.
-//! A personality may move an element eight times as far as roundings drawn anew do before [`lint`] says that results
-//! differ; whole numbers may not move at all.
+//! memory and later dispatches. It is a finding where it decides, indexes, or ends in an element of a result;
+//! rows' padding may hold anything. Every location of workgroup memory and of buffers that are written knows
+//! its last writer and two readers with their barriers passed, so races are found in whatever order lanes run.
+//! Programs are cached by text; workgroups go to threads unless they use atomics, and once more to one thread
+//! if they race. A personality may move an element eight times as far as roundings drawn anew do before
+//! [`lint`] says that results differ; whole numbers may not move at all.
 //!
 //! Not looked for: lost updates between an `atomicLoad` and an `atomicStore` (a workgroup runs to its end, lanes
 //! in step); races inside a subgroup after one of its own barriers; accesses past a matrix of `coopLoad` in memory

@@ -58,9 +58,8 @@ fn substitute(text: &str, variable: &str, value: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(variable) {
         let after = &rest[at + variable.len()..];
-        let whole =
-            !rest[..at].ends_with(is_word) && !after.starts_with(is_word) && !rest[..at].ends_with('.');
         out.push_str(&rest[..at]);
+        let whole = !out.ends_with(is_word) && !out.ends_with('.') && !after.starts_with(is_word);
         out.push_str(if whole { value } else { variable });
         rest = after;
     }
@@ -84,6 +83,12 @@ mod tests {
         let expected =
             ["const N: u32 = 2u;", "{", "acc[0u] += p.i * xi;", "}", "{", "acc[1u] += p.i * xi;", "}"];
         assert_eq!(text(source), expected);
+    }
+
+    #[test]
+    fn words_that_only_hold_the_variable_s_letter_stay() {
+        let source = "//@unroll c 0..1\nfor (var c = 0u; c < 1u; c++) {\nacc[c] += cc.c * arc;\n}";
+        assert_eq!(text(source), ["{", "acc[0u] += cc.c * arc;", "}"]);
     }
 
     #[test]

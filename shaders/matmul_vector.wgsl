@@ -68,7 +68,7 @@ fn main(
         column[c] = p.w_offset + b * p.w_B + n[c] * p.w_N;
     }
 
-    var acc: array<f32, ROWS * COLS>;
+    var sum: array<f32, ROWS * COLS>;
     let k4s = (p.K + 3u) / 4u;
     for (var first = part * RUN; first < k4s; first += PARTS * RUN) {
         var blocks: array<vec2<f32>, COLS>;
@@ -89,7 +89,7 @@ fn main(
                 let ws = select(vec4<f32>(0.0), load_w(column[c] + k4 * p.w_K, blocks[c]), live);
                 //@unroll i 0..ROWS
                 for (var i = 0u; i < ROWS; i++) {
-                    acc[i * COLS + c] += dot(xs[i], ws);
+                    sum[i * COLS + c] += dot(xs[i], ws);
                 }
             }
         }
@@ -98,7 +98,7 @@ fn main(
     for (var i = 0u; i < ROWS; i++) {
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
-            sums[((part * ROWS + i) * COLS + c) * LANES + lane.x] = acc[i * COLS + c];
+            sums[((part * ROWS + i) * COLS + c) * LANES + lane.x] = sum[i * COLS + c];
         }
     }
     workgroupBarrier(); // every part's sums are there

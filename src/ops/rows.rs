@@ -132,7 +132,7 @@ mod tests {
     fn rows_are_shared_out_as_measured() {
         let mut profile = Profile { kind: DeviceKind::Cpu, subgroup_sizes: (8, 8), ..Profile::portable() };
         let of = |lanes, teams, turns, held| Rows { lanes, teams, turns, held };
-        assert_eq!(share(256, &profile), of(8, 1, 8, 8), "subgroups that nobody may use");
+        assert_eq!(share(256, &profile), of(8, 1, 1, 8), "subgroups that nobody may use");
         profile.features.subgroup = true;
         assert_eq!(share(256, &profile), of(8, 1, 8, 32));
         assert_eq!(share(16384, &profile), of(8, 1, 1, 32));

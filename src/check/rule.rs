@@ -66,13 +66,13 @@ struct Size {
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
     let sizes = sizes(op, kernel, x, w);
     for variant in (0..variants(op).len()).filter(|v| suits(op, kernel, x, w, *v)) {
+        let short = in_short(op, kernel, (x, w), variant);
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
             let shape = Shape { sizes: size.sizes, x, w, variant };
             if !(op.cases.applies)(&shape) {
                 continue;
             }
             for &inputs in size.inputs {
-                let short = variant == 0 || x == DType::F32 && in_short(op, kernel, w, variant);
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
                 let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
                     || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
@@ -82,7 +82,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
             }
             if size.views && variant == 0 {
                 for inputs in Inputs::ALL {
-                    let quick = inputs == Inputs::Random;
+                    let quick = inputs == Inputs::Random && size.sizes == Sizes::new(op.cases.axes) && short;
                     let subject = Subject::Kernel { op, kernel, shape };
                     all.push(Case { subject, inputs, aliased: true, quick });
                 }
@@ -91,15 +91,23 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
     }
 }
 
-/// Whether a further variant is on the short list. Each is another text to compile, which is what that list saves:
-/// the op's first kernel meets it with every type of weights, others with the first type that has it.
-fn in_short(op: &Op, kernel: &Kernel, w: DType, variant: usize) -> bool {
+/// Whether a variant of some types is on the short list. Each is another text to compile, which is what that list
+/// saves: the op's first kernel meets all variants of f32 and all types, others each of both with something of the
+/// other, and a kernel whose file an earlier one has, which differs by knobs, one type only.
+fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
         (op.cases.applies)(&shape) && suits(op, kernel, DType::F32, *w, variant)
     };
-    op.kernels.first().is_some_and(|first| first.name == kernel.name)
-        || op.cases.weights.iter().find(|w| has(w)) == Some(&w)
+    let is_first_type = || op.cases.weights.iter().find(|w| has(w)) == Some(&w);
+    let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
+    if before().next().is_none() {
+        return variant == 0 || x == DType::F32;
+    }
+    if before().any(|k| k.file == kernel.file) {
+        return variant < 2 && x == DType::F32 && is_first_type();
+    }
+    if variant == 0 { x == DType::F32 || is_first_type() } else { x == DType::F32 && is_first_type() }
 }
 
 fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {

@@ -81,16 +81,11 @@ fn what_a_driver_may_forgive_is_found_with_its_line() {
             "",
             "race-workgroup",
         ),
+        ("softmax.row/f32/plain", "if c4 < groups {", "if true {", "out-of-bounds"),
         (
-            "softmax.row/f32/plain",
-            "c4 < groups; c4 += BLOCK",
-            "c4 <= groups + 64u; c4 += BLOCK",
-            "out-of-bounds",
-        ),
-        (
-            "layer_norm.row/f32.f32/plain",
-            "p.R {\n        return;\n    }",
-            "p.R {\n        return;\n    }\n    if lane == 3u {\n        return;\n    }",
+            "reduce.row/f32/max",
+            "let lane = index % LANES;",
+            "let lane = index % LANES;\n    if lane == 3u {\n        return;\n    }",
             "non-uniform",
         ),
         (

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tachylite::check::{Case, Subject, cases};
 use tachylite::kernel::Composed;
+use tachylite::kernel::extensions;
 use tachylite::kernel::with_source;
 use tachylite::plan::plan;
 use tachylite::profile::Profile;
@@ -101,16 +102,25 @@ impl Reach {
         let step = shown.len().div_ceil(SHOWN).max(1);
         shown.iter().step_by(step).all(|group| {
             let kernels = with_source(mutant.file, &mutant.text, || planned(&group.case));
-            kernels.is_ok_and(|(kernels, _)| kernels.iter().all(|k| is_wgsl(&k.wgsl)))
+            kernels.is_ok_and(|(kernels, _)| {
+                kernels.iter().all(|k| is_wgsl(&(extensions::for_naga(&k.extensions) + &k.wgsl)))
+            })
         })
     }
 }
 
-/// The texts of a case, and the bytes it needs.
+/// The texts of a case on devices that can do nothing and everything, and the bytes it needs.
 fn planned(case: &Case) -> Result<(Vec<Composed>, u64), String> {
     let (graph, _) = case.build().map_err(|e| format!("{case}: {e}"))?;
-    let plan = plan(&graph, &Profile::portable(), &case.policy()).map_err(|e| format!("{case}: {e}"))?;
-    Ok((plan.kernels, plan.peak_bytes))
+    let plan_for = |profile| plan(&graph, &profile, &case.policy());
+    let capable = plan_for(Profile::capable()).map_err(|e| format!("{case}: {e}"))?;
+    let (mut kernels, mut bytes) = (capable.kernels, capable.peak_bytes);
+    // Some kernels need what a portable device does not have.
+    if let Ok(portable) = plan_for(Profile::portable()) {
+        bytes = bytes.max(portable.peak_bytes);
+        kernels.extend(portable.kernels);
+    }
+    Ok((kernels, bytes))
 }
 
 fn is_wgsl(text: &str) -> bool {

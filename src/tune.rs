@@ -1,6 +1,6 @@
 //! Choosing by measurement: which kernel won where, on one device, as data.
 //!
-//! A [`Tuning`] belongs to one device. A [`Profile`](crate::Profile) carries it, as it carries speeds and
+//! A [`Tuning`] belongs to one device. A [`Profile`] carries it, as it carries speeds and
 //! quirks, because that is what it is: something known of the device, and nothing that a plan's maker
 //! asks for. Planning looks steps up by [`Key`]; what it finds goes before every estimate, and what
 //! the judge refused on this device is not chosen. Tunings are made by `Gpu::tune` (feature `gpu`) and

@@ -3,7 +3,7 @@
 use crate::bench::{Change, Outcome, Row, Timed, Verdict};
 use crate::probe::Unit;
 
-/// The columns of [`line`].
+/// The columns of [`line()`].
 pub const COLUMNS: &str = "    kernel                 heat               median        min        p90      \
                            MAD           rate  of probe             error  bits";
 /// The columns of [`csv`].

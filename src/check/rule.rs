@@ -44,7 +44,8 @@ pub(super) fn suits(op: &Op, kernel: &Kernel, x: DType, w: DType, variant: usize
     !matches!(planned(op, kernel, shape), Err(Error::NoKernel(_)))
 }
 
-/// What is wrong with a case is not NoKernel or Limit, and told when it is run.
+/// Plans a case for a device that can do everything, within the default limits. Errors other than `NoKernel` and
+/// `Limit` are the case's own, and told when it is run.
 fn planned(op: &Op, kernel: &Kernel, shape: Shape) -> Result<(), Error> {
     let policy = Policy { kernel: Some(kernel.name.into()), numerics: kernel.numerics, ..Policy::default() };
     let mut graph = Graph::new();
@@ -92,8 +93,9 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
 }
 
 /// Whether a variant of some types is on the short list. Each is another text to compile, which is what that list
-/// saves: the op's first kernel meets all variants of f32 and all types, others each of both with something of the
-/// other, and a kernel whose file an earlier one has, which differs by knobs, one type only.
+/// saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of w with
+/// the first of the other, and each variant with the first types that have it; and a kernel that shares its file with
+/// an earlier one, so that only knobs differ, meets the first types and two variants.
 fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };

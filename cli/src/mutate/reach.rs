@@ -3,9 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tachylite::check::{Case, Subject, cases};
-use tachylite::kernel::Composed;
-use tachylite::kernel::extensions;
-use tachylite::kernel::with_source;
+use tachylite::kernel::{Composed, extensions, with_source};
 use tachylite::plan::plan;
 use tachylite::profile::Profile;
 

@@ -8,8 +8,8 @@
 use crate::bench::samples::{Comparison, Verdict, compare_runs};
 use crate::bench::{Outcome, Row};
 
-/// The smallest difference between two runs that is reported. Runs of one build differ by up to three in a
-/// hundred here and there, since buffers and code come to lie elsewhere (benches/log.md).
+/// The smallest difference between two runs that is reported. Most rows of one build stay within it; a few short
+/// ones do not, from one process to the next, and are called what they are not (benches/log.md).
 pub const MARGIN: f64 = 0.05;
 
 /// What became of a row.

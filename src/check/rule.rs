@@ -92,10 +92,10 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
     }
 }
 
-/// Whether a variant of some types is on the short list. Each is another text to compile, which is what that list
-/// saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of w with
-/// the first of the other, and each variant with the first types that have it; and a kernel that shares its file with
-/// an earlier one, so that only knobs differ, meets the first types and two variants.
+/// Whether a variant of some types is on the short list. Each is another text to compile, which is what that
+/// list saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of
+/// w with the first of the other, and each variant with the first types that have it; and a kernel that shares its
+/// file with an earlier one, so that only knobs differ, meets the first types and two variants.
 fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };

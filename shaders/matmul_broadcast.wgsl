@@ -1,7 +1,7 @@
 // matmul.broadcast    y[b, m, n] = post(scale · Σ_k x[b, m, k] · w[b, n, k])
 //
 //   x        [B, M, K]  f32 f16            in   groups of four along K
-//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K; w_N and w_K say where they lie
+//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K
 //   w_scale  [N, K]     f32                in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8              in   likewise, may be left out
 //   y        [B, M, N]  f32 f16            out  groups of four along N
@@ -60,14 +60,15 @@ fn main(
         x_row[i] = p.x_offset + b * p.x_B + min(m0 + i * LANES + lane, p.M - 1u) * p.x_M;
     }
     var n: array<u32, TN4 * 4u>;
+    var column: array<u32, TN4 * 4u>;
     //@unroll j 0..TN4
     for (var j = 0u; j < TN4; j++) {
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
             n[j * 4u + c] = min((n4 + j * LANES) * 4u + c, p.N - 1u);
+            column[j * 4u + c] = w_column(b, n[j * 4u + c]);
         }
     }
-    let w_base = p.w_offset + b * p.w_B;
 
     var acc: array<vec4<f32>, ROWS * TN4>;
     let k4s = (p.K + 3u) / 4u;
@@ -83,8 +84,8 @@ fn main(
         for (var j = 0u; j < TN4; j++) {
             //@unroll c 0..4
             for (var c = 0u; c < 4u; c++) {
-                let column = n[j * 4u + c];
-                let v = load_w(w_base + column * p.w_N + k4 * p.w_K, block_of(k4 / BLOCK4, column));
+                let at = j * 4u + c;
+                let v = load_w(column[at] + k4 * p.w_K, block_of(k4 / BLOCK4, n[at]));
                 ws[j * 4u + c] = select(vec4<f32>(0.0), v, live);
             }
         }

@@ -2,7 +2,7 @@
 //
 //   xq       [B, M, KP] i8          in   whole numbers, sixteen at a time, zeros where x has nothing
 //   xs       [B, M]     f32         in   what one step of a row is
-//   w        [B, N, K]  i8 u8 q8_0  in   groups of four along K; w_N and w_K say where they lie
+//   w        [B, N, K]  i8 u8 q8_0  in   groups of four along K
 //   w_scale  [N, K]     f32         in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8       in   likewise, may be left out
 //   y        [B, M, N]  f32 f16     out  groups of four along N
@@ -62,7 +62,7 @@ fn main(
     //@unroll c 0..4
     for (var c = 0u; c < 4u; c++) {
         n[c] = min(c4 * 4u + c, p.N - 1u);
-        column[c] = p.w_offset + b * p.w_B + n[c] * p.w_N;
+        column[c] = w_column(b, n[c]);
     }
 
     let k4s = (p.K + 3u) / 4u;

@@ -1,6 +1,6 @@
 // matmul.matrix, part 2   wh[b, n, k] = w[b, n, k] · 2^(ONE - we[b, n]), we[b, n] = exponent of max_k |w[b, n, k]|
 //
-//   w        [B, N, K]    f32 f16 i8 u8 q8_0  in   groups of four along K; w_N and w_K say where they lie
+//   w        [B, N, K]    f32 f16 i8 u8 q8_0  in   groups of four along K
 //   w_scale  [N, K]       f32                 in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]       i8 u8               in   likewise, may be left out
 //   wh       [B, NP, KP]  f16                 out  groups of four along K, zeros where w has nothing
@@ -34,7 +34,7 @@ fn value4(b: u32, n: u32, k4: u32) -> vec4<f32> {
     let live = vec4<u32>(0u, 1u, 2u, 3u) + k4 * 4u < vec4<u32>(select(0u, p.K, n < p.N));
     let at = min(k4, (max(p.K, 1u) - 1u) / 4u);
     let column = min(n, p.N - 1u);
-    let v = load_w(p.w_offset + b * p.w_B + column * p.w_N + at * p.w_K, block_of(at / BLOCK4, column));
+    let v = load_w(w_column(b, column) + at * p.w_K, block_of(at / BLOCK4, column));
     return select(vec4<f32>(0.0), v, live);
 }
 

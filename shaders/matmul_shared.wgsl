@@ -1,7 +1,7 @@
 // matmul.shared    y[b, m, n] = post(scale · Σ_k x[b, m, k] · w[b, n, k])
 //
 //   x        [B, M, K]  f32 f16            in   groups of four along K
-//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K; w_N and w_K say where they lie
+//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K
 //   w_scale  [N, K]     f32                in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8              in   likewise, may be left out
 //   y        [B, M, N]  f32 f16            out  groups of four along N
@@ -72,7 +72,6 @@ fn main(
     let m_in = lane / SIDE;
     let n_in = lane % SIDE;
     let x_base = p.x_offset + b * p.x_B;
-    let w_base = p.w_offset + b * p.w_B;
 
     var acc: array<vec4<f32>, 16>;
     var next: array<mat4x4<f32>, LOADS>;
@@ -106,7 +105,7 @@ fn main(
                         v = load4_x(x_base + m * p.x_M + at);
                     } else {
                         let n = min((n4 + square.y) * 4u + c, p.N - 1u);
-                        v = load_w(w_base + n * p.w_N + at * p.w_K, block_of(at / BLOCK4, n));
+                        v = load_w(w_column(b, n) + at * p.w_K, block_of(at / BLOCK4, n));
                     }
                     next[i][c] = select(vec4<f32>(0.0), v, live);
                 }

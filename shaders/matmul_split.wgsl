@@ -55,11 +55,12 @@ fn main(
         x_row[i] = p.x_offset + b * p.x_B + min(m0 + i, p.M - 1u) * p.x_M;
     }
     var n: array<u32, 4>;
+    var column: array<u32, 4>;
     //@unroll c 0..4
     for (var c = 0u; c < 4u; c++) {
         n[c] = min(c4 * 4u + c, p.N - 1u);
+        column[c] = w_column(b, n[c]);
     }
-    let w_base = p.w_offset + b * p.w_B;
 
     let k4s = (p.K + 3u) / 4u;
     let blocks = (k4s + SPLITS * BLOCK4 - 1u) / (SPLITS * BLOCK4);
@@ -70,7 +71,7 @@ fn main(
         var ws: array<vec4<f32>, 4>;
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
-            let v = load_w(w_base + n[c] * p.w_N + k4 * p.w_K, block_of(k4 / BLOCK4, n[c]));
+            let v = load_w(column[c] + k4 * p.w_K, block_of(k4 / BLOCK4, n[c]));
             ws[c] = select(vec4<f32>(0.0), v, live);
         }
         //@unroll i 0..TM

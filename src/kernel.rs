@@ -140,8 +140,18 @@ pub struct SiteArg {
     pub shape: Vec<Dim>,
     /// Where its first element lies, in elements.
     pub offset: u64,
-    /// Distance between neighbours along each axis of the op that it has, in elements.
+    /// Distance between neighbours along each axis of the op that it has, in elements; in panels, between
+    /// neighbours in one.
     pub strides: Vec<(Axis, Dim)>,
+    /// Whether it is a weight in panels of columns, [`WeightForm::Panels`](crate::plan::WeightForm::Panels).
+    pub panels: bool,
+}
+
+impl SiteArg {
+    /// A tensor from the start of a buffer, of which nothing has said yet how it lies.
+    pub(crate) const fn new(name: &'static str, dtype: DType, shape: Vec<Dim>) -> Self {
+        Self { name, dtype, shape, offset: 0, strides: Vec::new(), panels: false }
+    }
 }
 
 /// One place in a graph where a kernel could stand.

@@ -188,12 +188,14 @@ pub struct WeightSource {
 pub enum WeightForm {
     /// Rows padded with zeros to 16 bytes, as every other float tensor.
     Rows,
-    /// `w[N, K]` of a matmul in groups of four along `K`, group-major: element `(n, k)` lies at
-    /// group `(k/4)·N + n`, place `k mod 4`; `K` is padded with zeros to a multiple of 4. The int8
-    /// values of block formats take this form too, four to a `u32`.
-    Interleaved,
-    /// The f16 scales of a block format, block-major: the scale of block `b` of row `n` is half-word
-    /// `b·N + n`.
+    /// `w[N, K]` of a matmul in groups of four along `K`, `K` padded with zeros to a multiple of 4, in panels of
+    /// 128 columns (rows of `w`): in a panel the groups of all its columns side by side, then those next along
+    /// `K`. Element `(n, k)` lies in group `⌊n/128⌋·⌈K/4⌉·128 + ⌊k/4⌋·128 + n mod 128`, place `k mod 4`; the
+    /// last panel is padded with zeros to 128 columns. Of fewer than 128 columns there is one panel, as
+    /// wide as they are. The int8 values of block formats take this form too, four to a `u32`.
+    Panels,
+    /// The f16 scales of a block format, in the same panels: the scale of block `b` of row `n` is half-word
+    /// `⌊n/128⌋·B·128 + b·128 + n mod 128` of `B` blocks to a row.
     BlockScales,
     /// What belongs to groups along `K`, `[N, G]`, group-major and tight: the element of group `g` of row
     /// `n` is number `g·N + n`.

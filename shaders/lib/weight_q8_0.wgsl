@@ -1,5 +1,5 @@
-// GGUF Q8_0: blocks of 32 along K, an f16 scale for each; block-major planes, so that
-// neighbouring columns read neighbouring words.
+// GGUF Q8_0: blocks of 32 along K, an f16 scale for each. Values and scales lie in panels of columns, so
+// that neighbouring columns read neighbouring words.
 //
 // The scale is decoded with integers: `unpack2x16float` may flush a denormal scale to zero, which
 // would silently drop a whole block of small weights.
@@ -7,7 +7,8 @@
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    let i = block * p.N + n;
+    let width = min(p.N, PANEL);
+    let i = n / PANEL * (p.K / 32u) * PANEL + block * width + n % PANEL;
     let bits = extractBits(w_scale[i >> 1u], (i & 1u) * 16u, 16u);
     let magnitude = bits & 0x7fffu;
     var value = bitcast<f32>((magnitude << 13u) + 0x38000000u);

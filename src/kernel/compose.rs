@@ -187,12 +187,14 @@ impl Text {
             self.append(if int8 { source::SCALE_INT8 } else { source::SCALE_NONE });
         }
         let given = |name| site.arg(name).is_some();
+        let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
             ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
             ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
+            ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
             ("combine(", source::COMBINE),
             ("workgroup_max(", source::WORKGROUP_MAX),
         ] {

@@ -36,6 +36,8 @@ pieces! {
     WORKGROUP_MAX "workgroup_max.wgsl"
     TEAM_MEMORY "team_memory.wgsl"
     TEAM_SUBGROUP "team_subgroup.wgsl"
+    COLUMN_PANEL "column_panel.wgsl"
+    COLUMN_STRIDED "column_strided.wgsl"
     COMBINE "combine.wgsl"
     LENGTH_GIVEN "length_given.wgsl"
     LENGTH_FULL "length_full.wgsl"

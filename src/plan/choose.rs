@@ -149,14 +149,7 @@ fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
 
 /// The tensors that live within a kernel, as its shaders meet them.
 fn scratch(kernel: &Kernel, site: &Site<'_>) -> Vec<SiteArg> {
-    let arg = |s: &crate::kernel::Scratch| SiteArg {
-        name: s.name,
-        dtype: s.dtype,
-        shape: (s.shape)(site),
-        offset: 0,
-        strides: Vec::new(),
-    };
-    kernel.scratch.iter().map(arg).collect()
+    kernel.scratch.iter().map(|s| SiteArg::new(s.name, s.dtype, (s.shape)(site))).collect()
 }
 
 /// Composes what a kernel dispatches, if the device has room for all of it.

@@ -11,7 +11,7 @@ use crate::kernel::{Link, Side, SiteArg};
 use crate::op::{Arg, Axis, Fold};
 use crate::ops::view::{COPY, COPY_AXES};
 use crate::plan::draft::{Draft, Joined, Origin, Program, Use, Val, View, rows_fold};
-use crate::plan::prepare::{form_bytes, joined};
+use crate::plan::prepare::{form_bytes, joined, panel_width};
 use crate::plan::strides::{self, Lay};
 use crate::plan::{WeightForm, WeightSource, WeightSpec};
 
@@ -244,7 +244,7 @@ impl Placer<'_, '_> {
 
     fn site_arg(&self, arg: &Arg, v: usize) -> SiteArg {
         let Val { dtype, shape, .. } = &self.program.vals[v];
-        SiteArg { name: arg.name, dtype: *dtype, shape: shape.clone(), offset: 0, strides: Vec::new() }
+        SiteArg::new(arg.name, *dtype, shape.clone())
     }
 
     fn step(&mut self, draft: Draft) -> Result<()> {
@@ -252,7 +252,7 @@ impl Placer<'_, '_> {
         let mut keeps = Vec::new();
         for (arg, used) in draft.op.inputs.iter().zip(&draft.inputs) {
             let Some(used) = used else { continue };
-            args.push(match self.interleaved(arg, used)? {
+            args.push(match self.in_panels(arg, used)? {
                 Some(placed) => placed,
                 None => {
                     let found = self.read(used.value, &used.fold)?;
@@ -272,20 +272,22 @@ impl Placer<'_, '_> {
         Ok(())
     }
 
-    /// The `w[N, K]` of a matmul, if it is a weight: in groups along K, group-major. In elements the
-    /// groups of neighbouring rows are 4 apart and those along K are N rows apart. What belongs to its
-    /// groups lies the same way, an element for a group.
-    fn interleaved(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
+    /// The `w[N, K]` of a matmul, if it is a weight: in groups along K, in panels of columns. In elements the
+    /// groups of neighbouring columns of a panel are 4 apart and those along K are its width apart. What
+    /// belongs to its groups lies group-major, an element for a group.
+    fn in_panels(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
         let Origin::Weight(sources) = self.program.vals[used.value].origin.clone() else { return Ok(None) };
         let [(Axis::N, 1), (Axis::K, 1)] = used.fold.as_slice() else { return Ok(None) };
         let Val { dtype, shape, .. } = &self.program.vals[used.value];
         let (is_block, n) = (dtype.block() > 1, shape[0].clone());
-        let (form, apart) = match arg.name {
-            "w" => (WeightForm::Interleaved, 4),
-            _ => (WeightForm::GroupMajor, 1),
+        let panels = arg.name == "w";
+        let (form, apart, along_k) = if panels {
+            (WeightForm::Panels, 4, panel_width(n.max(self.program.graph.scalars())).into())
+        } else {
+            (WeightForm::GroupMajor, 1, n)
         };
-        let strides = vec![(Axis::N, apart.into()), (Axis::K, n)];
-        let site = SiteArg { strides, ..self.site_arg(arg, used.value) };
+        let strides = vec![(Axis::N, Dim::from(apart)), (Axis::K, along_k)];
+        let site = SiteArg { strides, panels, ..self.site_arg(arg, used.value) };
         let home = Home::Weight(self.weight(&sources, form)?);
         let scales = if is_block { Some(self.weight(&sources, WeightForm::BlockScales)?) } else { None };
         Ok(Some(PlacedArg { site, fold: used.fold.clone(), home, scales, write: false }))

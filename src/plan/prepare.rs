@@ -46,12 +46,18 @@ pub(crate) fn prepared<'a>(spec: &WeightSpec, weights: &'a Weights) -> Result<Co
     };
     let mut out = match spec.form {
         WeightForm::Rows => rows(dtype, &shape, bytes),
-        WeightForm::Interleaved if dtype == DType::Q8_0 => {
-            interleaved(1, &shape, &q8_0::planes(&bytes).1).into()
+        WeightForm::Panels if dtype == DType::Q8_0 => {
+            in_panels(shape[0], shape[1], 4, &q8_0::planes(&bytes).1).into()
         }
-        WeightForm::Interleaved => interleaved(dtype.block_bytes(), &shape, &bytes).into(),
+        WeightForm::Panels => {
+            let element = dtype.block_bytes();
+            in_panels(shape[0], shape[1] * element, 4 * element, &bytes).into()
+        }
         WeightForm::GroupMajor => group_major(dtype.block_bytes(), &shape, &bytes).into(),
-        WeightForm::BlockScales => block_scales(&shape, &q8_0::planes(&bytes).0).into(),
+        WeightForm::BlockScales => {
+            let scales: Vec<_> = q8_0::planes(&bytes).0.into_iter().flat_map(u16::to_le_bytes).collect();
+            in_panels(shape[0], shape[1] / q8_0::BLOCK * 2, 2, &scales).into()
+        }
     };
     if out.len() as u64 != needed {
         out.to_mut().resize(needed as usize, 0);
@@ -75,17 +81,34 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             let (last, leading) = shape.split_last().unwrap_or((&1, &[]));
             count(leading).saturating_mul(row_bytes(dtype, *last) as u64)
         }
-        (WeightForm::Interleaved, [n, k]) if dtype != DType::U32 => {
+        (WeightForm::Panels, [n, k]) if dtype != DType::U32 => {
             let element = if dtype == DType::Q8_0 { 1 } else { dtype.block_bytes() };
-            count(&[*n, k.div_ceil(4), 4 * element])
+            count(&[panel_columns(*n), k.div_ceil(4), 4 * element])
         }
         (WeightForm::GroupMajor, [n, g]) if dtype.block() == 1 => count(&[*n, *g, dtype.block_bytes()]),
-        (WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => count(&[*n, k / dtype.block(), 2]),
+        (WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => {
+            count(&[panel_columns(*n), k / dtype.block(), 2])
+        }
         _ => {
             return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
         }
     };
     Ok(bytes.max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX - 15))
+}
+
+/// Columns of a panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so that what a
+/// workgroup reads lies together.
+pub(super) fn panel_width(n: u64) -> u64 {
+    n.clamp(1, PANEL)
+}
+
+/// The most columns of a panel; `shaders/lib/column_panel.wgsl` has it too.
+const PANEL: u64 = 128;
+
+/// Columns with those that pad the last panel.
+fn panel_columns(n: usize) -> usize {
+    let width = panel_width(n as u64) as usize;
+    n.checked_next_multiple_of(width).unwrap_or(usize::MAX)
 }
 
 /// Bytes from one row to the next: floats and int8 are padded to 16, indices are tight.
@@ -152,17 +175,19 @@ fn rows<'a>(dtype: DType, shape: &[usize], bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]
     out.into()
 }
 
-fn interleaved(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
-    let (n, k) = (shape[0], shape[1]);
-    let (group, row) = (4 * element_bytes, k * element_bytes);
-    let mut out = vec![0; k.div_ceil(4) * n * group];
+/// Rows of `row` bytes in panels: of all rows of a panel their first `unit` bytes side by side, then the next. A
+/// unit that a row does not fill, and rows that a panel lacks, are zeros.
+fn in_panels(rows: usize, row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
+    let (width, units) = (panel_width(rows as u64) as usize, row.div_ceil(unit));
+    let mut out = vec![0; panel_columns(rows) * units * unit];
     if row == 0 {
         return out;
     }
     for (i, row) in bytes.chunks_exact(row).enumerate() {
-        for (g, four) in row.chunks(group).enumerate() {
-            let at = (g * n + i) * group;
-            out[at..at + four.len()].copy_from_slice(four);
+        let first = i / width * units * width + i % width;
+        for (u, from) in row.chunks(unit).enumerate() {
+            let at = (first + u * width) * unit;
+            out[at..at + from.len()].copy_from_slice(from);
         }
     }
     out
@@ -172,12 +197,6 @@ fn group_major(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
     let (n, groups) = (shape[0], shape[1]);
     let element = |g: usize, i: usize| &bytes[(i * groups + g) * element_bytes..][..element_bytes];
     (0..groups).flat_map(|g| (0..n).flat_map(move |i| element(g, i).iter().copied())).collect()
-}
-
-fn block_scales(shape: &[usize], scales: &[u16]) -> Vec<u8> {
-    let (n, blocks) = (shape[0], shape[1] / q8_0::BLOCK);
-    let block_major = (0..blocks).flat_map(|b| (0..n).map(move |i| scales[i * blocks + b]));
-    block_major.flat_map(u16::to_le_bytes).collect()
 }
 
 #[cfg(test)]
@@ -253,38 +272,48 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_puts_groups_of_k_beside_each_other_for_neighbouring_rows() {
+    fn panels_put_groups_of_k_beside_each_other_for_neighbouring_columns() {
         for (dtype, k) in [(DType::F32, 6), (DType::F16, 9), (DType::I8, 7), (DType::Q8_0, 64)] {
-            let (a, b) = (random(dtype, &[3, k]), random(dtype, &[2, k]));
-            let both = [("a", &a), ("b", &b)];
-            let bytes = prepare(&spec(WeightForm::Interleaved, &both), &given(&both)).unwrap();
-            assert!(bytes.len().is_multiple_of(16));
-            let quants = |t: &Tensor| match dtype {
-                DType::Q8_0 => q8_0::planes(&t.to_bytes()).1.iter().map(|q| f64::from(*q as i8)).collect(),
-                _ => t.to_f64(),
-            };
-            let values: Vec<f64> = quants(&a).into_iter().chain(quants(&b)).collect();
-            for n in 0..5 {
-                for i in 0..k.next_multiple_of(4) {
-                    let expected = if i < k { values[n * k + i] } else { 0.0 };
-                    let at = ((i / 4) * 5 + n) * 4 + i % 4;
-                    assert_eq!(decode(dtype, &bytes, at), expected, "{dtype} [{n}, {i}]");
+            for n in [5, 128, 300] {
+                let (a, b) = (random(dtype, &[n - 2, k]), random(dtype, &[2, k]));
+                let both = [("a", &a), ("b", &b)];
+                let bytes = prepare(&spec(WeightForm::Panels, &both), &given(&both)).unwrap();
+                assert!(bytes.len().is_multiple_of(16));
+                let quants = |t: &Tensor| match dtype {
+                    DType::Q8_0 => {
+                        q8_0::planes(&t.to_bytes()).1.iter().map(|q| f64::from(*q as i8)).collect()
+                    }
+                    _ => t.to_f64(),
+                };
+                let values: Vec<f64> = quants(&a).into_iter().chain(quants(&b)).collect();
+                let (width, padded) = (n.min(128), k.next_multiple_of(4));
+                for c in 0..n.next_multiple_of(width) {
+                    for i in 0..padded {
+                        let expected = if c < n && i < k { values[c * k + i] } else { 0.0 };
+                        let group = c / width * (padded / 4) * width + i / 4 * width + c % width;
+                        let found = decode(dtype, &bytes, group * 4 + i % 4);
+                        assert_eq!(found, expected, "{dtype} of {n} [{c}, {i}]");
+                    }
                 }
             }
         }
     }
 
     #[test]
-    fn block_scales_are_block_major() {
-        let w = random(DType::Q8_0, &[5, 96]);
-        let one = [("w", &w)];
-        let bytes = prepare(&spec(WeightForm::BlockScales, &one), &given(&one)).unwrap();
-        assert_eq!(bytes.len(), 32);
-        let raw = w.to_bytes();
-        for n in 0..5 {
-            for b in 0..3 {
-                let scale = &raw[(n * 3 + b) * 34..][..2];
-                assert_eq!(&bytes[(b * 5 + n) * 2..][..2], scale, "row {n}, block {b}");
+    fn block_scales_lie_in_the_same_panels() {
+        for n in [5, 200] {
+            let w = random(DType::Q8_0, &[n, 96]);
+            let one = [("w", &w)];
+            let bytes = prepare(&spec(WeightForm::BlockScales, &one), &given(&one)).unwrap();
+            let width = n.min(128);
+            assert_eq!(bytes.len(), (n.next_multiple_of(width) * 6).next_multiple_of(16));
+            let raw = w.to_bytes();
+            for c in 0..n {
+                for b in 0..3 {
+                    let scale = &raw[(c * 3 + b) * 34..][..2];
+                    let at = c / width * 3 * width + b * width + c % width;
+                    assert_eq!(&bytes[at * 2..][..2], scale, "column {c}, block {b}");
+                }
             }
         }
     }
@@ -307,7 +336,7 @@ mod tests {
     #[test]
     fn forms_that_do_not_exist_are_errors() {
         assert!(form_bytes(WeightForm::Rows, DType::Q8_0, &[2, 32]).is_err());
-        assert!(form_bytes(WeightForm::Interleaved, DType::F32, &[2, 3, 4]).is_err());
+        assert!(form_bytes(WeightForm::Panels, DType::F32, &[2, 3, 4]).is_err());
         assert!(form_bytes(WeightForm::BlockScales, DType::F32, &[2, 32]).is_err());
         assert_eq!(form_bytes(WeightForm::Rows, DType::F32, &[0, 4]), Ok(16));
     }

@@ -104,7 +104,7 @@ fn merge(program: &mut Program<'_>, profile: &Profile, family: &[usize]) -> bool
     let limit = profile.limits.storage_binding_bytes.min(profile.limits.buffer_bytes);
     let w_bytes = weights(program, &members, |d| d.inputs[1].as_ref().map(|u| u.value))
         .and_then(|w| joined(&w).ok())
-        .and_then(|(dtype, shape)| form_bytes(WeightForm::Interleaved, dtype, &shape).ok());
+        .and_then(|(dtype, shape)| form_bytes(WeightForm::Panels, dtype, &shape).ok());
     let y_bytes = strides::bytes(y.dtype, &y.shape, program.graph.scalars());
     if w_bytes.is_none_or(|b| b > limit) || y_bytes > limit {
         return false;

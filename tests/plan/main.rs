@@ -134,7 +134,7 @@ fn the_report_names_kernels_reasons_and_totals() {
         "`add` joined the store of `matmul`: nothing else reads `matmul0.y`",
         "chosen   matmul.",
         "over     matmul.",
-        "weight 0: up.w f32 [20, 12] as Interleaved",
+        "weight 0: up.w f32 [20, 12] as Panels",
         "1 dispatches of 1 kernels in 1 submits",
     ] {
         assert!(text.contains(part), "no `{part}` in\n{text}");

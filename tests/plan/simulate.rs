@@ -240,6 +240,7 @@ impl<'a> Run<'a> {
         let [b, m, n, k] = ["B", "M", "N", "K"].map(|a| self.n(a));
         let [xo, xb, xm, wo, wb, wn, wk] =
             ["x_offset", "x_B", "x_M", "w_offset", "w_B", "w_N", "w_K"].map(|a| self.n(a));
+        let panels = self.kernel.wgsl.contains("const PANEL: u32 = 128u;");
         let says = |text: &str| self.kernel.wgsl.lines().any(|l| l.starts_with(text));
         let is_block = self.kernel.wgsl.lines().any(|l| l.contains("> w_scale: array<u32>"));
         let is_int8 = says("const GROUPED: bool");
@@ -254,7 +255,9 @@ impl<'a> Run<'a> {
         };
         for i in 0..b * m * n {
             let [b, row, c] = [i / n / m, i / n % m, i % n];
-            let (x, w) = (xo + b * xb + row * xm, wo + b * wb + c * wn);
+            let in_panel = |units: usize| c / 128 * units * n.min(128) + c % 128;
+            let x = xo + b * xb + row * xm;
+            let w = if panels { in_panel(k.div_ceil(4)) } else { wo + b * wb + c * wn };
             let mut sum = 0.0;
             for j in 0..k {
                 let mut weight = self.at("w", w + j / 4 * wk, j % 4);
@@ -262,7 +265,7 @@ impl<'a> Run<'a> {
                     weight -= plane(self, "w_zero", c, j);
                 }
                 if is_block {
-                    weight *= self.memory[self.bindings["w_scale"].0][j / 32 * n + c];
+                    weight *= self.memory[self.bindings["w_scale"].0][in_panel(k / 32) + j / 32 * n.min(128)];
                 }
                 if grouped {
                     weight *= plane(self, "w_scale", c, j);

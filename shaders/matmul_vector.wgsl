@@ -10,7 +10,7 @@
 // rows and LANES·COLS columns; its PARTS rows of invocations share out K, RUN groups of four at a time, and
 // their sums meet in workgroup memory in a fixed order. Neighbouring invocations read neighbouring columns,
 // and the columns of an invocation go on where those of its neighbours end, so that a workgroup reads long
-// runs. Rows and columns past the end are read from the last one. Each sum depends on its own row only.
+// runs. Rows and columns past the end are read from the last one or from a panel's padding. Each sum depends on its own row only.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias w_group = vec4<f32>; // knob: four elements of w
@@ -20,6 +20,7 @@ const COLS: u32 = 4u; // knob: columns of an invocation
 const LANES: u32 = 8u; // knob: invocations along N
 const PARTS: u32 = 16u; // knob: invocations along K
 const RUN: u32 = 8u; // groups of four along K that one invocation takes in a row
+const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
 
 struct Params {
@@ -65,7 +66,7 @@ fn main(
     //@unroll c 0..COLS
     for (var c = 0u; c < COLS; c++) {
         n[c] = min(n0 + c * LANES + lane.x, p.N - 1u);
-        column[c] = w_column(b, n[c]);
+        column[c] = w_column(b, select(n[c], n0 + c * LANES + lane.x, FLAT));
     }
 
     var sum: array<f32, ROWS * COLS>;
@@ -84,9 +85,11 @@ fn main(
             for (var i = 0u; i < ROWS; i++) {
                 xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
             }
+            let along_k = k4 * p.w_K;
             //@unroll c 0..COLS
             for (var c = 0u; c < COLS; c++) {
-                let ws = select(vec4<f32>(0.0), load_w(column[c] + k4 * p.w_K, blocks[c]), live);
+                let at = select(column[c], column[0] + c * LANES, FLAT) + along_k;
+                let ws = select(vec4<f32>(0.0), load_w(at, blocks[c]), vec4<bool>(PADDED) | live);
                 //@unroll i 0..ROWS
                 for (var i = 0u; i < ROWS; i++) {
                     sum[i * COLS + c] += dot(xs[i], ws);

@@ -103,7 +103,7 @@ pub(super) fn panel_width(n: u64) -> u64 {
 }
 
 /// The most columns of a panel; `shaders/lib/column_panel.wgsl` has it too.
-const PANEL: u64 = 128;
+pub(crate) const PANEL: u64 = 128;
 
 /// Columns with those that pad the last panel.
 fn panel_columns(n: usize) -> usize {

@@ -5,12 +5,13 @@ use super::int8::weight_knobs;
 use super::tiles;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, K, M, N};
+use crate::plan::prepare::PANEL;
 use crate::plan::{Determinism, Numerics};
 use crate::profile::DeviceKind;
 
 /// The most columns of an invocation, and the most products of a weight's group of four with a row's that
 /// are written out: more compile for seconds on SwiftShader.
-const MOST_COLUMNS: u64 = 32;
+const MOST_COLUMNS: u64 = 16;
 const MOST_PRODUCTS: u64 = 64;
 /// Workgroups that a processor with a few cores shares out evenly.
 const WORKGROUPS: u64 = 16;
@@ -19,7 +20,7 @@ pub(super) static VECTOR: Kernel = Kernel {
     name: "matmul.vector",
     file: "matmul_vector.wgsl",
     source: include_str!("../../../shaders/matmul_vector.wgsl"),
-    blocks: &[(M, 8), (N, 32), (K, 64)],
+    blocks: &[(M, 8), (N, 32), (N, PANEL), (N, 2048), (K, 64)],
     knobs: |s| {
         let shape = Shape::of(s);
         let number = |name, n: u64| (name, format!("{n}u"));
@@ -28,6 +29,7 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("COLS", shape.columns),
             number("LANES", shape.lanes),
             number("PARTS", shape.parts),
+            ("FLAT", shape.is_flat(s).to_string()),
         ];
         [own, weight_knobs(s)].concat()
     },
@@ -73,6 +75,14 @@ impl Shape {
         // The largest power of two that is not more.
         let columns = 1 << wanted.min(most).ilog2();
         Self { rows, columns, lanes, parts: 1 }
+    }
+}
+
+impl Shape {
+    /// Whether the columns of every workgroup lie side by side: in one panel, and that is whole.
+    fn is_flat(&self, s: &Site<'_>) -> bool {
+        let panels = s.arg("w").is_some_and(|w| w.panels);
+        panels && s.size(N) as u64 >= PANEL && PANEL.is_multiple_of(self.lanes * self.columns)
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::profile::Profile;
 
+mod llvmpipe;
 mod swiftshader;
 
 /// Which devices a quirk is about. What is left at [`Pattern::ANY`] is any.
@@ -68,10 +69,18 @@ pub struct Quirk {
     pub avoid: &'static [Avoid],
     /// Cases expected to fail there.
     pub failing: &'static [Failing],
+    /// Whether loads of several lanes leave a processor's prefetcher untrained, so that a kernel that streams
+    /// touches what comes next by loads that are the same for all lanes.
+    pub untrained: bool,
+}
+
+impl Quirk {
+    /// Nothing is known of any device.
+    pub const NONE: Self = Self { pattern: Pattern::ANY, avoid: &[], failing: &[], untrained: false };
 }
 
 /// All quirks.
-pub static ALL: &[&Quirk] = &[&swiftshader::QUIRK];
+pub static ALL: &[&Quirk] = &[&llvmpipe::QUIRK, &swiftshader::QUIRK];
 
 /// The quirks of a device.
 pub fn of(profile: &Profile) -> Vec<&'static Quirk> {
@@ -100,6 +109,7 @@ mod tests {
         pattern: Pattern { backend: Some("vulkan"), driver: "mesa 22", ..Pattern::ANY },
         avoid: &[Avoid { kernel: "matmul.tile", why: "it is slow" }],
         failing: &[Failing { cases: "matmul.tile/f16", why: "it is wrong" }],
+        ..Quirk::NONE
     };
 
     fn profile() -> Profile {

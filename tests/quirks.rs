@@ -12,10 +12,18 @@ const BROKEN: &str = "relu/elementwise.rows/f32/plain/R=3,C=5/random";
 const WHOLE: &str = "relu/elementwise.rows/f32/plain/R=3,C=5/exact";
 const WHY: &str = "this test breaks every plan of it";
 
-static QUIRK: Quirk =
-    Quirk { pattern: Pattern::ANY, avoid: &[], failing: &[Failing { cases: BROKEN, why: WHY }] };
-static WRONG: Quirk =
-    Quirk { pattern: Pattern::ANY, avoid: &[], failing: &[Failing { cases: WHOLE, why: WHY }] };
+static QUIRK: Quirk = Quirk {
+    pattern: Pattern::ANY,
+    avoid: &[],
+    failing: &[Failing { cases: BROKEN, why: WHY }],
+    ..Quirk::NONE
+};
+static WRONG: Quirk = Quirk {
+    pattern: Pattern::ANY,
+    avoid: &[],
+    failing: &[Failing { cases: WHOLE, why: WHY }],
+    ..Quirk::NONE
+};
 
 fn status(gpu: &Gpu, name: &str, broken: bool) -> Status {
     let case: Vec<Case> = cases().into_iter().filter(|c| c.to_string() == name).collect();

@@ -10,5 +10,5 @@ pub(super) static QUIRK: Quirk = Quirk {
         why: "its 16 rows in registers take SwiftShader twice as long to compile as the 8 of \
               matmul.tile_small, which every process pays, and save at most a quarter of a run",
     }],
-    failing: &[],
+    ..Quirk::NONE
 };

@@ -148,7 +148,7 @@ fn a_weight_of_blocks_can_only_be_a_whole_matmul_weight() {
 static SLOW: Quirk = Quirk {
     pattern: Pattern::ANY,
     avoid: &[Avoid { kernel: "matmul.tile", why: "its compiler takes a minute" }],
-    failing: &[],
+    ..Quirk::NONE
 };
 static HOPELESS: Quirk = Quirk {
     pattern: Pattern::ANY,
@@ -159,7 +159,7 @@ static HOPELESS: Quirk = Quirk {
         Avoid { kernel: "matmul.shared", why: "its sums are wrong" },
         Avoid { kernel: "matmul.shared_large", why: "its sums are wrong" },
     ],
-    failing: &[],
+    ..Quirk::NONE
 };
 
 #[test]

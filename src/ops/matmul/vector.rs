@@ -3,6 +3,7 @@
 
 use super::int8::weight_knobs;
 use super::tiles;
+use crate::dtype::DType;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, K, M, N};
 use crate::plan::prepare::PANEL;
@@ -13,8 +14,12 @@ use crate::profile::DeviceKind;
 /// are written out: more compile for seconds on SwiftShader.
 const MOST_COLUMNS: u64 = 16;
 const MOST_PRODUCTS: u64 = 64;
-/// Workgroups that a processor with a few cores shares out evenly.
+/// Workgroups that a processor with a few cores shares out evenly, and fewer, each with more to do.
 const WORKGROUPS: u64 = 16;
+const SHARED_OUT: u64 = 8;
+/// Bytes that a processor reads from memory again and again. There a workgroup reads whole panels: half of each
+/// takes as long, since memory comes by pages.
+const STREAMED: f64 = (4 << 20) as f64;
 
 pub(super) static VECTOR: Kernel = Kernel {
     name: "matmul.vector",
@@ -30,6 +35,8 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LANES", shape.lanes),
             number("PARTS", shape.parts),
             ("FLAT", shape.is_flat(s).to_string()),
+            number("LINES", shape.lines(s)),
+            number("LINE", LINE_BYTES / group_bytes(s)),
         ];
         [own, weight_knobs(s)].concat()
     },
@@ -69,9 +76,12 @@ impl Shape {
         if s.profile.kind != DeviceKind::Cpu {
             return Self { rows, columns: if rows < 4 { 1 } else { 2 }, lanes: 16, parts: 16 };
         }
-        let lanes = 8;
+        let (lanes, n) = (8, s.size(N) as u64);
+        if n >= SHARED_OUT * PANEL && s.bytes("w") >= STREAMED {
+            return Self { rows, columns: PANEL / lanes, lanes, parts: 1 };
+        }
         let most = MOST_COLUMNS.min(MOST_PRODUCTS / rows);
-        let wanted = (s.size(N) as u64 / (lanes * WORKGROUPS)).max(4);
+        let wanted = (n / (lanes * WORKGROUPS)).max(4);
         // The largest power of two that is not more.
         let columns = 1 << wanted.min(most).ilog2();
         Self { rows, columns, lanes, parts: 1 }
@@ -84,6 +94,24 @@ impl Shape {
         let panels = s.arg("w").is_some_and(|w| w.panels);
         panels && s.size(N) as u64 >= PANEL && PANEL.is_multiple_of(self.lanes * self.columns)
     }
+
+    /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.
+    fn lines(&self, s: &Site<'_>) -> u64 {
+        let wanted = s.profile.quirks.iter().any(|q| q.untrained);
+        if wanted && self.parts == 1 && self.is_flat(s) {
+            self.lanes * self.columns * group_bytes(s) / LINE_BYTES
+        } else {
+            0
+        }
+    }
+}
+
+/// The bytes of a cache line of every processor that runs WGSL by itself.
+const LINE_BYTES: u64 = 64;
+
+/// The bytes of four elements of `w`.
+fn group_bytes(s: &Site<'_>) -> u64 {
+    s.arg("w").map_or(16, |w| 4 * if w.dtype == DType::Q8_0 { 1 } else { w.dtype.block_bytes() as u64 })
 }
 
 /// Rows that share a weight: no more than there are, so that a decode step does no idle work; but under

@@ -8,7 +8,8 @@
 //   y        [B, M, N]  f32 f16     out  groups of four along N
 //
 // An invocation owns TM rows and a group of four columns, all in registers; a workgroup is LANES invocations
-// side by side along N. The sum over a block of w that shares a scale is a whole number and exact; those of
+// side by side along N. Where subgroups are of one small size, each lane loads only TM / HANDED of the rows, and
+// lanes hand them to each other: on llvmpipe the same load in all lanes costs as much as 16 products. The sum over a block of w that shares a scale is a whole number and exact; those of
 // blocks are added in f32, k ascending. uint8 is int8 moved down by 128, which is one more zero point. What is
 // read of w past the end is multiplied with zeros of xq; rows and columns past the end are never written.
 
@@ -16,6 +17,9 @@ alias w_group = u32; // knob: four elements of w
 alias y_group = vec4<f32>; // knob: four elements of y
 const TM: u32 = 16u; // knob: rows per invocation
 const LANES: u32 = 32u; // invocations, all along N
+const HANDED: u32 = 1u; // knob: lanes of a subgroup that hand each other rows, or 1
+const LOADS: u32 = 16u; // knob: rows that an invocation loads, TM / HANDED
+const HANDS: bool = false; // knob: whether lanes hand each other rows
 const BLOCKS: bool = false; // knob: whether scales are those of blocks along K
 const BLOCK4: u32 = 8u; // knob: groups of four in a block, a multiple of 8
 const MOVED: bool = false; // knob: whether w is uint8
@@ -41,6 +45,8 @@ fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
+    //@if HANDS
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
     let tiles_m = (p.M + TM - 1u) / TM;
     let tiles_n = (p.N + LANES * 4u - 1u) / (LANES * 4u);
@@ -48,14 +54,17 @@ fn main(
     let b = tile / (tiles_m * tiles_n);
     let m0 = tile % tiles_m * TM;
     let c4 = tile / tiles_m % tiles_n * LANES + lane;
-    if b >= p.B || c4 * 4u >= p.N {
+    if b >= p.B {
         return;
     }
 
-    var row: array<u32, TM>;
-    //@unroll i 0..TM
-    for (var i = 0u; i < TM; i++) {
-        row[i] = (b * p.M + min(m0 + i, p.M - 1u)) * (p.xq_row / 4u);
+    var first = m0;
+    //@if HANDS
+    first += subgroup_lane;
+    var row: array<u32, LOADS>;
+    //@unroll i 0..LOADS
+    for (var i = 0u; i < LOADS; i++) {
+        row[i] = (b * p.M + min(first + i * HANDED, p.M - 1u)) * (p.xq_row / 4u);
     }
     var n: array<u32, 4>;
     var column: array<u32, 4>;
@@ -87,9 +96,14 @@ fn main(
                 ws[q] = vec4<u32>(w[column[0] + at], w[column[1] + at], w[column[2] + at], w[column[3] + at]);
                 ws[q] ^= vec4<u32>(taken);
             }
+            var loaded: array<vec4<u32>, LOADS>;
+            //@unroll i 0..LOADS
+            for (var i = 0u; i < LOADS; i++) {
+                loaded[i] = xq[row[i] + k16];
+            }
             //@unroll i 0..TM
             for (var i = 0u; i < TM; i++) {
-                let xw = xq[row[i] + k16];
+                let xw = handed(loaded[i / HANDED], i % HANDED);
                 //@unroll q 0..4
                 for (var q = 0u; q < 4u; q++) {
                     whole[i] += vec4<i32>(
@@ -118,7 +132,7 @@ fn main(
 
     //@unroll i 0..TM
     for (var i = 0u; i < TM; i++) {
-        if m0 + i < p.M {
+        if m0 + i < p.M && c4 * 4u < p.N {
             let v = acc[i] * column_scale4(c4) * xs[b * p.M + m0 + i];
             store4_y(p.y_offset + b * p.y_B + (m0 + i) * p.y_M + c4, apply4_post(v, b * p.M + m0 + i, c4));
         }

@@ -1,6 +1,6 @@
 //! A kernel: a shader file with knobs, linked pieces and hooks, and the facts that choosing needs.
 //!
-//! Composing is text in, text out: knob lines are replaced, `//@unroll` loops expanded, accessors
+//! Composing is text in, text out: knob lines are replaced, `//@if` and `//@unroll` followed, accessors
 //! and chains appended, bindings numbered. The result is data that any WebGPU can run.
 
 use crate::dim::{Dim, Expr, ScalarSpec};

@@ -136,6 +136,7 @@ struct Text {
 impl Text {
     /// What a device takes, once everything is in the text.
     fn finish(mut self) -> Composed {
+        self.drop_unless();
         let bindings = self.number_bindings();
         let params = if self.calls("struct Params {") { self.params() } else { Vec::new() };
         self.lines = unroll(self.kernel, self.lines);
@@ -187,6 +188,7 @@ impl Text {
             self.append(if int8 { source::SCALE_INT8 } else { source::SCALE_NONE });
         }
         let given = |name| site.arg(name).is_some();
+        let handing = rows::handing(site.profile).is_some();
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
             ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
@@ -196,6 +198,7 @@ impl Text {
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
             ("combine(", source::COMBINE),
+            ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),
         ] {
             if self.calls(function) {
@@ -225,6 +228,22 @@ impl Text {
             self.fail(&format!("knob `{name}` has no value"))
         };
         self.lines[at].text = format!("{} {value}{}", &text[..=equals], &text[end..]);
+    }
+
+    /// `//@if KNOB`: leaves the next line out unless the knob is `true`. For what a branch cannot hold, because a
+    /// device without the extension takes no text that says it.
+    fn drop_unless(&mut self) {
+        while let Some(at) = self.lines.iter().position(|l| l.text.trim_start().starts_with("//@if ")) {
+            let knob = self.lines[at].text.trim().trim_start_matches("//@if ").to_owned();
+            let says = |value| {
+                self.lines.iter().any(|l| l.text.starts_with(&format!("const {knob}: bool = {value}")))
+            };
+            let keeps = says("true");
+            if !keeps && !says("false") {
+                self.fail(&format!("there is no knob `{knob}`"));
+            }
+            self.lines.drain(at..at + 2 - usize::from(keeps));
+        }
     }
 
     /// Appends a chain's function, operands and params, if the file calls it.

@@ -1,8 +1,7 @@
 //! `//@unroll i 0..N`: writes the loop below it out, once per value of `i`.
 //!
 //! Arrays indexed by loop variables fall out of registers on real GPUs, and cost two to three times
-//! under naga's checks; indexed by literals they are as good as named scalars. It is the only
-//! directive there is.
+//! under naga's checks; indexed by literals they are as good as named scalars.
 
 use super::compose::{Line, number};
 

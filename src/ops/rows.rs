@@ -23,6 +23,8 @@ const HELD_GPU: u64 = 8;
 const TURNS_CPU: u64 = 8;
 /// Subgroups that are long enough for a team.
 const LONG_SUBGROUP: u32 = 8;
+/// The largest subgroup whose lanes hand each other rows.
+const HANDING: u64 = 16;
 /// The most invocations in a workgroup that every device grants.
 const INVOCATIONS: u64 = 256;
 
@@ -47,6 +49,12 @@ fn rows(s: &Site<'_>, along: Axis) -> Rows {
 fn subgroup(profile: &Profile) -> u64 {
     let (least, most) = profile.subgroup_sizes;
     if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
+}
+
+/// The size of subgroups, where lanes had better hand each other what they loaded than load the same: where there
+/// are few of them, as on processors.
+pub(crate) fn handing(profile: &Profile) -> Option<u64> {
+    Some(subgroup(profile)).filter(|size| (4..=HANDING).contains(size) && size.is_power_of_two())
 }
 
 /// Rows of so many groups of four.

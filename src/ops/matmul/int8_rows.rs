@@ -11,6 +11,7 @@ use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, round_error};
 use crate::op::Axis::{B, K, M, N};
 use crate::op::RefCall;
 use crate::ops::for_each_row;
+use crate::ops::rows::handing;
 use crate::plan::Numerics;
 
 /// Rows of a tile; it has 128 columns.
@@ -70,6 +71,9 @@ fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
     let is = |name: &str| knobs.iter().any(|(n, v)| *n == name && v == "true");
     let (moved, blocks) = (dtype == Some(DType::U8), dtype == Some(DType::Q8_0) || is("GROUPED"));
     let sums = moved || is("ZEROS");
+    let handed = handing(s.profile).unwrap_or(1);
+    knobs.extend([("HANDED", format!("{handed}u")), ("LOADS", format!("{}u", ROWS / handed))]);
+    knobs.push(("HANDS", (handed > 1).to_string()));
     knobs.extend([("BLOCKS", blocks.to_string()), ("MOVED", moved.to_string()), ("SUMS", sums.to_string())]);
     knobs
 }

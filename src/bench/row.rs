@@ -1,6 +1,6 @@
 //! A row of a bench: one kernel at one shape, warm or cold, and what came of it.
 
-use crate::bench::Samples;
+use crate::bench::{Samples, rounds};
 use crate::probe::Unit;
 
 /// What was measured, or why nothing was.
@@ -21,6 +21,9 @@ pub enum Outcome {
 pub struct Timed {
     /// Seconds of one run, a sample each.
     pub seconds: Vec<f64>,
+    /// How many of the samples each round has, in order. The samples of a round share buffers, and so the
+    /// luck of where those lie.
+    pub rounds: Vec<usize>,
     /// The probe that binds it, measured in turn with it.
     pub beside: Option<Beside>,
     /// Operations that it must do at least.
@@ -49,7 +52,7 @@ pub struct Beside {
     pub asked: f64,
     /// How much of that a run of the probe does.
     pub work: f64,
-    /// Seconds of a run of it: as many samples as there are of the kernel.
+    /// Seconds of a run of it: as many samples as there are of the kernel, in the same rounds.
     pub seconds: Vec<f64>,
 }
 
@@ -92,13 +95,14 @@ impl Row {
         }
     }
 
-    /// Adds the samples of the same row measured once more, if both were timed beside the same probe;
+    /// Adds the rounds of the same row measured once more, if both were timed beside the same probe;
     /// otherwise takes its place.
     pub fn add(&mut self, again: Self) {
         if let (Outcome::Timed(ours), Outcome::Timed(theirs)) = (&mut self.outcome, &again.outcome) {
             let probe = |t: &Timed| t.beside.as_ref().map(|b| b.probe.clone());
             if probe(ours) == probe(theirs) && ours.clock == theirs.clock {
                 ours.seconds.extend(&theirs.seconds);
+                ours.rounds.extend(&theirs.rounds);
                 if let (Some(b), Some(more)) = (&mut ours.beside, &theirs.beside) {
                     b.seconds.extend(&more.seconds);
                 }
@@ -123,9 +127,9 @@ impl Timed {
         Some(Samples::new(self.seconds.iter().zip(&b.seconds).map(of).collect()).median())
     }
 
-    /// The seconds, and those of the probe; without one, a second.
-    pub(super) fn pair(&self) -> [&[f64]; 2] {
-        [&self.seconds, self.beside.as_ref().map_or(&[1.0], |b| &b.seconds)]
+    /// The time of each round as a multiple of the probe's; without a probe, in seconds.
+    pub fn multiples(&self) -> Vec<f64> {
+        rounds::multiples(&self.seconds, self.beside.as_ref().map(|b| &b.seconds[..]), &self.rounds)
     }
 
     /// A rate in what binds it: operations in a second, or bytes.
@@ -150,6 +154,7 @@ pub(super) mod tests {
         };
         let timed = Timed {
             seconds: seconds.to_vec(),
+            rounds: vec![1; seconds.len()],
             beside: Some(beside),
             flops: 50.0,
             bytes: 10.0,
@@ -181,10 +186,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn samples_are_added_to_those_of_the_same_probe() {
+    fn rounds_are_added_to_those_of_the_same_probe() {
         let mut first = row(&[1.0], &[1.0]);
         first.add(row(&[3.0], &[2.0]));
-        assert_eq!(first.timed().unwrap().pair(), [[1.0, 3.0], [1.0, 2.0]]);
+        let timed = first.timed().unwrap();
+        assert_eq!((&timed.seconds[..], &timed.rounds[..]), (&[1.0, 3.0][..], &[1, 1][..]));
+        assert_eq!(timed.multiples(), [1.0, 1.5]);
         let mut other = row(&[4.0], &[1.0]);
         if let Outcome::Timed(timed) = &mut other.outcome {
             timed.beside = None;

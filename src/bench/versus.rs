@@ -5,8 +5,8 @@
 //! seconds: what slows both down cancels. The median of all rows would cancel too, but a change that
 //! slows every kernel down would cancel with it.
 
-use crate::bench::samples::{Comparison, Verdict, compare_runs};
-use crate::bench::{Outcome, Row};
+use crate::bench::samples::{Comparison, Verdict};
+use crate::bench::{Outcome, Row, compare_rounds};
 
 /// The smallest difference between two runs that is reported. Most rows of one build stay within it; a few short
 /// ones do not, from one process to the next, and are called what they are not (benches/log.md).
@@ -60,7 +60,7 @@ pub fn change(old: &Row, new: &Row) -> Change {
             if probe(a) != probe(b) {
                 return Change::Incomparable(format!("{} was beside it, now {}", probe(a), probe(b)));
             }
-            let comparison = compare_runs(a.pair(), b.pair(), MARGIN);
+            let comparison = compare_rounds(&a.multiples(), &b.multiples(), MARGIN);
             Change::Compared { comparison, other_bits: a.bits != b.bits }
         }
         (Outcome::Timed(_), Outcome::Wrong(why) | Outcome::Unable(why)) => Change::Broken(why.clone()),

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use pollster::block_on;
 
-use crate::bench::{Beside, Demand, Entry, Outcome, Row, Timed};
+use crate::bench::{Demand, Entry, Outcome, Row};
 use crate::check::Case;
-use crate::dim::Call;
 use crate::error::{Error, Result};
-use crate::gpu::{Effort, Executable, Gpu, Io, Measured, Reading, Subject, Watch};
+use crate::gpu::{Effort, Executable, Gpu, Io, Reading};
 use crate::kernel::source::is_replaced;
 use crate::plan::prepare::Weights;
 use crate::plan::{Numerics, Plan, Policy, Trusted, plan};
@@ -19,18 +18,24 @@ use crate::profile::{DeviceKind, Profile};
 use crate::tensor::Tensor;
 use crate::tune::Trial;
 
+mod rounds;
+
 /// The most copies of a case's buffers that take turns; what would need more is not measured cold.
 const MOST_COPIES: u64 = 256;
 /// The least that a sample takes: a probe's must not be noisier than a kernel's.
 const SAMPLE: Duration = Duration::from_millis(4);
+/// Buffers that take up no more than this in all may be there once for each round.
+const ROUNDS_BYTES: u64 = 1 << 30;
 /// Weights of fewer bytes are the same in every copy: they are next to nothing.
 const SMALL: usize = 1 << 16;
 
 /// How a bench measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BenchOptions {
-    /// How long, for each row.
+    /// How long, for each row: all of its rounds.
     pub effort: Effort,
+    /// In how many rounds, each with buffers of its own: what two runs are compared by. One is taken if it is 0.
+    pub rounds: u32,
     /// Whether each kernel also runs with data that no cache holds: copies of its buffers take turns.
     pub cold: bool,
     /// Whether each also runs without checks, in turn with the checked one, once that is judged right.
@@ -40,7 +45,7 @@ pub struct BenchOptions {
 impl Default for BenchOptions {
     /// A second and a half for each row and the probe beside it.
     fn default() -> Self {
-        Self { effort: Effort { sample: SAMPLE, ..Effort::default() }, cold: true, trusted: false }
+        Self { effort: Effort { sample: SAMPLE, ..Effort::default() }, rounds: 8, cold: true, trusted: false }
     }
 }
 
@@ -60,8 +65,8 @@ pub struct Bench {
     options: BenchOptions,
     readings: Vec<Reading>,
     probes: Vec<Probe>,
-    /// Probes that were beside a row, ready for the next.
-    loaded: BTreeMap<&'static str, Vec<(Executable, Io)>>,
+    /// Probes that were beside a row, ready for the next: one for each round, or one for all.
+    loaded: BTreeMap<&'static str, Vec<Vec<(Executable, Io)>>>,
     /// Which probe is to be beside a row, by the row's id: the one that was there before.
     preferred: BTreeMap<String, String>,
     /// Inputs and answer of the last shape: of the case's name without kernel, and the class.
@@ -154,27 +159,43 @@ impl Bench {
         }
         let (shape, numerics) = (&entry.task.shape, entry.kernel.numerics);
         let demand = Demand::of(entry.task.op, shape, numerics, &trial.graph);
-        rows.extend(self.timed(&Group { entry, demand, cold: false }, &mut right, &trial.call)?);
         let held = right[0].runs[0].0.plan().peak_bytes.max(1);
+        let each = u64::from(self.options.rounds).min(ROUNDS_BYTES / held);
         let copies = cold_bytes(self.gpu.profile()).div_ceil(held);
-        if !self.options.cold || copies > MOST_COPIES {
-            return Ok(rows);
+        let heats = [(false, each), (true, copies)];
+        let is_cold = self.options.cold && copies <= MOST_COPIES;
+        for (cold, copies) in heats.into_iter().take(if is_cold { 2 } else { 1 }) {
+            if let Some(failed) = self.more(&mut right, entry, trial, copies, cold)? {
+                rows.push(failed);
+                return Ok(rows);
+            }
+            rows.extend(self.timed(&Group { entry, demand, cold }, &mut right, &trial.call)?);
         }
-        for kernel in &mut right {
-            for copy in 1..copies {
+        Ok(rows)
+    }
+
+    /// Loads kernels until there are so many copies of each, or gives the row that says what it is that failed.
+    fn more(
+        &self,
+        right: &mut [Right],
+        entry: &Entry,
+        trial: &Trial,
+        copies: u64,
+        cold: bool,
+    ) -> Result<Option<Row>> {
+        for kernel in right {
+            for copy in kernel.runs.len() as u64..copies {
                 match self.load(entry, trial, kernel.trusted, copy) {
                     Ok(run) => kernel.runs.push(run),
                     Err(e @ Error::DeviceLost(_)) => return Err(e),
                     Err(e) => {
                         let why = Outcome::Unable(format!("{copies} copies of its buffers: {e}"));
-                        rows.push(row(entry, true, kernel.trusted, why));
-                        return Ok(rows);
+                        return Ok(Some(row(entry, cold, kernel.trusted, why)));
                     }
                 }
             }
         }
-        rows.extend(self.timed(&Group { entry, demand, cold: true }, &mut right, &trial.call)?);
-        Ok(rows)
+        Ok(None)
     }
 
     /// Loads a kernel, runs it twice and judges it.
@@ -222,43 +243,6 @@ impl Bench {
         Ok((exe, io))
     }
 
-    /// Times kernels in turn with the probe that binds them.
-    fn timed(&mut self, group: &Group<'_>, right: &mut [Right], call: &Call) -> Result<Vec<Row>> {
-        let beside = self.beside(group);
-        if let Some((probe, _)) = &beside
-            && !self.loaded.contains_key(probe.name)
-        {
-            let mut runs = self.gpu.load_probe(probe)?;
-            let once = Effort { warmup: 0, least: 1, most: 1, ..self.options.effort };
-            let subject = Subject { runs: &mut runs, call: &Call::default(), repeats: Some(1) };
-            self.gpu.measure(&mut [subject], &once)?;
-            self.loaded.insert(probe.name, runs);
-        }
-        let nothing = Call::default();
-        let mut subjects = Vec::new();
-        if let Some(runs) = beside.as_ref().and_then(|(probe, _)| self.loaded.get_mut(probe.name)) {
-            subjects.push(Subject { runs, call: &nothing, repeats: None });
-        }
-        for kernel in right.iter_mut() {
-            let count = if group.cold { kernel.runs.len() } else { 1 };
-            subjects.push(Subject { runs: &mut kernel.runs[..count], call, repeats: None });
-        }
-        let mut measured = self.gpu.measure_in_turn(&mut subjects, &self.options.effort, false)?;
-        let of_kernels = measured.split_off(usize::from(beside.is_some()));
-        let beside = beside.zip(measured.pop()).map(|((probe, asked), m)| Beside {
-            probe: probe.name.into(),
-            unit: probe.unit,
-            asked,
-            work: probe.work,
-            seconds: m.samples.seconds().to_vec(),
-        });
-        let rows = right.iter().zip(of_kernels).map(|(kernel, m)| {
-            let outcome = Outcome::Timed(timed(kernel, m, &group.demand, beside.clone()));
-            row(group.entry, group.cold, kernel.trusted, outcome)
-        });
-        Ok(rows.collect())
-    }
-
     /// The probe to measure with a kernel, and how much of what it counts the kernel must do.
     fn beside(&self, group: &Group<'_>) -> Option<(Probe, f64)> {
         // Warm or not, what is far larger than what the cached probes hold comes from memory.
@@ -270,22 +254,6 @@ impl Bench {
         let before = self.preferred.get(&id).and_then(|name| asked.iter().find(|(n, _)| n == name).copied());
         let (name, asked) = before.or_else(|| group.demand.binding(cached, rate))?;
         self.probes.iter().find(|p| p.name == name).map(|p| (p.clone(), asked))
-    }
-}
-
-fn timed(kernel: &Right, m: Measured, demand: &Demand, beside: Option<Beside>) -> Timed {
-    Timed {
-        seconds: m.samples.seconds().to_vec(),
-        beside,
-        flops: demand.flops,
-        bytes: demand.bytes(),
-        clock: match m.watch {
-            Watch::Timestamps => "timestamps".into(),
-            Watch::Wall(why) => format!("wall clock: {why}"),
-        },
-        repeats: m.repeats,
-        error: kernel.error,
-        bits: kernel.bits.clone(),
     }
 }
 

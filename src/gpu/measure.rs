@@ -60,7 +60,8 @@ impl Effort {
 /// load the plan with other weights where weights are to.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// The executables, each with inputs and outputs. What those hold is what is measured.
+    /// The executables, each with inputs and outputs. What those hold is what is measured. They are left in
+    /// another order: first the one that would have been next.
     pub runs: &'a mut [(Executable, Io)],
     /// The call.
     pub call: &'a Call,
@@ -157,6 +158,10 @@ impl Gpu {
             if taken >= effort.least && quiet || begun.elapsed() >= effort.budget {
                 break;
             }
+        }
+        for (subject, track) in subjects.iter_mut().zip(&tracks) {
+            let next = track.next % subject.runs.len();
+            subject.runs.rotate_left(next);
         }
         let doubt = tracks.iter().find_map(|t| t.believed(empty).err());
         Ok(tracks.into_iter().map(|t| t.measured(doubt.as_ref())).collect())

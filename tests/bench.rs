@@ -29,7 +29,9 @@ fn on_each_gpu(test: &str, run: impl Fn(Gpu)) {
 fn bench(gpu: &Gpu) -> Bench {
     let effort = Effort { warmup: 1, least: 2, most: 2, budget: Duration::ZERO, ..Effort::quick() };
     let mut probes = 0;
-    let bench = gpu.bench(BenchOptions { effort, rounds: 2, cold: true, trusted: true }, &mut |_| probes += 1).unwrap();
+    let bench = gpu
+        .bench(BenchOptions { effort, rounds: 2, cold: true, trusted: true }, &mut |_| probes += 1)
+        .unwrap();
     assert_eq!((probes, probes > 10), (bench.readings().len(), true));
     bench
 }

@@ -21,8 +21,8 @@ pub enum Outcome {
 pub struct Timed {
     /// Seconds of one run, a sample each.
     pub seconds: Vec<f64>,
-    /// How many of the samples each round has, in order. The samples of a round share buffers, and so the
-    /// luck of where those lie.
+    /// How many of the samples each round has, in order. Rounds are seconds apart, and of buffers that fit a
+    /// cache each has its own.
     pub rounds: Vec<usize>,
     /// The probe that binds it, measured in turn with it.
     pub beside: Option<Beside>,
@@ -54,6 +54,8 @@ pub struct Beside {
     pub work: f64,
     /// Seconds of a run of it: as many samples as there are of the kernel, in the same rounds.
     pub seconds: Vec<f64>,
+    /// Runs in each sample.
+    pub repeats: u32,
 }
 
 /// One row.
@@ -127,9 +129,11 @@ impl Timed {
         Some(Samples::new(self.seconds.iter().zip(&b.seconds).map(of).collect()).median())
     }
 
-    /// The time of each round as a multiple of the probe's; without a probe, in seconds.
-    pub fn multiples(&self) -> Vec<f64> {
-        rounds::multiples(&self.seconds, self.beside.as_ref().map(|b| &b.seconds[..]), &self.rounds)
+    /// The shortest time of each round, and of the probe; without a probe, ones.
+    pub(super) fn shortest(&self) -> [Vec<f64>; 2] {
+        let of_probe = |b: &Beside| rounds::shortest(&b.seconds, &self.rounds);
+        let ones = || vec![1.0; self.rounds.len()];
+        [rounds::shortest(&self.seconds, &self.rounds), self.beside.as_ref().map_or_else(ones, of_probe)]
     }
 
     /// A rate in what binds it: operations in a second, or bytes.
@@ -151,6 +155,7 @@ pub(super) mod tests {
             asked: 50.0,
             work: 100.0,
             seconds: beside.to_vec(),
+            repeats: 1,
         };
         let timed = Timed {
             seconds: seconds.to_vec(),
@@ -191,7 +196,7 @@ pub(super) mod tests {
         first.add(row(&[3.0], &[2.0]));
         let timed = first.timed().unwrap();
         assert_eq!((&timed.seconds[..], &timed.rounds[..]), (&[1.0, 3.0][..], &[1, 1][..]));
-        assert_eq!(timed.multiples(), [1.0, 1.5]);
+        assert_eq!(timed.shortest(), [[1.0, 3.0], [1.0, 2.0]]);
         let mut other = row(&[4.0], &[1.0]);
         if let Outcome::Timed(timed) = &mut other.outcome {
             timed.beside = None;

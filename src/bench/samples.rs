@@ -60,7 +60,7 @@ impl Samples {
     }
 
     /// The value that the fraction `q` of the samples lies below, between neighbours in proportion.
-    pub(super) fn quantile(&self, q: f64) -> f64 {
+    fn quantile(&self, q: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         quantile_of(&sorted, q)
@@ -105,8 +105,7 @@ impl Verdict {
 pub struct Comparison {
     /// The median ratio: below 1 if the second is faster.
     pub ratio: f64,
-    /// The lower end of the interval that the ratio lies in: 99 times of 100 where two were measured in turn,
-    /// 999 times of 1000 where runs are compared.
+    /// The lower end of the interval that the ratio lies in, 99 times of 100.
     pub low: f64,
     /// Its upper end.
     pub high: f64,

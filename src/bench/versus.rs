@@ -60,7 +60,8 @@ pub fn change(old: &Row, new: &Row) -> Change {
             if probe(a) != probe(b) {
                 return Change::Incomparable(format!("{} was beside it, now {}", probe(a), probe(b)));
             }
-            let comparison = compare_rounds(&a.multiples(), &b.multiples(), MARGIN);
+            let ([k, p], [l, q]) = (a.shortest(), b.shortest());
+            let comparison = compare_rounds([&k, &p], [&l, &q], MARGIN);
             Change::Compared { comparison, other_bits: a.bits != b.bits }
         }
         (Outcome::Timed(_), Outcome::Wrong(why) | Outcome::Unable(why)) => Change::Broken(why.clone()),

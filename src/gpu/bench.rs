@@ -20,12 +20,16 @@ use crate::tune::Trial;
 
 mod rounds;
 
+use rounds::Standing;
+
 /// The most copies of a case's buffers that take turns; what would need more is not measured cold.
 const MOST_COPIES: u64 = 256;
 /// The least that a sample takes: a probe's must not be noisier than a kernel's.
 const SAMPLE: Duration = Duration::from_millis(4);
-/// Buffers that take up no more than this in all may be there once for each round.
-const ROUNDS_BYTES: u64 = 1 << 30;
+/// The most copies of a case's buffers of which every round takes another, warm.
+const MOST_NEAR: u64 = 8;
+/// Entries are measured in turn until what they hold in all is more than this.
+const WINDOW_BYTES: u64 = 4 << 30;
 /// Weights of fewer bytes are the same in every copy: they are next to nothing.
 const SMALL: usize = 1 << 16;
 
@@ -34,7 +38,7 @@ const SMALL: usize = 1 << 16;
 pub struct BenchOptions {
     /// How long, for each row: all of its rounds.
     pub effort: Effort,
-    /// In how many rounds, each with buffers of its own: what two runs are compared by. One is taken if it is 0.
+    /// In how many rounds, seconds apart: what two runs are compared by. One is taken if it is 0.
     pub rounds: u32,
     /// Whether each kernel also runs with data that no cache holds: copies of its buffers take turns.
     pub cold: bool,
@@ -45,14 +49,15 @@ pub struct BenchOptions {
 impl Default for BenchOptions {
     /// A second and a half for each row and the probe beside it.
     fn default() -> Self {
-        Self { effort: Effort { sample: SAMPLE, ..Effort::default() }, rounds: 8, cold: true, trusted: false }
+        let effort = Effort { least: 40, most: 160, sample: SAMPLE, ..Effort::default() };
+        Self { effort, rounds: 20, cold: true, trusted: false }
     }
 }
 
 impl BenchOptions {
     /// Enough to see a tenth on a quiet machine: half a second for each row and its probe.
     pub fn quick() -> Self {
-        let (least, most, noise, budget) = (7, 60, 0.005, Duration::from_millis(500));
+        let (least, most, noise, budget) = (40, 60, 0.005, Duration::from_millis(500));
         let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
         Self { effort, ..Self::default() }
     }
@@ -67,8 +72,9 @@ pub struct Bench {
     probes: Vec<Probe>,
     /// Probes that were beside a row, ready for the next: one for each round, or one for all.
     loaded: BTreeMap<&'static str, Vec<Vec<(Executable, Io)>>>,
-    /// Which probe is to be beside a row, by the row's id: the one that was there before.
-    preferred: BTreeMap<String, String>,
+    /// Which probe is to be beside a row, by the row's id, and how many runs are in the samples of both: as
+    /// it was before.
+    preferred: BTreeMap<String, (String, [u32; 2])>,
     /// Inputs and answer of the last shape: of the case's name without kernel, and the class.
     last: Option<(String, Numerics, Trial)>,
 }
@@ -88,17 +94,10 @@ impl Gpu {
     }
 }
 
-/// A kernel with and without checks, at one heat.
-struct Group<'a> {
-    entry: &'a Entry,
-    demand: Demand,
-    cold: bool,
-}
-
 /// A kernel that is right.
 struct Right {
     trusted: bool,
-    /// The first alone is warm; all in turn are cold.
+    /// One alone is warm; all in turn are cold.
     runs: Vec<(Executable, Io)>,
     error: f64,
     bits: String,
@@ -110,11 +109,16 @@ impl Bench {
         &self.readings
     }
 
-    /// Lets the probes that were beside these rows be beside them again, so that the times of two runs are
-    /// multiples of the same.
+    /// Lets the probes that were beside these rows be beside them again, and as many runs be in a sample, so
+    /// that the times of two runs are multiples of the same. Of a few runs the first, which finds other data in
+    /// the caches, is a larger part.
     pub fn prefer_those_of(&mut self, rows: &[Row]) {
-        let probe = |row: &Row| Some((row.id(), row.timed()?.beside.as_ref()?.probe.clone()));
-        self.preferred.extend(rows.iter().filter_map(probe));
+        let before = |row: &Row| {
+            let timed = row.timed()?;
+            let beside = timed.beside.as_ref()?;
+            Some((row.id(), (beside.probe.clone(), [beside.repeats, timed.repeats])))
+        };
+        self.preferred.extend(rows.iter().filter_map(before));
     }
 
     /// Measures one entry of the suite: a row warm, one cold if its data are large enough, and both again
@@ -127,14 +131,40 @@ impl Bench {
     /// # Errors
     /// [`Error::DeviceLost`]; those of building the entry's case.
     pub fn rows(&mut self, entry: &Entry) -> Result<Vec<Row>> {
-        let trial = self.trial(entry)?;
-        let mut made = self.rows_of(entry, &trial);
-        let name = shape_name(entry);
-        self.last = Some((name, entry.kernel.numerics, trial));
-        if let Ok(rows) = &mut made {
-            rows.sort_by_key(|r| (r.cold, r.trusted));
+        let mut out = Vec::new();
+        self.rows_in_turn(std::slice::from_ref(entry), &mut |_, rows| out.extend(rows.unwrap_or_default()))?;
+        Ok(out)
+    }
+
+    /// [`rows`](Self::rows) of many entries, as many at a time as memory is for: a round of each and then
+    /// again, so that what slows the machine down for seconds slows one round of many entries, and not all
+    /// rounds of one. `tell` hears of each entry when it is loaded, and again with its rows.
+    ///
+    /// **Submits, and waits, on a device that was handed over too.**
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub fn rows_in_turn(
+        &mut self,
+        entries: &[Entry],
+        tell: &mut dyn FnMut(&Entry, Option<Vec<Row>>),
+    ) -> Result<()> {
+        let mut window = Vec::new();
+        for (i, entry) in entries.iter().enumerate() {
+            tell(entry, None);
+            let trial = self.trial(entry)?;
+            let made = self.standing(entry, &trial);
+            self.last = Some((shape_name(entry), entry.kernel.numerics, trial));
+            window.push(made?);
+            if i + 1 < entries.len() && window.iter().map(Standing::bytes).sum::<u64>() < WINDOW_BYTES {
+                continue;
+            }
+            for round in 0..self.options.rounds.max(1) as usize {
+                window.iter_mut().try_for_each(|standing| self.visit(standing, round))?;
+            }
+            window.drain(..).for_each(|standing| tell(standing.entry, Some(standing.rows())));
         }
-        made
+        Ok(())
     }
 
     fn trial(&mut self, entry: &Entry) -> Result<Trial> {
@@ -145,33 +175,37 @@ impl Bench {
         }
     }
 
-    fn rows_of(&mut self, entry: &Entry, trial: &Trial) -> Result<Vec<Row>> {
-        let mut right = match self.enter(entry, trial, false)? {
-            Ok(right) => vec![right],
-            Err(outcome) => return Ok(vec![row(entry, false, false, outcome)]),
-        };
-        let mut rows = Vec::new();
+    /// Loads what an entry needs, and judges it.
+    fn standing<'a>(&mut self, entry: &'a Entry, trial: &Trial) -> Result<Standing<'a>> {
+        let mut out = Standing::new(entry, trial.call.clone());
+        match self.enter(entry, trial, false)? {
+            Ok(right) => out.right.push(right),
+            Err(outcome) => {
+                out.failed.push(row(entry, false, false, outcome));
+                return Ok(out);
+            }
+        }
         if self.options.trusted {
             match self.enter(entry, trial, true)? {
-                Ok(also) => right.push(also),
-                Err(outcome) => rows.push(row(entry, false, true, outcome)),
+                Ok(also) => out.right.push(also),
+                Err(outcome) => out.failed.push(row(entry, false, true, outcome)),
             }
         }
         let (shape, numerics) = (&entry.task.shape, entry.kernel.numerics);
         let demand = Demand::of(entry.task.op, shape, numerics, &trial.graph);
-        let held = right[0].runs[0].0.plan().peak_bytes.max(1);
-        let each = u64::from(self.options.rounds).min(ROUNDS_BYTES / held);
+        let held = out.right[0].runs[0].0.plan().peak_bytes.max(1);
         let copies = cold_bytes(self.gpu.profile()).div_ceil(held);
-        let heats = [(false, each), (true, copies)];
+        let near = MOST_NEAR.min(copies);
         let is_cold = self.options.cold && copies <= MOST_COPIES;
-        for (cold, copies) in heats.into_iter().take(if is_cold { 2 } else { 1 }) {
-            if let Some(failed) = self.more(&mut right, entry, trial, copies, cold)? {
-                rows.push(failed);
-                return Ok(rows);
+        for (cold, copies) in [(false, near), (true, copies)].into_iter().take(1 + usize::from(is_cold)) {
+            if let Some(failed) = self.more(&mut out.right, entry, trial, copies, cold)? {
+                out.failed.push(failed);
+                break;
             }
-            rows.extend(self.timed(&Group { entry, demand, cold }, &mut right, &trial.call)?);
+            let heat = self.heat(entry, demand, cold)?;
+            out.heats.push(heat);
         }
-        Ok(rows)
+        Ok(out)
     }
 
     /// Loads kernels until there are so many copies of each, or gives the row that says what it is that failed.
@@ -244,15 +278,15 @@ impl Bench {
     }
 
     /// The probe to measure with a kernel, and how much of what it counts the kernel must do.
-    fn beside(&self, group: &Group<'_>) -> Option<(Probe, f64)> {
+    fn beside(&self, id: &str, demand: &Demand, cold: bool) -> Option<(Probe, f64)> {
         // Warm or not, what is far larger than what the cached probes hold comes from memory.
         let near = if self.gpu.profile().kind == DeviceKind::Cpu { 8 << 20 } else { 32 << 20 };
-        let cached = !group.cold && group.demand.bytes() <= f64::from(near);
+        let cached = !cold && demand.bytes() <= f64::from(near);
         let rate = |name: &str| self.readings.iter().find(|r| r.name == name)?.value.clone().ok();
-        let id = row(group.entry, group.cold, false, Outcome::Wrong(String::new())).id();
-        let asked = group.demand.asked(cached);
-        let before = self.preferred.get(&id).and_then(|name| asked.iter().find(|(n, _)| n == name).copied());
-        let (name, asked) = before.or_else(|| group.demand.binding(cached, rate))?;
+        let asked = demand.asked(cached);
+        let before =
+            self.preferred.get(id).and_then(|(name, _)| asked.iter().find(|(n, _)| n == name).copied());
+        let (name, asked) = before.or_else(|| demand.binding(cached, rate))?;
         self.probes.iter().find(|p| p.name == name).map(|p| (p.clone(), asked))
     }
 }

@@ -57,7 +57,7 @@ impl Default for BenchOptions {
 impl BenchOptions {
     /// Enough to see a tenth on a quiet machine: half a second for each row and its probe.
     pub fn quick() -> Self {
-        let (least, most, noise, budget) = (40, 60, 0.005, Duration::from_millis(500));
+        let (least, most, noise, budget) = (20, 60, 0.005, Duration::from_millis(500));
         let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
         Self { effort, ..Self::default() }
     }

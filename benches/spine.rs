@@ -5,13 +5,12 @@
 
 use std::time::Instant;
 
+use tachylite::gpu::{Executable, Io};
 use tachylite::plan::{Plan, Policy, plan};
 use tachylite::rng::Rng;
 use tachylite::{Call, DType, Gpu, Graph, Tensor, cpu, wgpu};
 
 const ROUNDS: usize = 15;
-const PROBE_WORKGROUPS: u32 = 64;
-const PROBE_LOOPS: u32 = 256;
 
 fn main() -> tachylite::Result<()> {
     let name = std::env::var("TACHYLITE_ADAPTER").unwrap_or_else(|_| "gpu".into());
@@ -23,7 +22,8 @@ fn main() -> tachylite::Result<()> {
         }
     };
     println!("{} {} ({})", gpu.profile().backend, gpu.profile().name, gpu.profile().driver);
-    let probe = Probe::new(&gpu);
+    let (mut fma, fma_io, fma_flops) = probe(&gpu)?;
+    let nothing = Call::default();
     for n in [256, 512] {
         let (mut exe, tensors, call) = product(&gpu, "matmul.tile", n)?;
         let x = &tensors["x"];
@@ -32,28 +32,27 @@ fn main() -> tachylite::Result<()> {
         let io = own_io(&mut exe)?;
         let (mut tile_s, mut probe_s) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            probe_s.push(timed(&gpu, &mut |pass| probe.record(pass)));
-            tile_s.push(timed(&gpu, &mut |pass| exe.record(pass, &io, &call).expect("recorded one call")));
-            exe.submitted();
+            probe_s.push(timed(&gpu, &mut fma, &fma_io, &nothing));
+            tile_s.push(timed(&gpu, &mut exe, &io, &call));
         }
         let flops = 2.0 * (n as f64).powi(3);
-        let rates = probe_s.iter().zip(&tile_s).map(|(p, t)| (flops / t) / (probe.flops / p));
+        let rates = probe_s.iter().zip(&tile_s).map(|(p, t)| (flops / t) / (fma_flops / p));
         let fraction = median(&mut rates.collect::<Vec<_>>());
         println!(
             "matmul.tile f32 {n}³: {:.1} GFLOP/s, FMA probe {:.1} GFLOP/s, fraction {fraction:.3} \
              (medians of {ROUNDS} rounds; checks on)",
             flops / median(&mut tile_s) / 1e9,
-            probe.flops / median(&mut probe_s) / 1e9,
+            fma_flops / median(&mut probe_s) / 1e9,
         );
     }
     Ok(())
 }
 
-fn own_io(exe: &mut tachylite::gpu::Executable) -> tachylite::Result<tachylite::gpu::Io> {
+fn own_io(exe: &mut Executable) -> tachylite::Result<Io> {
     pollster::block_on(exe.own_io())
 }
 
-type Product = (tachylite::gpu::Executable, std::collections::BTreeMap<String, Tensor>, Call);
+type Product = (Executable, std::collections::BTreeMap<String, Tensor>, Call);
 
 fn product(gpu: &Gpu, kernel: &str, n: usize) -> tachylite::Result<Product> {
     let mut graph = Graph::new();
@@ -90,74 +89,27 @@ fn verify(got: &[f32], tensors: &std::collections::BTreeMap<String, Tensor>, n: 
     assert!(worst < 1e-3, "the product is off by {worst}: not timed");
 }
 
-/// Register-resident FMAs: 16 scalar accumulators, unrolled 32 times so that naga's loop bounding
-/// does not show.
-struct Probe {
-    pipeline: wgpu::ComputePipeline,
-    group: wgpu::BindGroup,
-    flops: f64,
-}
-
-impl Probe {
-    fn new(gpu: &Gpu) -> Self {
-        let device = gpu.device();
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some("fma probe"),
-            source: wgpu::ShaderSource::Wgsl(Self::text().into()),
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some("fma probe"),
-            layout: None,
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: Default::default(),
-            cache: None,
-        });
-        let y = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("fma probe"),
-            size: u64::from(PROBE_WORKGROUPS) * 64 * 4,
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
-        });
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("fma probe"),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &[wgpu::BindGroupEntry { binding: 0, resource: y.as_entire_binding() }],
-        });
-        let fmas = f64::from(PROBE_WORKGROUPS) * 64.0 * f64::from(PROBE_LOOPS) * 32.0 * 16.0;
-        Self { pipeline, group, flops: 2.0 * fmas }
-    }
-
-    fn text() -> String {
-        let lines = |f: &dyn Fn(u32) -> String| (0..16).map(f).collect::<String>();
-        format!(
-            "@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n\
-             @compute @workgroup_size(64)\n\
-             fn main(@builtin(global_invocation_id) id: vec3<u32>) {{\n\
-             let a = f32(id.x) * 1e-9 + 0.999;\n let b = 1e-6 * f32(id.x & 7u);\n{}\
-             for (var k = 0u; k < {PROBE_LOOPS}u; k++) {{\n{}}}\ny[id.x] = 0.0{};\n}}\n",
-            lines(&|i| format!("var c{i} = f32({i});\n")),
-            lines(&|i| format!("c{i} = fma(c{i}, a, b);\n")).repeat(32),
-            lines(&|i| format!(" + c{i}")),
-        )
-    }
-
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.group, &[]);
-        pass.dispatch_workgroups(PROBE_WORKGROUPS, 1, 1);
-    }
+/// The library's FMA probe, with what it does in a run.
+fn probe(gpu: &Gpu) -> tachylite::Result<(Executable, Io, f64)> {
+    let all = tachylite::probe::all(gpu.profile()).into_iter().flatten();
+    let probe = all.into_iter().find(|p| p.name == "probe.fma").expect("every device multiplies");
+    let (exe, io) = gpu.load_probe(&probe)?.remove(0);
+    Ok((exe, io, probe.work))
 }
 
 /// Seconds from submit until the device is idle.
-fn timed(gpu: &Gpu, record: &mut dyn FnMut(&mut wgpu::ComputePass<'_>)) -> f64 {
+fn timed(gpu: &Gpu, exe: &mut Executable, io: &Io, call: &Call) -> f64 {
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    record(&mut encoder.begin_compute_pass(&Default::default()));
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    exe.record(&mut pass, io, call).expect("recorded one call");
+    drop(pass);
     let commands = encoder.finish();
     let begun = Instant::now();
     gpu.queue().submit([commands]);
     gpu.device().poll(wgpu::PollType::wait_indefinitely()).expect("the device answers");
-    begun.elapsed().as_secs_f64()
+    let seconds = begun.elapsed().as_secs_f64();
+    exe.submitted();
+    seconds
 }
 
 fn median(seconds: &mut [f64]) -> f64 {

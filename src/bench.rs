@@ -5,6 +5,7 @@ pub mod clock;
 pub mod demand;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 pub mod report;
+pub mod rounds;
 pub mod row;
 pub mod samples;
 pub mod suite;
@@ -14,7 +15,8 @@ pub mod versus;
 pub use demand::Demand;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 pub use report::{Reached, Report};
+pub use rounds::compare_rounds;
 pub use row::{Beside, Outcome, Row, Timed};
-pub use samples::{Comparison, Samples, Verdict, compare, compare_runs};
+pub use samples::{Comparison, Samples, Verdict, compare};
 pub use suite::{Entry, Selection};
 pub use versus::{Change, changes};

@@ -5,6 +5,7 @@
 
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
+use crate::kernel::source::Source;
 use crate::kernel::{Access, Composed, Layout, compose_alone};
 use crate::plan::{Binding, BufferSpec, Numerics, Param, Plan, Policy, Port, Role, Step};
 use crate::profile::{DeviceKind, Profile, Speeds};
@@ -65,17 +66,15 @@ macro_rules! file {
 /// The probes of a device, in the order of reports; of those that it cannot run the name, and why not.
 pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
     let f16 = if profile.features.shader_f16 {
-        let knobs = [("real", "f16".to_owned())];
-        let kernel = compose_alone("probe.f16", file!("fma.wgsl"), &knobs);
-        Ok(computing(profile, kernel, "multiply and add, f16", 1024.0, Unit::Flops, |s| {
+        let probe = ("probe.f16", file!("fma.wgsl"), "multiply and add, f16");
+        Ok(computing(profile, probe, &[("real", "f16".to_owned())], 1024.0, Unit::Flops, |s| {
             &mut s.f16_flops_per_s
         }))
     } else {
         Err(("probe.f16", "the device has no feature `shader-f16`".to_owned()))
     };
-    let plain = |name, file| compose_alone(name, file, &[]);
     let compute = |name, file, what, each, unit, speed: fn(&mut Speeds) -> &mut f64| {
-        Ok(computing(profile, plain(name, file), what, each, unit, speed))
+        Ok(computing(profile, (name, file, what), &[], each, unit, speed))
     };
     let (flops, items, bytes) = (Unit::Flops, Unit::Items, Unit::Bytes);
     let fours = "loads of four f32, cached";
@@ -130,20 +129,29 @@ pub fn idle() -> [Probe; 2] {
     ]
 }
 
-/// A kernel of registers, or of data that are near: `each` is what an invocation does in one of its loops.
+/// A kernel of registers, or of data that are near, by its name, file and what it does: `each` is what an
+/// invocation does in one of its loops.
 fn computing(
     profile: &Profile,
-    kernel: Composed,
-    what: &'static str,
+    (name, file, what): (&'static str, Source, &'static str),
+    knobs: &[(&str, String)],
     each: f64,
     unit: Unit,
     speed: fn(&mut Speeds) -> &mut f64,
 ) -> Probe {
-    let workgroups = if profile.kind == DeviceKind::Cpu { 64 } else { 8192 };
+    // Processors run what they are given in a fifth of what is guessed; the start of a dispatch must not show.
+    let (workgroups, seconds) = if profile.kind == DeviceKind::Cpu { (64, 0.02) } else { (8192, 0.005) };
     let mut guess = Speeds::guess(profile.kind);
-    // About five milliseconds, if the guess is right.
     let loops =
-        (*speed(&mut guess) * 0.005 / (each * (workgroups * LANES) as f64)).ceil().clamp(1.0, 65536.0);
+        (*speed(&mut guess) * seconds / (each * (workgroups * LANES) as f64)).ceil().clamp(1.0, 65536.0);
+    let mut knobs = knobs.to_vec();
+    // Where the text has the number, no bound is kept for every number that there might be.
+    let known = file.1.contains("const LOOPS: ");
+    if known {
+        knobs.push(("LOOPS", format!("{loops}u")));
+    }
+    let kernel = compose_alone(name, file, &knobs);
+    let params: &[u64] = if known { &[] } else { &[loops as u64] };
     let out = (workgroups * LANES * 16, Role::Output(0));
     let buffers: Vec<_> = kernel
         .bindings
@@ -155,15 +163,12 @@ fn computing(
         .collect();
     let buffers: Vec<_> = buffers.iter().map(|(n, r, b)| (n.as_str(), r.clone(), *b)).collect();
     Probe {
-        name: match &kernel.name {
-            std::borrow::Cow::Borrowed(name) => name,
-            std::borrow::Cow::Owned(_) => "probe",
-        },
+        name,
         what,
         unit,
         work: each * loops * (workgroups * LANES) as f64,
         copies: 1,
-        plan: plan(kernel, &buffers, &[loops as u64], workgroups),
+        plan: plan(kernel, &buffers, params, workgroups),
         speed: Some(speed),
     }
 }

@@ -128,7 +128,7 @@ fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Every entry, each row printed as soon as it is known.
+/// Every entry, its rows printed as soon as they are known.
 fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>, String> {
     say(
         "\n* what a plan takes; warm: the same data again and again; cold: data in turn, beyond any cache;\n",
@@ -138,11 +138,19 @@ fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>
     );
     say(&format!("{}\n", text::COLUMNS));
     let (mut out, mut shape): (Vec<Row>, String) = Default::default();
-    for (i, entry) in entries.iter().enumerate() {
-        let seconds = begun.elapsed().as_secs_f64();
-        progress(&format!("{i} of {} entries, {seconds:.0} s: {}", entries.len(), entry.kernel.name));
-        let made = bench.rows(entry).map_err(|e| e.to_string())?;
+    let mut loaded = 0;
+    let mut tell = |entry: &Entry, made: Option<Vec<Row>>| {
         progress("");
+        let Some(made) = made else {
+            loaded += 1;
+            let seconds = begun.elapsed().as_secs_f64();
+            progress(&format!(
+                "{loaded} of {} entries, {seconds:.0} s: {}",
+                entries.len(),
+                entry.kernel.name
+            ));
+            return;
+        };
         for row in made {
             if shape != row.shape {
                 say(&format!("{}: {}\n", row.group, row.shape));
@@ -154,7 +162,8 @@ fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>
             }
             out.push(row);
         }
-    }
+    };
+    bench.rows_in_turn(entries, &mut tell).map_err(|e| e.to_string())?;
     Ok(out)
 }
 

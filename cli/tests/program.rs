@@ -278,9 +278,11 @@ fn what_a_bench_cannot_be_compared_with_is_a_sentence() {
     assert!(compare(Some("no JSON")).contains("this is no report of a bench"));
     assert!(compare(Some("{}")).contains("the field `format` must be `tachylite-bench`, but it is none"));
     let newer = r#"{"format": "tachylite-bench", "version": 9}"#;
-    assert!(compare(Some(newer)).contains("version 9 cannot be read here, only version 1"));
+    assert!(compare(Some(newer)).contains("version 9 cannot be read here, only version 2"));
+    let older = r#"{"format": "tachylite-bench", "version": 1, "probes": [], "rows": []}"#;
+    assert!(compare(Some(older)).contains("the field `version` is 1, a version without the rounds"));
     // Where there is an adapter, it is none of this name; where there is none, that is the sentence.
-    let foreign = r#"{"format": "tachylite-bench", "version": 1, "probes": [], "rows": [], "device":
+    let foreign = r#"{"format": "tachylite-bench", "version": 2, "probes": [], "rows": [], "device":
         {"adapter": "nobody's", "backend": "vulkan", "driver": "1", "library": "0.1.0"}}"#;
     std::fs::write(&old, foreign).unwrap();
     let output = program(&["bench", "--compare", old.to_str().unwrap()]).output().unwrap();

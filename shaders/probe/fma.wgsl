@@ -3,18 +3,15 @@
 //   y        [invocations]  pairs   out    what keeps the work from being left out
 //
 // Sixteen numbers in registers, in pairs, each multiplied and added to 32 times a turn, so that neither the
-// loop nor the bound that is put on it shows. Each pair depends on its last value and on no other pair.
+// loop nor the bound that is put on it shows. Each pair depends on its last value and on no other pair. How
+// many turns there are is in the text: of a number that comes from elsewhere, software keeps a mask of lanes.
 
 alias real = f32; // knob: the type
 alias pair = vec2<real>;
+const LOOPS: u32 = 1u; // knob: turns
 const LANES: u32 = 64u;
 
-struct Params {
-    loops: u32,
-}
-
 @group(0) @binding(0) var<storage, read_write> y: array<vec2<f32>>;
-@group(1) @binding(0) var<uniform> p: Params;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -31,7 +28,7 @@ fn main(
     for (var i = 0u; i < 8u; i++) {
         c[i] = pair(real(f32(i) * 0.1));
     }
-    for (var k = 0u; k < p.loops; k++) {
+    for (var k = 0u; k < LOOPS; k++) {
         //@unroll turn 0..32
         for (var turn = 0u; turn < 32u; turn++) {
             //@unroll i 0..8

@@ -13,7 +13,7 @@ use crate::tune::Device;
 /// What the file calls itself.
 const FORMAT: &str = "tachylite-bench";
 /// The version of the format: the number changes when a reader would have to.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// What a probe reached before the rows were measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,12 @@ impl Report {
             let found = head.format.map_or("none".to_owned(), |f| format!("`{f}`"));
             return Err(wrong(format!("the field `format` must be `{FORMAT}`, but it is {found}")));
         }
+        if head.version == Some(1.into()) {
+            return Err(wrong(format!(
+                "the field `version` is 1, a version without the rounds that runs are compared by: write the \
+                 file anew with `bench --json`, which makes version {VERSION}"
+            )));
+        }
         if head.version != Some(VERSION.into()) {
             let found = head.version.map_or("none".to_owned(), |v| v.to_string());
             return Err(wrong(format!("version {found} cannot be read here, only version {VERSION}")));
@@ -144,6 +150,10 @@ fn sound(row: &Row) -> std::result::Result<(), String> {
     if !times(&t.seconds) {
         return Err("`seconds` must be times".into());
     }
+    let sum = t.rounds.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
+    if t.rounds.contains(&0) || sum != Some(t.seconds.len()) {
+        return Err("`rounds` must be how many of `seconds` each round has, and add up to all".into());
+    }
     match &t.beside {
         Some(b) if !times(&b.seconds) || b.seconds.len() != t.seconds.len() => {
             Err("`beside.seconds` must be as many times as `seconds`".into())
@@ -184,10 +194,17 @@ mod tests {
         for (from, to, says) in [
             ("{", "", "bench: this is no report of a bench: "),
             (FORMAT, "other", "bench: the field `format` must be `tachylite-bench`, but it is `other`"),
-            ("\"version\": 1", "\"version\": 2", "bench: version 2 cannot be read here, only version 1"),
+            ("\"version\": 2", "\"version\": 3", "bench: version 3 cannot be read here, only version 2"),
+            (
+                "\"version\": 2",
+                "\"version\": 1",
+                "bench: the field `version` is 1, a version without the rounds",
+            ),
             ("\"cold\":false", "\"cold\":0", "bench: rows[0].cold: invalid type"),
             ("\"repeats\":1", "\"more\":1", "bench: rows[0].outcome"),
             ("[1.0,2.5e-7]", "[1.0,-1.0]", "bench: rows[0]: `seconds` must be times"),
+            ("\"rounds\":[1,1]", "\"rounds\":[1,2]", "bench: rows[0]: `rounds` must be how many"),
+            ("\"rounds\":[1,1]", "\"rounds\":[0,2]", "bench: rows[0]: `rounds` must be how many"),
             ("[0.1,0.3]", "[0.1]", "bench: rows[0]: `beside.seconds` must be as many"),
         ] {
             let damaged = whole.replacen(from, to, 1);

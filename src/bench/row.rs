@@ -1,6 +1,6 @@
 //! A row of a bench: one kernel at one shape, warm or cold, and what came of it.
 
-use crate::bench::Samples;
+use crate::bench::{Samples, rounds};
 use crate::probe::Unit;
 
 /// What was measured, or why nothing was.
@@ -21,6 +21,9 @@ pub enum Outcome {
 pub struct Timed {
     /// Seconds of one run, a sample each.
     pub seconds: Vec<f64>,
+    /// How many of the samples each round has, in order. Rounds are seconds apart, and of buffers that fit a
+    /// cache each has its own.
+    pub rounds: Vec<usize>,
     /// The probe that binds it, measured in turn with it.
     pub beside: Option<Beside>,
     /// Operations that it must do at least.
@@ -49,8 +52,10 @@ pub struct Beside {
     pub asked: f64,
     /// How much of that a run of the probe does.
     pub work: f64,
-    /// Seconds of a run of it: as many samples as there are of the kernel.
+    /// Seconds of a run of it: as many samples as there are of the kernel, in the same rounds.
     pub seconds: Vec<f64>,
+    /// Runs in each sample.
+    pub repeats: u32,
 }
 
 /// One row.
@@ -92,13 +97,14 @@ impl Row {
         }
     }
 
-    /// Adds the samples of the same row measured once more, if both were timed beside the same probe;
+    /// Adds the rounds of the same row measured once more, if both were timed beside the same probe;
     /// otherwise takes its place.
     pub fn add(&mut self, again: Self) {
         if let (Outcome::Timed(ours), Outcome::Timed(theirs)) = (&mut self.outcome, &again.outcome) {
             let probe = |t: &Timed| t.beside.as_ref().map(|b| b.probe.clone());
             if probe(ours) == probe(theirs) && ours.clock == theirs.clock {
                 ours.seconds.extend(&theirs.seconds);
+                ours.rounds.extend(&theirs.rounds);
                 if let (Some(b), Some(more)) = (&mut ours.beside, &theirs.beside) {
                     b.seconds.extend(&more.seconds);
                 }
@@ -123,9 +129,11 @@ impl Timed {
         Some(Samples::new(self.seconds.iter().zip(&b.seconds).map(of).collect()).median())
     }
 
-    /// The seconds, and those of the probe; without one, a second.
-    pub(super) fn pair(&self) -> [&[f64]; 2] {
-        [&self.seconds, self.beside.as_ref().map_or(&[1.0], |b| &b.seconds)]
+    /// The shortest time of each round, and of the probe; without a probe, ones.
+    pub(super) fn shortest(&self) -> [Vec<f64>; 2] {
+        let of_probe = |b: &Beside| rounds::shortest(&b.seconds, &self.rounds);
+        let ones = || vec![1.0; self.rounds.len()];
+        [rounds::shortest(&self.seconds, &self.rounds), self.beside.as_ref().map_or_else(ones, of_probe)]
     }
 
     /// A rate in what binds it: operations in a second, or bytes.
@@ -147,9 +155,11 @@ pub(super) mod tests {
             asked: 50.0,
             work: 100.0,
             seconds: beside.to_vec(),
+            repeats: 1,
         };
         let timed = Timed {
             seconds: seconds.to_vec(),
+            rounds: vec![1; seconds.len()],
             beside: Some(beside),
             flops: 50.0,
             bytes: 10.0,
@@ -181,10 +191,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn samples_are_added_to_those_of_the_same_probe() {
+    fn rounds_are_added_to_those_of_the_same_probe() {
         let mut first = row(&[1.0], &[1.0]);
         first.add(row(&[3.0], &[2.0]));
-        assert_eq!(first.timed().unwrap().pair(), [[1.0, 3.0], [1.0, 2.0]]);
+        let timed = first.timed().unwrap();
+        assert_eq!((&timed.seconds[..], &timed.rounds[..]), (&[1.0, 3.0][..], &[1, 1][..]));
+        assert_eq!(timed.shortest(), [[1.0, 3.0], [1.0, 2.0]]);
         let mut other = row(&[4.0], &[1.0]);
         if let Outcome::Timed(timed) = &mut other.outcome {
             timed.beside = None;

@@ -9,8 +9,6 @@ use crate::rng::Rng;
 
 /// How often samples are drawn anew for an interval.
 const RESAMPLES: usize = 1000;
-/// Of two runs, the times that this part of the samples stays below are compared.
-const FAST: f64 = 0.1;
 /// How sure an interval is: this much of the resampled medians lies in it.
 const CONFIDENCE: f64 = 0.99;
 
@@ -118,7 +116,7 @@ pub struct Comparison {
 impl Comparison {
     /// Faster or slower only if the whole interval lies more than `margin` from 1; the same only if the
     /// whole interval lies within twice that.
-    fn new(ratio: f64, low: f64, high: f64, margin: f64) -> Self {
+    pub(super) fn new(ratio: f64, low: f64, high: f64, margin: f64) -> Self {
         let verdict = if low.is_nan() || high.is_nan() || low > high {
             Verdict::TooNoisy
         } else if high * (1.0 + margin) < 1.0 {
@@ -139,34 +137,18 @@ impl Comparison {
 /// three in a hundred.
 pub fn compare(first: &Samples, second: &Samples, margin: f64) -> Comparison {
     let ratios: Vec<f64> = first.0.iter().zip(&second.0).map(|(a, b)| b / a).collect();
-    let drawn = resampled(&ratios, 0.5, &mut Rng::new(1));
+    let drawn = resampled(&ratios, &mut Rng::new(1));
     let (low, high) = interval(drawn);
     Comparison::new(Samples(ratios).median(), low, high, margin)
 }
 
-/// Compares two runs of the same measurement, of which neither knew the other. Each is times, and beside them
-/// times of a yardstick that were taken in turn with them: what slows down both cancels.
-///
-/// What is compared is not medians but the time that a tenth of the samples stay below. Whatever else ran on
-/// the machine only ever slowed it down, and in one run by more than in the other.
-pub fn compare_runs(first: [&[f64]; 2], second: [&[f64]; 2], margin: f64) -> Comparison {
-    let mut rng = Rng::new(2);
-    let mut drawn = |of: &[f64]| resampled(of, FAST, &mut rng);
-    let [a, b, c, d] = [drawn(first[0]), drawn(first[1]), drawn(second[0]), drawn(second[1])];
-    let ratios = (0..RESAMPLES).map(|i| c[i] / d[i] * b[i] / a[i]).collect();
-    let (low, high) = interval(ratios);
-    let fast = |of: &[f64]| Samples(of.to_vec()).quantile(FAST);
-    let ratio = fast(second[0]) / fast(second[1]) * fast(first[1]) / fast(first[0]);
-    Comparison::new(ratio, low, high, margin)
-}
-
-/// What the fraction `q` of as many samples lies below, drawn from these with replacement, many times.
-fn resampled(of: &[f64], q: f64, rng: &mut Rng) -> Vec<f64> {
+/// The median of as many samples, drawn from these with replacement, many times.
+fn resampled(of: &[f64], rng: &mut Rng) -> Vec<f64> {
     let mut drawn = vec![0.0; of.len()];
     let mut one = || {
         drawn.iter_mut().for_each(|d| *d = of[rng.below(of.len() as u64) as usize]);
         drawn.sort_by(f64::total_cmp);
-        quantile_of(&drawn, q)
+        quantile_of(&drawn, 0.5)
     };
     (0..RESAMPLES).map(|_| one()).collect()
 }
@@ -232,34 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_compared_by_what_was_measured_beside() {
-        for seed in 0..16 {
-            // Of one run a tenth is slowed down, of the other half, and that machine is slower as a whole.
-            let quiet = |s, seed| noisy(s, 40, 0.02, seed);
-            let busy = |s: f64, seed| -> Vec<f64> {
-                let mut rng = Rng::new(seed);
-                let burst = |t: f64| t * 1.3 * if rng.below(2) > 0 { 1.2 + rng.unit() } else { 1.0 };
-                noisy(s, 40, 0.02, seed).into_iter().map(burst).collect()
-            };
-            let said = |factor: f64| {
-                let first = [&quiet(1.0, seed)[..], &quiet(0.5, seed + 100)[..]];
-                let second = [&busy(factor, seed + 200)[..], &busy(0.5, seed + 300)[..]];
-                compare_runs(first, second, 0.05).verdict
-            };
-            assert_eq!(said(1.0), Verdict::Same, "{seed}");
-            assert_eq!(said(1.15), Verdict::Slower, "{seed}");
-            assert_eq!(said(0.85), Verdict::Faster, "{seed}");
-        }
-    }
-
-    #[test]
     fn no_samples_and_no_numbers_say_nothing() {
         let none = compare(&Samples::default(), &Samples::default(), 0.03);
         assert_eq!(none.verdict, Verdict::TooNoisy);
-        let runs = |s: &[f64]| compare_runs([s, &[1.0]], [&[1.0], &[1.0]], 0.03).verdict;
-        assert_eq!(
-            (runs(&[f64::NAN]), runs(&[]), runs(&[1.0])),
-            (Verdict::TooNoisy, Verdict::TooNoisy, Verdict::Same)
-        );
+        let one = |s: f64| compare(&Samples::new(vec![s]), &Samples::new(vec![1.0]), 0.03).verdict;
+        assert_eq!((one(f64::NAN), one(1.0)), (Verdict::TooNoisy, Verdict::Same));
     }
 }

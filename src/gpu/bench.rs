@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use pollster::block_on;
 
-use crate::bench::{Beside, Demand, Entry, Outcome, Row, Timed};
+use crate::bench::{Demand, Entry, Outcome, Row};
 use crate::check::Case;
-use crate::dim::Call;
 use crate::error::{Error, Result};
-use crate::gpu::{Effort, Executable, Gpu, Io, Measured, Reading, Subject, Watch};
+use crate::gpu::{Effort, Executable, Gpu, Io, Reading};
 use crate::kernel::source::is_replaced;
 use crate::plan::prepare::Weights;
 use crate::plan::{Numerics, Plan, Policy, Trusted, plan};
@@ -19,18 +18,28 @@ use crate::profile::{DeviceKind, Profile};
 use crate::tensor::Tensor;
 use crate::tune::Trial;
 
+mod rounds;
+
+use rounds::Standing;
+
 /// The most copies of a case's buffers that take turns; what would need more is not measured cold.
 const MOST_COPIES: u64 = 256;
 /// The least that a sample takes: a probe's must not be noisier than a kernel's.
 const SAMPLE: Duration = Duration::from_millis(4);
+/// The most copies of a case's buffers of which every round takes another, warm.
+const MOST_NEAR: u64 = 8;
+/// Entries are measured in turn until what they hold in all is more than this.
+const WINDOW_BYTES: u64 = 4 << 30;
 /// Weights of fewer bytes are the same in every copy: they are next to nothing.
 const SMALL: usize = 1 << 16;
 
 /// How a bench measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BenchOptions {
-    /// How long, for each row.
+    /// How long, for each row: all of its rounds.
     pub effort: Effort,
+    /// In how many rounds, seconds apart: what two runs are compared by. One is taken if it is 0.
+    pub rounds: u32,
     /// Whether each kernel also runs with data that no cache holds: copies of its buffers take turns.
     pub cold: bool,
     /// Whether each also runs without checks, in turn with the checked one, once that is judged right.
@@ -40,14 +49,15 @@ pub struct BenchOptions {
 impl Default for BenchOptions {
     /// A second and a half for each row and the probe beside it.
     fn default() -> Self {
-        Self { effort: Effort { sample: SAMPLE, ..Effort::default() }, cold: true, trusted: false }
+        let effort = Effort { least: 40, most: 160, sample: SAMPLE, ..Effort::default() };
+        Self { effort, rounds: 20, cold: true, trusted: false }
     }
 }
 
 impl BenchOptions {
     /// Enough to see a tenth on a quiet machine: half a second for each row and its probe.
     pub fn quick() -> Self {
-        let (least, most, noise, budget) = (7, 60, 0.005, Duration::from_millis(500));
+        let (least, most, noise, budget) = (20, 60, 0.005, Duration::from_millis(500));
         let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
         Self { effort, ..Self::default() }
     }
@@ -60,10 +70,11 @@ pub struct Bench {
     options: BenchOptions,
     readings: Vec<Reading>,
     probes: Vec<Probe>,
-    /// Probes that were beside a row, ready for the next.
-    loaded: BTreeMap<&'static str, Vec<(Executable, Io)>>,
-    /// Which probe is to be beside a row, by the row's id: the one that was there before.
-    preferred: BTreeMap<String, String>,
+    /// Probes that were beside a row, ready for the next: one for each round, or one for all.
+    loaded: BTreeMap<&'static str, Vec<Vec<(Executable, Io)>>>,
+    /// Which probe is to be beside a row, by the row's id, and how many runs are in the samples of both: as
+    /// it was before.
+    preferred: BTreeMap<String, (String, [u32; 2])>,
     /// Inputs and answer of the last shape: of the case's name without kernel, and the class.
     last: Option<(String, Numerics, Trial)>,
 }
@@ -83,17 +94,10 @@ impl Gpu {
     }
 }
 
-/// A kernel with and without checks, at one heat.
-struct Group<'a> {
-    entry: &'a Entry,
-    demand: Demand,
-    cold: bool,
-}
-
 /// A kernel that is right.
 struct Right {
     trusted: bool,
-    /// The first alone is warm; all in turn are cold.
+    /// One alone is warm; all in turn are cold.
     runs: Vec<(Executable, Io)>,
     error: f64,
     bits: String,
@@ -105,11 +109,16 @@ impl Bench {
         &self.readings
     }
 
-    /// Lets the probes that were beside these rows be beside them again, so that the times of two runs are
-    /// multiples of the same.
+    /// Lets the probes that were beside these rows be beside them again, and as many runs be in a sample, so
+    /// that the times of two runs are multiples of the same. Of a few runs the first, which finds other data in
+    /// the caches, is a larger part.
     pub fn prefer_those_of(&mut self, rows: &[Row]) {
-        let probe = |row: &Row| Some((row.id(), row.timed()?.beside.as_ref()?.probe.clone()));
-        self.preferred.extend(rows.iter().filter_map(probe));
+        let before = |row: &Row| {
+            let timed = row.timed()?;
+            let beside = timed.beside.as_ref()?;
+            Some((row.id(), (beside.probe.clone(), [beside.repeats, timed.repeats])))
+        };
+        self.preferred.extend(rows.iter().filter_map(before));
     }
 
     /// Measures one entry of the suite: a row warm, one cold if its data are large enough, and both again
@@ -122,14 +131,40 @@ impl Bench {
     /// # Errors
     /// [`Error::DeviceLost`]; those of building the entry's case.
     pub fn rows(&mut self, entry: &Entry) -> Result<Vec<Row>> {
-        let trial = self.trial(entry)?;
-        let mut made = self.rows_of(entry, &trial);
-        let name = shape_name(entry);
-        self.last = Some((name, entry.kernel.numerics, trial));
-        if let Ok(rows) = &mut made {
-            rows.sort_by_key(|r| (r.cold, r.trusted));
+        let mut out = Vec::new();
+        self.rows_in_turn(std::slice::from_ref(entry), &mut |_, rows| out.extend(rows.unwrap_or_default()))?;
+        Ok(out)
+    }
+
+    /// [`rows`](Self::rows) of many entries, as many at a time as memory is for: a round of each and then
+    /// again, so that what slows the machine down for seconds slows one round of many entries, and not all
+    /// rounds of one. `tell` hears of each entry when it is loaded, and again with its rows.
+    ///
+    /// **Submits, and waits, on a device that was handed over too.**
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub fn rows_in_turn(
+        &mut self,
+        entries: &[Entry],
+        tell: &mut dyn FnMut(&Entry, Option<Vec<Row>>),
+    ) -> Result<()> {
+        let mut window = Vec::new();
+        for (i, entry) in entries.iter().enumerate() {
+            tell(entry, None);
+            let trial = self.trial(entry)?;
+            let made = self.standing(entry, &trial);
+            self.last = Some((shape_name(entry), entry.kernel.numerics, trial));
+            window.push(made?);
+            if i + 1 < entries.len() && window.iter().map(Standing::bytes).sum::<u64>() < WINDOW_BYTES {
+                continue;
+            }
+            for round in 0..self.options.rounds.max(1) as usize {
+                window.iter_mut().try_for_each(|standing| self.visit(standing, round))?;
+            }
+            window.drain(..).for_each(|standing| tell(standing.entry, Some(standing.rows())));
         }
-        made
+        Ok(())
     }
 
     fn trial(&mut self, entry: &Entry) -> Result<Trial> {
@@ -140,41 +175,61 @@ impl Bench {
         }
     }
 
-    fn rows_of(&mut self, entry: &Entry, trial: &Trial) -> Result<Vec<Row>> {
-        let mut right = match self.enter(entry, trial, false)? {
-            Ok(right) => vec![right],
-            Err(outcome) => return Ok(vec![row(entry, false, false, outcome)]),
-        };
-        let mut rows = Vec::new();
+    /// Loads what an entry needs, and judges it.
+    fn standing<'a>(&mut self, entry: &'a Entry, trial: &Trial) -> Result<Standing<'a>> {
+        let mut out = Standing::new(entry, trial.call.clone());
+        match self.enter(entry, trial, false)? {
+            Ok(right) => out.right.push(right),
+            Err(outcome) => {
+                out.failed.push(row(entry, false, false, outcome));
+                return Ok(out);
+            }
+        }
         if self.options.trusted {
             match self.enter(entry, trial, true)? {
-                Ok(also) => right.push(also),
-                Err(outcome) => rows.push(row(entry, false, true, outcome)),
+                Ok(also) => out.right.push(also),
+                Err(outcome) => out.failed.push(row(entry, false, true, outcome)),
             }
         }
         let (shape, numerics) = (&entry.task.shape, entry.kernel.numerics);
         let demand = Demand::of(entry.task.op, shape, numerics, &trial.graph);
-        rows.extend(self.timed(&Group { entry, demand, cold: false }, &mut right, &trial.call)?);
-        let held = right[0].runs[0].0.plan().peak_bytes.max(1);
+        let held = out.right[0].runs[0].0.plan().peak_bytes.max(1);
         let copies = cold_bytes(self.gpu.profile()).div_ceil(held);
-        if !self.options.cold || copies > MOST_COPIES {
-            return Ok(rows);
+        let near = MOST_NEAR.min(copies);
+        let is_cold = self.options.cold && copies <= MOST_COPIES;
+        for (cold, copies) in [(false, near), (true, copies)].into_iter().take(1 + usize::from(is_cold)) {
+            if let Some(failed) = self.more(&mut out.right, entry, trial, copies, cold)? {
+                out.failed.push(failed);
+                break;
+            }
+            let heat = self.heat(entry, demand, cold)?;
+            out.heats.push(heat);
         }
-        for kernel in &mut right {
-            for copy in 1..copies {
+        Ok(out)
+    }
+
+    /// Loads kernels until there are so many copies of each, or gives the row that says what it is that failed.
+    fn more(
+        &self,
+        right: &mut [Right],
+        entry: &Entry,
+        trial: &Trial,
+        copies: u64,
+        cold: bool,
+    ) -> Result<Option<Row>> {
+        for kernel in right {
+            for copy in kernel.runs.len() as u64..copies {
                 match self.load(entry, trial, kernel.trusted, copy) {
                     Ok(run) => kernel.runs.push(run),
                     Err(e @ Error::DeviceLost(_)) => return Err(e),
                     Err(e) => {
                         let why = Outcome::Unable(format!("{copies} copies of its buffers: {e}"));
-                        rows.push(row(entry, true, kernel.trusted, why));
-                        return Ok(rows);
+                        return Ok(Some(row(entry, cold, kernel.trusted, why)));
                     }
                 }
             }
         }
-        rows.extend(self.timed(&Group { entry, demand, cold: true }, &mut right, &trial.call)?);
-        Ok(rows)
+        Ok(None)
     }
 
     /// Loads a kernel, runs it twice and judges it.
@@ -222,70 +277,17 @@ impl Bench {
         Ok((exe, io))
     }
 
-    /// Times kernels in turn with the probe that binds them.
-    fn timed(&mut self, group: &Group<'_>, right: &mut [Right], call: &Call) -> Result<Vec<Row>> {
-        let beside = self.beside(group);
-        if let Some((probe, _)) = &beside
-            && !self.loaded.contains_key(probe.name)
-        {
-            let mut runs = self.gpu.load_probe(probe)?;
-            let once = Effort { warmup: 0, least: 1, most: 1, ..self.options.effort };
-            let subject = Subject { runs: &mut runs, call: &Call::default(), repeats: Some(1) };
-            self.gpu.measure(&mut [subject], &once)?;
-            self.loaded.insert(probe.name, runs);
-        }
-        let nothing = Call::default();
-        let mut subjects = Vec::new();
-        if let Some(runs) = beside.as_ref().and_then(|(probe, _)| self.loaded.get_mut(probe.name)) {
-            subjects.push(Subject { runs, call: &nothing, repeats: None });
-        }
-        for kernel in right.iter_mut() {
-            let count = if group.cold { kernel.runs.len() } else { 1 };
-            subjects.push(Subject { runs: &mut kernel.runs[..count], call, repeats: None });
-        }
-        let mut measured = self.gpu.measure_in_turn(&mut subjects, &self.options.effort, false)?;
-        let of_kernels = measured.split_off(usize::from(beside.is_some()));
-        let beside = beside.zip(measured.pop()).map(|((probe, asked), m)| Beside {
-            probe: probe.name.into(),
-            unit: probe.unit,
-            asked,
-            work: probe.work,
-            seconds: m.samples.seconds().to_vec(),
-        });
-        let rows = right.iter().zip(of_kernels).map(|(kernel, m)| {
-            let outcome = Outcome::Timed(timed(kernel, m, &group.demand, beside.clone()));
-            row(group.entry, group.cold, kernel.trusted, outcome)
-        });
-        Ok(rows.collect())
-    }
-
     /// The probe to measure with a kernel, and how much of what it counts the kernel must do.
-    fn beside(&self, group: &Group<'_>) -> Option<(Probe, f64)> {
+    fn beside(&self, id: &str, demand: &Demand, cold: bool) -> Option<(Probe, f64)> {
         // Warm or not, what is far larger than what the cached probes hold comes from memory.
         let near = if self.gpu.profile().kind == DeviceKind::Cpu { 8 << 20 } else { 32 << 20 };
-        let cached = !group.cold && group.demand.bytes() <= f64::from(near);
+        let cached = !cold && demand.bytes() <= f64::from(near);
         let rate = |name: &str| self.readings.iter().find(|r| r.name == name)?.value.clone().ok();
-        let id = row(group.entry, group.cold, false, Outcome::Wrong(String::new())).id();
-        let asked = group.demand.asked(cached);
-        let before = self.preferred.get(&id).and_then(|name| asked.iter().find(|(n, _)| n == name).copied());
-        let (name, asked) = before.or_else(|| group.demand.binding(cached, rate))?;
+        let asked = demand.asked(cached);
+        let before =
+            self.preferred.get(id).and_then(|(name, _)| asked.iter().find(|(n, _)| n == name).copied());
+        let (name, asked) = before.or_else(|| demand.binding(cached, rate))?;
         self.probes.iter().find(|p| p.name == name).map(|p| (p.clone(), asked))
-    }
-}
-
-fn timed(kernel: &Right, m: Measured, demand: &Demand, beside: Option<Beside>) -> Timed {
-    Timed {
-        seconds: m.samples.seconds().to_vec(),
-        beside,
-        flops: demand.flops,
-        bytes: demand.bytes(),
-        clock: match m.watch {
-            Watch::Timestamps => "timestamps".into(),
-            Watch::Wall(why) => format!("wall clock: {why}"),
-        },
-        repeats: m.repeats,
-        error: kernel.error,
-        bits: kernel.bits.clone(),
     }
 }
 

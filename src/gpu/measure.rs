@@ -60,7 +60,8 @@ impl Effort {
 /// load the plan with other weights where weights are to.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// The executables, each with inputs and outputs. What those hold is what is measured.
+    /// The executables, each with inputs and outputs. What those hold is what is measured. They are left in
+    /// another order: first the one that would have been next.
     pub runs: &'a mut [(Executable, Io)],
     /// The call.
     pub call: &'a Call,
@@ -108,7 +109,9 @@ impl Gpu {
     }
 
     /// [`measure`](Self::measure), which runs each executable once before if they are `fresh`: some drivers
-    /// compile at the first run, and find memory at the first touch.
+    /// compile at the first run, and find memory at the first touch. Those that are not are warm, if they are
+    /// alone in their subject: each runs once before each sample, untimed, so that its data are where it
+    /// left them and not where the subject before it did.
     pub(super) fn measure_in_turn(
         &self,
         subjects: &mut [Subject<'_>],
@@ -124,7 +127,7 @@ impl Gpu {
                 ));
             }
         }
-        let stopwatch = Stopwatch::new(self)?;
+        let stopwatch = Stopwatch::new(self, !fresh)?;
         let empty = stopwatch.empty(self)?;
         let mut tracks: Vec<Track> = subjects.iter().map(|_| Track::default()).collect();
         for (subject, track) in subjects.iter_mut().zip(&mut tracks) {
@@ -157,6 +160,10 @@ impl Gpu {
             if taken >= effort.least && quiet || begun.elapsed() >= effort.budget {
                 break;
             }
+        }
+        for (subject, track) in subjects.iter_mut().zip(&tracks) {
+            let next = track.next % subject.runs.len();
+            subject.runs.rotate_left(next);
         }
         let doubt = tracks.iter().find_map(|t| t.believed(empty).err());
         Ok(tracks.into_iter().map(|t| t.measured(doubt.as_ref())).collect())
@@ -206,16 +213,18 @@ struct Stopwatch {
     queries: Option<(wgpu::QuerySet, wgpu::Buffer, wgpu::Buffer)>,
     /// Nanoseconds of a tick.
     period: f64,
+    /// Whether what is alone in its subject runs before each sample.
+    primes: bool,
 }
 
 /// Bytes of two timestamps.
 const TICKS: u64 = 16;
 
 impl Stopwatch {
-    fn new(gpu: &Gpu) -> Result<Self> {
+    fn new(gpu: &Gpu, primes: bool) -> Result<Self> {
         let period = f64::from(gpu.queue().get_timestamp_period());
         if !gpu.profile().features.timestamp_query || period <= 0.0 {
-            return Ok(Self { queries: None, period });
+            return Ok(Self { queries: None, period, primes });
         }
         let (queries, said) = gpu.scoped(|| {
             let device = gpu.device();
@@ -239,7 +248,7 @@ impl Stopwatch {
             (set, resolved, read)
         });
         block_on(said)?;
-        Ok(Self { queries: Some(queries), period })
+        Ok(Self { queries: Some(queries), period, primes })
     }
 
     /// Seconds that a submit of nothing and the wait for it take: the least of a few.
@@ -260,8 +269,19 @@ impl Stopwatch {
             let (exe, io) = &mut subject.runs[(track.next + place) % count];
             exe.stage_alone(io, subject.call)?;
         }
+        let first = self.primes && count == 1;
+        let (priming, said) = gpu.scoped(|| {
+            first.then(|| {
+                let mut encoder = gpu.device().create_command_encoder(&Default::default());
+                let (exe, io) = &subject.runs[0];
+                let steps = 0..exe.plan().steps.len();
+                exe.issue(&mut encoder.begin_compute_pass(&Default::default()), io, steps);
+                encoder.finish()
+            })
+        });
+        block_on(said)?;
         // Now, or the writes of parameters would be part of what is timed.
-        gpu.wait(gpu.queue().submit([]), 1)?;
+        gpu.wait(gpu.queue().submit(priming), 1)?;
         let (commands, said) = gpu.scoped(|| {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let writes = self.queries.as_ref().map(|(set, ..)| wgpu::ComputePassTimestampWrites {

@@ -9,8 +9,8 @@ use crate::say;
 /// How often rows that do not look the same are measured once more.
 const LOOKS: usize = 3;
 
-/// Measures rows that are not as before once more, with buffers that lie elsewhere, since a row may have
-/// been unlucky; prints what became of every row; gives how many are worse.
+/// Measures rows that are not as before once more, which gives them more rounds, since a row may have been
+/// unlucky; prints what became of every row; gives how many are worse.
 pub(super) fn run(
     bench: &mut Bench,
     entries: &[Entry],
@@ -32,19 +32,20 @@ pub(super) fn run(
             doubtful.len()
         ));
         let is_doubtful = |row: &Row| doubtful.contains(&row.id());
-        for entry in entries {
+        let again = |entry: &&Entry| {
             let case = entry.task.case(entry.kernel).to_string();
-            if !rows.iter().any(|r| r.case == case && is_doubtful(r)) {
-                continue;
-            }
-            progress(&case);
-            for again in bench.rows(entry).map_err(|e| e.to_string())? {
+            rows.iter().any(|r| r.case == case && is_doubtful(r))
+        };
+        let entries: Vec<Entry> = entries.iter().filter(again).cloned().collect();
+        let mut tell = |entry: &Entry, made: Option<Vec<Row>>| {
+            progress(if made.is_none() { entry.kernel.name } else { "" });
+            for again in made.unwrap_or_default() {
                 if let Some(row) = rows.iter_mut().find(|r| r.id() == again.id() && is_doubtful(&again)) {
                     row.add(again);
                 }
             }
-            progress("");
-        }
+        };
+        bench.rows_in_turn(&entries, &mut tell).map_err(|e| e.to_string())?;
     }
     let changed = changes(&old.rows, rows);
     say(&format!(

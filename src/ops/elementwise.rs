@@ -10,7 +10,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, Axes, Binary, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, Sizes, Unary};
-use crate::ops::{by_groups, past_one_axis};
+use crate::ops::{parts, past_one_axis};
 use crate::plan::Numerics;
 
 mod binary;
@@ -24,12 +24,12 @@ static ROWS: Kernel = Kernel {
     source: include_str!("../../shaders/elementwise.wgsl"),
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: by_groups,
+    knobs: parts::knobs,
+    workgroups: parts::workgroups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * (s.post.len() as f64 * 8.0 + 1.0),
         bytes: s.bytes("x") + s.bytes("y") + s.bytes("x") * s.post.len() as f64 * 0.5,
-        invocations: s.sizes.product(&[R, C]) / 4.0,
+        invocations: parts::invocations(s),
     },
     numerics: Numerics::F32,
     batch_invariant: true,
@@ -86,7 +86,7 @@ macro_rules! unary {
                 applies: |_| true,
                 many_workgroups: |_| {
                     matches!(Unary::$f, Unary::Relu)
-                        .then(|| Sizes::new(&[(R, past_one_axis(64)), (C, 1)]))
+                        .then(|| Sizes::new(&[(R, past_one_axis(parts::MOST)), (C, 1)]))
                 },
                 ..CASES
             },

@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
-use crate::ops::{by_groups, past_one_axis};
+use crate::ops::{parts, past_one_axis};
 use crate::plan::Numerics;
 
 /// y = a where cond is not 0, else b.
@@ -31,7 +31,7 @@ pub static WHERE: Op = Op {
         weights: &[DType::F32],
         variants: &["full", "rows", "columns", "by_u8"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1)])),
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(parts::MOST)), (C, 1)])),
         build,
         fill: |name, shape, rng| {
             let n = shape.sizes.get(R) * if shape.variant == 2 { 1 } else { shape.sizes.get(C) };
@@ -46,12 +46,12 @@ static ROWS: Kernel = Kernel {
     source: include_str!("../../shaders/where.wgsl"),
     blocks: &[(R, 16), (C, 64)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: by_groups,
+    knobs: parts::knobs,
+    workgroups: parts::workgroups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]),
         bytes: ["cond", "a", "b", "y"].map(|name| s.bytes(name)).iter().sum(),
-        invocations: s.sizes.product(&[R, C]) / 4.0,
+        invocations: parts::invocations(s),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

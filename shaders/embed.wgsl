@@ -9,12 +9,10 @@
 
 alias y_group = vec4<f32>; // knob: four elements of y
 const FLAT: bool = true; // knob: whether an invocation does one group of four, wherever that is
+const LANES: u32 = 64u; // knob: invocations in a workgroup, which share a part of a row
 const PARTS: u32 = 1u; // knob: parts of a row, a workgroup each
-const LANES: u32 = 64u; // knob: invocations that share a part of a row, a power of two
-const TEAMS: u32 = 1u; // knob: rows side by side in a workgroup
-const TURNS: u32 = 1u; // knob: rows that the same invocations do one after the other
-const SPAN: u32 = 1u; // knob: groups of four of a part for each of its invocations, at most
-const EACH: u32 = 0u; // knob: and at least, whatever the part
+const EACH: u32 = 0u; // knob: groups of a part for each invocation that are there in any case
+const REST: u32 = 1u; // knob: and those that may be
 
 struct Params {
     R: u32, C: u32,
@@ -31,40 +29,33 @@ fn write4(r: u32, c4: u32) {
     store4_y(p.y_offset + r * p.y_R + c4, apply4_post(rows4(r, c4), r, c4));
 }
 
-@compute @workgroup_size(LANES, TEAMS)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
+    @builtin(local_invocation_index) lane: u32,
 ) {
     let at = wg.y * wgs.x + wg.x;
     let groups = (p.C + 3u) / 4u;
     if FLAT {
-        let i = at * LANES + index;
+        let i = at * LANES + lane;
         if i < p.R * groups {
             write4(i / groups, i % groups);
         }
         return;
     }
-    let begin = at % PARTS * (LANES * SPAN) + index % LANES;
-    let end = min(groups, (at % PARTS + 1u) * (LANES * SPAN));
-    let first = at / PARTS * (TEAMS * TURNS);
-    let is_full = first + TEAMS * TURNS <= p.R;
-    //@unroll turn 0..TURNS
-    for (var turn = 0u; turn < TURNS; turn++) {
-        let r = first + turn * TEAMS + index / LANES;
-        var c4 = begin;
-        // What is there in any case needs no masks, nor a loop, in which some devices mask everything.
-        if is_full {
-            //@unroll i 0..EACH
-            for (var i = 0u; i < EACH; i++) {
-                write4(r, begin + i * LANES);
-            }
-            c4 += EACH * LANES;
+    let r = at / PARTS;
+    let begin = at % PARTS * (LANES * (EACH + REST)) + lane;
+    if r < p.R {
+        // No loops, no masks: where they are emulated, they cost as much as loads.
+        //@unroll i 0..EACH
+        for (var i = 0u; i < EACH; i++) {
+            write4(r, begin + i * LANES);
         }
-        if r < p.R {
-            for (; c4 < end; c4 += LANES) {
-                write4(r, c4);
+        //@unroll i 0..REST
+        for (var i = 0u; i < REST; i++) {
+            if begin + (EACH + i) * LANES < groups {
+                write4(r, begin + (EACH + i) * LANES);
             }
         }
     }

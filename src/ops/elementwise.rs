@@ -22,7 +22,7 @@ static ROWS: Kernel = Kernel {
     name: "elementwise.rows",
     file: "elementwise.wgsl",
     source: include_str!("../../shaders/elementwise.wgsl"),
-    blocks: &[(R, 16), (C, 64)],
+    blocks: &[(R, 16), (C, 64), (C, 256)],
     fits: |_| Ok(()),
     knobs: parts::knobs,
     workgroups: parts::workgroups,
@@ -86,7 +86,7 @@ macro_rules! unary {
                 applies: |_| true,
                 many_workgroups: |_| {
                     matches!(Unary::$f, Unary::Relu)
-                        .then(|| Sizes::new(&[(R, past_one_axis(parts::MOST)), (C, 1)]))
+                        .then(|| Sizes::new(&[(R, past_one_axis(64)), (C, 1)]))
                 },
                 ..CASES
             },

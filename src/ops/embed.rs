@@ -34,7 +34,7 @@ pub static EMBED: Op = Op {
         weights: &[DType::F32, DType::F16],
         variants: &["one", "two", "three", "past_the_end"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(parts::MOST)), (C, 1), (V, 7)])),
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1), (V, 7)])),
         build,
         fill: |name, shape, rng| {
             let rows = shape.sizes.get(V) as u64 + u64::from(shape.variant == 3);
@@ -48,7 +48,7 @@ static ROWS: Kernel = Kernel {
     name: "embed.rows",
     file: "embed.wgsl",
     source: include_str!("../../shaders/embed.wgsl"),
-    blocks: &[(R, 16), (C, 64)],
+    blocks: &[(R, 16), (C, 64), (C, 1024)],
     fits: |_| Ok(()),
     knobs: parts::knobs,
     workgroups: parts::workgroups,

@@ -5,40 +5,40 @@
 //! one group of four, wherever that is. An element's bits depend on nothing of this.
 
 use crate::dim::{Dim, Expr};
+use crate::dtype::DType;
 use crate::kernel::{Chain, Link, Site};
 use crate::op::Axis::{C, R};
 use crate::op::{Binary, Unary};
 use crate::ops::{by_groups, rows::subgroup};
 use crate::profile::{DeviceKind, Profile};
 
-/// The most rows that a workgroup does.
-pub(crate) const MOST: u64 = 64;
 /// Invocations of a workgroup that walks along rows: a subgroup.
 const LANES: u64 = 8;
+/// The shortest rows to walk along, in groups of four: a workgroup's start must pay.
+const LONG: u64 = 64;
 /// How many groups of four an invocation does, at most and at least; in between, so many by the length of the
 /// chain's text, which is written out for each.
 const SPAN: std::ops::RangeInclusive<u64> = 4..=32;
 const TEXT: u64 = 64;
 
+/// What packing and unpacking adds to the length of a text.
+const PACKED: u64 = 3;
+
 /// How rows are shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Parts {
-    /// Neighbours along a row.
-    lanes: u64,
-    /// Rows side by side in a workgroup.
-    teams: u64,
-    /// Rows that the same invocations do one after the other.
-    turns: u64,
+    /// Parts of a row, a workgroup each.
+    parts: u64,
     /// Groups of four of a part for each invocation, at most.
     span: u64,
     /// And at least, in every part of a row of the largest size.
     each: u64,
-    /// Parts of a row, a workgroup each.
-    parts: u64,
 }
 
 fn parts(s: &Site<'_>) -> Option<Parts> {
-    share((s.size(C) as u64).div_ceil(4).max(1), weight(s.post), s.profile)
+    let is_packed = s.args.iter().any(|a| !matches!(a.dtype, DType::F32 | DType::U32));
+    let weight = weight(s.post) + if is_packed { PACKED } else { 0 };
+    share((s.size(C) as u64).div_ceil(4), weight, s.profile)
 }
 
 /// How long a chain's text is, in functions that are no more than an instruction or two.
@@ -57,31 +57,21 @@ fn weight(chain: &Chain) -> u64 {
 
 /// Rows of so many groups of four; `None` where invocations do one each.
 fn share(groups: u64, weight: u64, profile: &Profile) -> Option<Parts> {
-    if profile.kind != DeviceKind::Cpu || subgroup(profile) < LANES {
+    if profile.kind != DeviceKind::Cpu || subgroup(profile) < LANES || groups < LONG {
         return None;
     }
     let most = (TEXT / weight).clamp(*SPAN.start(), *SPAN.end());
-    let lanes = groups.next_power_of_two().min(LANES);
-    let span = groups.div_ceil(lanes * groups.div_ceil(lanes * most));
-    let parts = groups.div_ceil(lanes * span);
-    let each = (groups - (parts - 1) * lanes * span) / lanes;
-    let teams = LANES / lanes;
-    Some(Parts { lanes, teams, turns: (most / span).min(MOST / teams), span, each, parts })
+    let span = groups.div_ceil(LANES * groups.div_ceil(LANES * most));
+    let parts = groups.div_ceil(LANES * span);
+    Some(Parts { parts, span, each: (groups - (parts - 1) * LANES * span) / LANES })
 }
 
 /// The knobs of such a kernel.
 pub(crate) fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
-    let Some(Parts { lanes, teams, turns, span, each, parts }) = parts(s) else { return Vec::new() };
+    let Some(Parts { parts, span, each }) = parts(s) else { return Vec::new() };
     // A size known only at the call may be any that is less.
     let each = if s.dim(C).constant().is_some() { each } else { 0 };
-    let numbers = [
-        ("PARTS", parts),
-        ("LANES", lanes),
-        ("TEAMS", teams),
-        ("TURNS", turns),
-        ("SPAN", span),
-        ("EACH", each),
-    ];
+    let numbers = [("LANES", LANES), ("PARTS", parts), ("EACH", each), ("REST", span - each)];
     let numbers = numbers.map(|(name, n)| (name, format!("{n}u")));
     [("FLAT", "false".to_owned())].into_iter().chain(numbers).collect()
 }
@@ -89,9 +79,7 @@ pub(crate) fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
 /// Its workgroups.
 pub(crate) fn workgroups(s: &Site<'_>) -> Expr {
     match parts(s) {
-        Some(Parts { teams, turns, parts, .. }) => {
-            Expr::Mul(vec![Expr::from(s.dim(R)).ceil_div(teams * turns), Expr::from(Dim::from(parts))])
-        }
+        Some(Parts { parts, .. }) => Expr::Mul(vec![s.dim(R).into(), Expr::from(Dim::from(parts))]),
         None => by_groups(s),
     }
 }
@@ -99,9 +87,7 @@ pub(crate) fn workgroups(s: &Site<'_>) -> Expr {
 /// Its invocations.
 pub(crate) fn invocations(s: &Site<'_>) -> f64 {
     match parts(s) {
-        Some(Parts { lanes, turns, parts, .. }) => {
-            (s.sizes.product(&[R]) / turns as f64).max(1.0) * (lanes * parts) as f64
-        }
+        Some(Parts { parts, .. }) => s.sizes.product(&[R]) * (LANES * parts) as f64,
         None => s.sizes.product(&[R, C]) / 4.0,
     }
 }
@@ -119,29 +105,25 @@ mod tests {
 
     #[test]
     fn every_row_is_shared_out_whole() {
-        for groups in [1, 2, 3, 5, 17, 64, 65, 255, 256, 257, 2049, 1 << 20] {
+        for groups in [64, 65, 71, 255, 256, 257, 2049, 16383, 1 << 20] {
             for weight in [1, 2, 5, 40] {
                 let all = share(groups, weight, &processor(8)).unwrap();
-                let Parts { lanes, teams, turns, span, each, parts } = all;
+                let Parts { parts, span, each } = all;
                 let said = format!("{groups} {weight}: {all:?}");
-                assert!(lanes.is_power_of_two() && lanes * teams == LANES, "{said}");
-                assert!(teams * turns <= MOST && turns > 0, "{said}");
-                assert!(lanes * span * parts >= groups, "{said}: leaves some out");
-                let last = groups - lanes * span * (parts - 1);
-                assert!(each <= span && lanes * each <= last, "{said}: does what is not there");
+                assert!(LANES * span * parts >= groups, "{said}: leaves some out");
+                let last = groups - LANES * span * (parts - 1);
+                assert!(each <= span && LANES * each <= last, "{said}: does what is not there");
             }
         }
     }
 
     #[test]
     fn rows_are_shared_out_as_measured() {
-        let of =
-            |lanes, teams, turns, span, each, parts| Some(Parts { lanes, teams, turns, span, each, parts });
-        assert_eq!(share(256, 1, &processor(8)), of(8, 1, 1, 32, 32, 1));
-        assert_eq!(share(256, 4, &processor(8)), of(8, 1, 1, 16, 16, 2));
-        assert_eq!(share(257, 1, &processor(8)), of(8, 1, 1, 17, 15, 2));
-        assert_eq!(share(16, 1, &processor(8)), of(8, 1, 16, 2, 2, 1));
-        assert_eq!(share(1, 1, &processor(8)), of(1, 8, 8, 1, 1, 1));
+        let of = |parts, span, each| Some(Parts { parts, span, each });
+        assert_eq!(share(256, 1, &processor(8)), of(1, 32, 32));
+        assert_eq!(share(256, 4, &processor(8)), of(2, 16, 16));
+        assert_eq!(share(257, 1, &processor(8)), of(2, 17, 15));
+        assert_eq!(share(63, 1, &processor(8)), None);
         assert_eq!(share(256, 1, &processor(4)), None);
         assert_eq!(share(256, 1, &Profile::portable()), None);
     }

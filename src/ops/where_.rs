@@ -31,7 +31,7 @@ pub static WHERE: Op = Op {
         weights: &[DType::F32],
         variants: &["full", "rows", "columns", "by_u8"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(parts::MOST)), (C, 1)])),
+        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1)])),
         build,
         fill: |name, shape, rng| {
             let n = shape.sizes.get(R) * if shape.variant == 2 { 1 } else { shape.sizes.get(C) };
@@ -44,7 +44,7 @@ static ROWS: Kernel = Kernel {
     name: "where.rows",
     file: "where.wgsl",
     source: include_str!("../../shaders/where.wgsl"),
-    blocks: &[(R, 16), (C, 64)],
+    blocks: &[(R, 16), (C, 64), (C, 256)],
     fits: |_| Ok(()),
     knobs: parts::knobs,
     workgroups: parts::workgroups,

@@ -4,10 +4,15 @@
 //   table_i  [V_i, C]  f32 f16  in
 //   y        [R, C]    f32 f16  out
 //
-// An invocation owns four elements. The tables and `rows4` are linked in, by their number.
+// LANES neighbours walk along a part of a row, whose indices are the same for all of them. The tables and
+// `rows4` are linked in, by their number.
 
 alias y_group = vec4<f32>; // knob: four elements of y
-const BLOCK: u32 = 64u; // knob: invocations in a workgroup
+const FLAT: bool = true; // knob: whether an invocation does one group of four, wherever that is
+const LANES: u32 = 64u; // knob: invocations in a workgroup, which share a part of a row
+const PARTS: u32 = 1u; // knob: parts of a row, a workgroup each
+const EACH: u32 = 0u; // knob: groups of a part for each invocation that are there in any case
+const REST: u32 = 1u; // knob: and those that may be
 
 struct Params {
     R: u32, C: u32,
@@ -20,18 +25,38 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> y: array<y_group>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-@compute @workgroup_size(BLOCK)
+fn write4(r: u32, c4: u32) {
+    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(rows4(r, c4), r, c4));
+}
+
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let at = wg.y * wgs.x + wg.x;
     let groups = (p.C + 3u) / 4u;
-    let i = (wg.y * wgs.x + wg.x) * BLOCK + lane;
-    if i >= p.R * groups {
+    if FLAT {
+        let i = at * LANES + lane;
+        if i < p.R * groups {
+            write4(i / groups, i % groups);
+        }
         return;
     }
-    let r = i / groups;
-    let c4 = i % groups;
-    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(rows4(r, c4), r, c4));
+    let r = at / PARTS;
+    let begin = at % PARTS * (LANES * (EACH + REST)) + lane;
+    if r < p.R {
+        // No loops, no masks: where they are emulated, they cost as much as loads.
+        //@unroll i 0..EACH
+        for (var i = 0u; i < EACH; i++) {
+            write4(r, begin + i * LANES);
+        }
+        //@unroll i 0..REST
+        for (var i = 0u; i < REST; i++) {
+            if begin + (EACH + i) * LANES < groups {
+                write4(r, begin + (EACH + i) * LANES);
+            }
+        }
+    }
 }

@@ -5,9 +5,9 @@
 //   b  [C]     f32 f16  in
 //   y  [R, C]  f32 f16  out
 //
-// A team of LANES invocations owns a row. What it can hold of it in registers it reads once; of a row that
-// is longer, it reads the rest again each time. The squares are of what is left after subtracting the mean:
-// E[v²] - E[v]² would cancel.
+// A team of LANES invocations owns a row. What it can hold of it in registers it reads once, and if it has
+// more rows to do, while it writes the row before; of a row that is longer, it reads the rest again each
+// time. The squares are of what is left after subtracting the mean: E[v²] - E[v]² would cancel.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias w_group = vec4<f32>; // knob: four elements of w
@@ -17,6 +17,7 @@ const LANES: u32 = 8u; // knob: invocations that share a row, a power of two
 const TEAMS: u32 = 1u; // knob: rows side by side in a workgroup
 const TURNS: u32 = 1u; // knob: rows that a team does one after the other
 const HELD: u32 = 4u; // knob: groups of four of a row that an invocation holds in registers
+const WHOLE: u32 = 0u; // knob: so many of those lie in every row from end to end
 
 struct Params {
     R: u32, C: u32,
@@ -36,14 +37,21 @@ fn value4(r: u32, c4: u32) -> vec4<f32> {
     return apply4_pre(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
 }
 
+// The group of a row that is read for its group `c4`, the invocation's `i`-th: within the row.
+fn place(c4: u32, i: u32) -> u32 {
+    return select(min(c4, (p.C - 1u) / 4u), c4, i < WHOLE);
+}
+
 // v with 0 for what lies past the end of the row.
-fn within(v: vec4<f32>, c4: u32) -> vec4<f32> {
+fn within(v: vec4<f32>, c4: u32, i: u32) -> vec4<f32> {
+    if i < WHOLE {
+        return v;
+    }
     return select(vec4<f32>(0.0), v, vec4<u32>(0u, 1u, 2u, 3u) + c4 * 4u < vec4<u32>(p.C));
 }
 
-fn write4(r: u32, c4: u32, normal: vec4<f32>) {
-    let v = normal * load4_w(p.w_offset + c4) + load4_b(p.b_offset + c4);
-    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(v, r, c4));
+fn write4(r: u32, c4: u32, normal: vec4<f32>, gain: vec4<f32>, shift: vec4<f32>) {
+    store4_y(p.y_offset + r * p.y_R + c4, apply4_post(normal * gain + shift, r, c4));
 }
 
 @compute @workgroup_size(LANES, TEAMS)
@@ -58,20 +66,29 @@ fn main(
     }
     let lane = index % LANES;
     let first = (wg.y * wgs.x + wg.x) * (TEAMS * TURNS) + index / LANES;
+    var held: array<vec4<f32>, HELD>;
+    var kept_w: array<vec4<f32>, HELD>;
+    var kept_b: array<vec4<f32>, HELD>;
+    //@unroll i 0..HELD
+    for (var i = 0u; i < HELD; i++) {
+        held[i] = value4(min(first, p.R - 1u), place(lane + i * LANES, i));
+        if TURNS > 1u {
+            kept_w[i] = load4_w(p.w_offset + place(lane + i * LANES, i));
+            kept_b[i] = load4_b(p.b_offset + place(lane + i * LANES, i));
+        }
+    }
     for (var turn = 0u; turn < TURNS; turn++) {
         // Past the last row a team does that one again, for the others wait for it at barriers.
         let row = first + turn * TEAMS;
         let r = min(row, p.R - 1u);
-        var held: array<vec4<f32>, HELD>;
+        let next = min(row + TEAMS, p.R - 1u);
         var sums = vec4<f32>(0.0);
         //@unroll i 0..HELD
         for (var i = 0u; i < HELD; i++) {
-            let c4 = lane + i * LANES;
-            held[i] = value4(r, min(c4, groups - 1u));
-            sums += within(held[i], c4);
+            sums += within(held[i], lane + i * LANES, i);
         }
         for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
-            sums += within(value4(r, c4), c4);
+            sums += within(value4(r, c4), c4, HELD);
         }
         let mean = team_sum(dot(sums, vec4<f32>(1.0)), index) / f32(p.C);
 
@@ -79,11 +96,11 @@ fn main(
         //@unroll i 0..HELD
         for (var i = 0u; i < HELD; i++) {
             held[i] -= mean;
-            let d = within(held[i], lane + i * LANES);
+            let d = within(held[i], lane + i * LANES, i);
             squares += d * d;
         }
         for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
-            let d = within(value4(r, c4) - mean, c4);
+            let d = within(value4(r, c4) - mean, c4, HELD);
             squares += d * d;
         }
         let variance = team_sum(dot(squares, vec4<f32>(1.0)), index) / f32(p.C);
@@ -92,12 +109,20 @@ fn main(
             //@unroll i 0..HELD
             for (var i = 0u; i < HELD; i++) {
                 let c4 = lane + i * LANES;
-                if c4 < groups {
-                    write4(r, c4, held[i] * scale);
+                if i < WHOLE || c4 < groups {
+                    if TURNS > 1u {
+                        write4(r, c4, held[i] * scale, kept_w[i], kept_b[i]);
+                    } else {
+                        write4(r, c4, held[i] * scale, load4_w(p.w_offset + c4), load4_b(p.b_offset + c4));
+                    }
+                }
+                if turn + 1u < TURNS {
+                    held[i] = value4(next, place(c4, i));
                 }
             }
             for (var c4 = lane + HELD * LANES; c4 < groups; c4 += LANES) {
-                write4(r, c4, (value4(r, c4) - mean) * scale);
+                let normal = (value4(r, c4) - mean) * scale;
+                write4(r, c4, normal, load4_w(p.w_offset + c4), load4_b(p.b_offset + c4));
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod layer_norm;
 pub mod matmul;
 pub mod mean_pool;
 pub mod pad;
+pub(crate) mod parts;
 pub mod quantize;
 pub mod reduce;
 pub mod rms_norm;

@@ -14,7 +14,7 @@ use crate::profile::{DeviceKind, Profile, Speeds};
 const LANES: u64 = 64;
 /// Bytes that a workgroup of the reading probes reads in one go: 16 groups for each invocation.
 const READ_BLOCK: u64 = LANES * 16 * 16;
-/// Bytes that a workgroup of the copying probe copies.
+/// Bytes that a workgroup of the copying probe copies, however many invocations share them.
 const COPY_BLOCK: u64 = LANES * 4 * 16;
 
 /// What is counted.
@@ -190,6 +190,14 @@ fn run(profile: &Profile) -> Vec<(&'static str, String)> {
     if profile.kind == DeviceKind::Cpu { vec![("RUN", "8u".into())] } else { Vec::new() }
 }
 
+/// How the copying probe shares its work out: on processors a subgroup copies a long run alone, since a workgroup
+/// takes long to start.
+fn copier(profile: &Profile) -> Vec<(&'static str, String)> {
+    let knobs = [("LANES", "8u".to_owned()), ("GROUPS", format!("{}u", COPY_BLOCK / 16 / 8))];
+    let knobs = if profile.kind == DeviceKind::Cpu { knobs.into() } else { Vec::new() };
+    [knobs, run(profile)].concat()
+}
+
 fn reading(profile: &Profile, name: &'static str, cached: bool) -> Probe {
     let (bytes, copies) = amount(profile, cached);
     let (blocks, loops) = (bytes / READ_BLOCK, if cached { 16 } else { 1 });
@@ -209,7 +217,7 @@ fn copying(profile: &Profile, name: &'static str, cached: bool) -> Probe {
     let (bytes, copies) = amount(profile, cached);
     let bytes = bytes / 2;
     let buffers = [("x", Role::Input(0), bytes), ("y", Role::Output(0), bytes)];
-    let kernel = compose_alone(name, file!("copy.wgsl"), &run(profile));
+    let kernel = compose_alone(name, file!("copy.wgsl"), &copier(profile));
     Probe {
         name,
         what: if cached { "copied, cached, reads and writes" } else { "copied, reads and writes" },

@@ -6,8 +6,8 @@
 // A workgroup copies GROUPS groups for each of its invocations, RUN invocations neighbours, then the neighbours
 // of those: as in read.wgsl.
 
-const LANES: u32 = 64u;
-const GROUPS: u32 = 4u;
+const LANES: u32 = 64u; // knob: invocations in a workgroup
+const GROUPS: u32 = 4u; // knob: groups of four that each copies
 const RUN: u32 = 64u; // knob: invocations that copy neighbours
 
 struct Params {

@@ -10,7 +10,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Attr, Axes, Binary, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, Sizes, Unary};
-use crate::ops::{by_groups, past_one_axis};
+use crate::ops::{parts, past_one_axis};
 use crate::plan::Numerics;
 
 mod binary;
@@ -22,14 +22,14 @@ static ROWS: Kernel = Kernel {
     name: "elementwise.rows",
     file: "elementwise.wgsl",
     source: include_str!("../../shaders/elementwise.wgsl"),
-    blocks: &[(R, 16), (C, 64)],
+    blocks: &[(R, 16), (C, 64), (C, 256)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: by_groups,
+    knobs: parts::knobs,
+    workgroups: parts::workgroups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * (s.post.len() as f64 * 8.0 + 1.0),
         bytes: s.bytes("x") + s.bytes("y") + s.bytes("x") * s.post.len() as f64 * 0.5,
-        invocations: s.sizes.product(&[R, C]) / 4.0,
+        invocations: parts::invocations(s),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

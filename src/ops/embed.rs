@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, sum_of};
 use crate::op::Axis::{C, R, V};
 use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
-use crate::ops::{by_groups, past_one_axis};
+use crate::ops::{parts, past_one_axis};
 use crate::plan::Numerics;
 
 /// `y[r] = Σ_i table_i[idx_i[r]]`; an index past the end of its table counts as a row of zeros.
@@ -48,14 +48,14 @@ static ROWS: Kernel = Kernel {
     name: "embed.rows",
     file: "embed.wgsl",
     source: include_str!("../../shaders/embed.wgsl"),
-    blocks: &[(R, 16), (C, 64)],
+    blocks: &[(R, 16), (C, 64), (C, 1024)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: by_groups,
+    knobs: parts::knobs,
+    workgroups: parts::workgroups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * 3.0,
         bytes: s.bytes("y") * 2.0,
-        invocations: s.sizes.product(&[R, C]) / 4.0,
+        invocations: parts::invocations(s),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

@@ -46,7 +46,7 @@ fn rows(s: &Site<'_>, along: Axis) -> Rows {
 }
 
 /// The size of the device's subgroups, if they are of one; else 0.
-fn subgroup(profile: &Profile) -> u64 {
+pub(super) fn subgroup(profile: &Profile) -> u64 {
     let (least, most) = profile.subgroup_sizes;
     if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
 }
@@ -87,7 +87,9 @@ pub(crate) fn by_subgroup(s: &Site<'_>) -> bool {
 /// The knobs of a kernel that goes along an axis.
 pub(crate) fn knobs(s: &Site<'_>, along: Axis) -> Vec<(&'static str, String)> {
     let Rows { lanes, teams, turns, held } = rows(s, along);
-    [("LANES", lanes), ("TEAMS", teams), ("TURNS", turns), ("HELD", held)]
+    // A size known only at the call may be any that is less.
+    let whole = s.dim(along).constant().map_or(0, |n| (n / 4 / lanes).min(held));
+    [("LANES", lanes), ("TEAMS", teams), ("TURNS", turns), ("HELD", held), ("WHOLE", whole)]
         .map(|(name, n)| (name, format!("{n}u")))
         .into()
 }

@@ -7,7 +7,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
-use crate::ops::{by_groups, past_one_axis};
+use crate::ops::{parts, past_one_axis};
 use crate::plan::Numerics;
 
 /// y = a where cond is not 0, else b.
@@ -44,14 +44,14 @@ static ROWS: Kernel = Kernel {
     name: "where.rows",
     file: "where.wgsl",
     source: include_str!("../../shaders/where.wgsl"),
-    blocks: &[(R, 16), (C, 64)],
+    blocks: &[(R, 16), (C, 64), (C, 256)],
     fits: |_| Ok(()),
-    knobs: |_| Vec::new(),
-    workgroups: by_groups,
+    knobs: parts::knobs,
+    workgroups: parts::workgroups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]),
         bytes: ["cond", "a", "b", "y"].map(|name| s.bytes(name)).iter().sum(),
-        invocations: s.sizes.product(&[R, C]) / 4.0,
+        invocations: parts::invocations(s),
     },
     numerics: Numerics::F32,
     batch_invariant: true,

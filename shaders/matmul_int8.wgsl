@@ -8,10 +8,11 @@
 //   y        [B, M, N]  f32 f16     out  groups of four along N
 //
 // An invocation owns TM rows and a group of four columns, all in registers; a workgroup is LANES invocations
-// side by side along N. Where subgroups are of one small size, each lane loads only TM / HANDED of the rows, and
-// lanes hand them to each other: on llvmpipe the same load in all lanes costs as much as 16 products. The sum over a block of w that shares a scale is a whole number and exact; those of
-// blocks are added in f32, k ascending. uint8 is int8 moved down by 128, which is one more zero point. What is
-// read of w past the end is multiplied with zeros of xq; rows and columns past the end are never written.
+// side by side along N. Where subgroups are of one small size, each lane loads only TM / HANDED of the rows,
+// and lanes hand them to each other: on llvmpipe a load that is the same in all lanes costs as much as 16
+// products. The sum over a block of w that shares a scale is a whole number and exact; those of blocks are
+// added in f32, k ascending. uint8 is int8 moved down by 128, which is one more zero point. What is read of w
+// past the end is multiplied with zeros of xq; rows and columns past the end are never written.
 
 alias w_group = u32; // knob: four elements of w
 alias y_group = vec4<f32>; // knob: four elements of y

@@ -5,7 +5,8 @@
 //   b     [R, C]  f32 f16 i8 u8  in
 //   y     [R, C]  f32 f16        out
 //
-// LANES neighbours walk along a part of a row, or each does one group. What is broadcast over rows has the row stride 0.
+// LANES neighbours walk along a part of a row, or each does one group. What is broadcast over rows has the
+// row stride 0.
 
 alias cond_group = vec4<f32>; // knob: four elements of cond
 alias a_group = vec4<f32>; // knob: four elements of a

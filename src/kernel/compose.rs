@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::source::{self, Source, text_of};
-use super::unroll::unroll;
+use super::unroll::{keep, unroll};
 use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
 use crate::ops::rows;
@@ -136,7 +136,7 @@ struct Text {
 impl Text {
     /// What a device takes, once everything is in the text.
     fn finish(mut self) -> Composed {
-        self.drop_unless();
+        self.lines = keep(self.kernel, self.lines);
         let bindings = self.number_bindings();
         let params = if self.calls("struct Params {") { self.params() } else { Vec::new() };
         self.lines = unroll(self.kernel, self.lines);
@@ -228,22 +228,6 @@ impl Text {
             self.fail(&format!("knob `{name}` has no value"))
         };
         self.lines[at].text = format!("{} {value}{}", &text[..=equals], &text[end..]);
-    }
-
-    /// `//@if KNOB`: leaves the next line out unless the knob is `true`. For what a branch cannot hold, because a
-    /// device without the extension takes no text that says it.
-    fn drop_unless(&mut self) {
-        while let Some(at) = self.lines.iter().position(|l| l.text.trim_start().starts_with("//@if ")) {
-            let knob = self.lines[at].text.trim().trim_start_matches("//@if ").to_owned();
-            let says = |value| {
-                self.lines.iter().any(|l| l.text.starts_with(&format!("const {knob}: bool = {value}")))
-            };
-            let keeps = says("true");
-            if !keeps && !says("false") {
-                self.fail(&format!("there is no knob `{knob}`"));
-            }
-            self.lines.drain(at..at + 2 - usize::from(keeps));
-        }
     }
 
     /// Appends a chain's function, operands and params, if the file calls it.

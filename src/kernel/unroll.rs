@@ -1,3 +1,6 @@
+//! What a shader file says to the composer. `//@if KNOB`: the next line is there only if the knob is `true`, which
+//! is for what no branch can hold, since a device without an extension takes no text that names it.
+//!
 //! `//@unroll i 0..N`: writes the loop below it out, once per value of `i`.
 //!
 //! Arrays indexed by loop variables fall out of registers on real GPUs, and cost two to three times
@@ -5,7 +8,19 @@
 
 use super::compose::{Line, number};
 
-/// Expands every directive, the outermost first.
+/// Follows every `//@if`.
+pub(crate) fn keep(kernel: &str, mut lines: Vec<Line>) -> Vec<Line> {
+    while let Some(at) = lines.iter().position(|l| l.text.trim_start().starts_with("//@if ")) {
+        let knob = lines[at].text.trim().trim_start_matches("//@if ");
+        let is = |value| lines.iter().any(|l| l.text.starts_with(&format!("const {knob}: bool = {value}")));
+        let keeps = is("true");
+        assert!(keeps || is("false"), "{kernel}: `//@if {knob}` names no knob");
+        lines.drain(at..at + 2 - usize::from(keeps));
+    }
+    lines
+}
+
+/// Expands every `//@unroll`, the outermost first.
 pub(crate) fn unroll(kernel: &str, mut lines: Vec<Line>) -> Vec<Line> {
     while let Some(at) = lines.iter().position(|l| l.text.trim_start().starts_with("//@unroll ")) {
         let (variable, count) =
@@ -88,6 +103,17 @@ mod tests {
     fn words_that_only_hold_the_variable_s_letter_stay() {
         let source = "//@unroll c 0..1\nfor (var c = 0u; c < 1u; c++) {\nacc[c] += cc.c * arc;\n}";
         assert_eq!(text(source), ["{", "acc[0u] += cc.c * arc;", "}"]);
+    }
+
+    #[test]
+    fn a_line_is_there_if_its_knob_is_true() {
+        let source = |value| format!("const A: bool = {value}; // knob\n    //@if A\n    x;\ny;");
+        let kept = |value| {
+            let (source, number) = (source(value), 1);
+            let lines = source.lines().map(|l| Line { text: l.into(), file: "t", number }).collect();
+            keep("t", lines).len()
+        };
+        assert_eq!((kept("true"), kept("false")), (3, 2));
     }
 
     #[test]

@@ -81,7 +81,6 @@ pub(crate) struct Line {
     pub number: u32,
 }
 
-/// What the composer itself writes.
 const GENERATED: &str = "(generated)";
 
 /// Composes a kernel for one place in a graph: itself, not those dispatched before it. Chains go where its

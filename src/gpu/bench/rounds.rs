@@ -47,8 +47,8 @@ impl Bench {
         Ok(Heat { cold, demand, beside, repeats, taken: Vec::new() })
     }
 
-    /// Loads a probe, unless it is there, as often as rounds have buffers of their own; once, if its data take
-    /// turns beyond any cache.
+    /// Loads a probe, unless it is there, as often as rounds have buffers of their own: or once, if its data
+    /// take turns beyond any cache.
     fn load_beside(&mut self, probe: &Probe) -> Result<()> {
         if self.loaded.contains_key(probe.name) {
             return Ok(());

@@ -20,7 +20,7 @@ const HELD_CPU: u64 = 32;
 const HELD_SHORT: u64 = 8;
 const HELD_GPU: u64 = 8;
 /// A workgroup of a single subgroup takes so long to start that it had better do several rows.
-const TURNS_CPU: u64 = 8;
+const TURNS_CPU: u64 = 16;
 /// Subgroups that are long enough for a team.
 const LONG_SUBGROUP: u32 = 8;
 /// The largest subgroup whose lanes hand each other rows.
@@ -144,7 +144,7 @@ mod tests {
         let of = |lanes, teams, turns, held| Rows { lanes, teams, turns, held };
         assert_eq!(share(256, &profile), of(8, 1, 1, 8), "subgroups that nobody may use");
         profile.features.subgroup = true;
-        assert_eq!(share(256, &profile), of(8, 1, 8, 32));
+        assert_eq!(share(256, &profile), of(8, 1, 16, 32));
         assert_eq!(share(16384, &profile), of(8, 1, 1, 32));
         assert_eq!(share(256, &Profile::portable()), of(64, 1, 1, 4));
         assert_eq!(share(16, &Profile::portable()), of(16, 4, 1, 1));

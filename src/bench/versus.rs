@@ -10,9 +10,10 @@
 use crate::bench::samples::{Comparison, Verdict};
 use crate::bench::{Outcome, Row, compare_rounds};
 
-/// The smallest difference between two runs that is reported. On a machine that others share, all that comes from
-/// a cache they share too may be this much slower for minutes, and nothing within a run shows it.
-pub const MARGIN: f64 = 0.06;
+/// The smallest difference between two runs that is reported; what is the same differs by less than twice that.
+/// On a machine that others share, all that lives in a cache which they share too may be slower by up to this
+/// much for minutes, and nothing within a run shows it.
+pub const MARGIN: f64 = 0.05;
 
 /// What became of a row.
 #[derive(Debug, Clone, PartialEq)]

@@ -57,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
+    arguments.json.as_deref().map_or(Ok(()), can_write)?;
     let gpu = Gpu::open_blocking(&arguments.adapter).map_err(|e| e.to_string())?;
     head(&gpu);
     let effort = if arguments.quick { Effort::quick() } else { Effort::default() };
@@ -77,6 +78,12 @@ fn head(gpu: &Gpu) {
     say(&format!("{} ({}), tachylite {version}\n", device::full_name(profile), profile.driver));
 }
 
+/// Fails where a file cannot be written, and leaves what is in it.
+fn can_write(path: &Path) -> Result<(), String> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|e| format!("{}: {e}", path.display()))
+}
+
 fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
@@ -89,9 +96,11 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     }
     let (quick, ops, kernels) = (arguments.quick, arguments.op.clone(), arguments.kernel.clone());
     let entries = Selection { quick, ops, kernels }.entries(gpu.profile()).map_err(|e| e.to_string())?;
-    // Written now, so that what cannot be written is known before minutes of work.
+    // Opened now, so that what cannot be written is known before minutes of work.
     let mut report = Report::new(gpu.profile());
-    save(arguments, &report)?;
+    for path in [&arguments.json, &arguments.csv].into_iter().flatten() {
+        can_write(path)?;
+    }
     head(&gpu);
     let options = if arguments.quick { BenchOptions::quick() } else { BenchOptions::default() };
     let options = BenchOptions { cold: !arguments.warm, trusted: arguments.trusted, ..options };

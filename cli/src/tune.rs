@@ -75,7 +75,7 @@ fn tune(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 fn seconds(n: f64) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(n).map_err(|e| format!("--budget {n}: {e}"))
+    Duration::try_from_secs_f64(n).map_err(|_| format!("tune: --budget must be seconds, but it is {n}"))
 }
 
 fn tasks(arguments: &Arguments, profile: &Profile, policy: &Policy) -> Result<Tasks, String> {

@@ -23,6 +23,7 @@ pub(super) fn table(readings: &[Reading]) -> String {
     let mut out = String::new();
     for r in readings {
         let value = match &r.value {
+            Ok(value) if r.unit == Unit::Seconds && *value == 0.0 => "too short to tell".to_owned(),
             Ok(value) => {
                 let best = quantity(r.unit, r.best);
                 let clock = if r.watch == Watch::Timestamps { "timestamps" } else { "wall clock" };

@@ -58,6 +58,10 @@ pub(super) fn run(
     for (row, change) in &changed {
         say(&format!("{}\n", text::change_line(row, change)));
     }
+    let compared = |c: &Change| matches!(c, Change::Compared { .. } | Change::Broken(_));
+    if !changed.iter().any(|(_, c)| compared(c)) {
+        return Err("bench: no row of this run was compared with one of the older run".into());
+    }
     say(&summary(&changed));
     Ok(changed.iter().filter(|(_, c)| c.is_regression()).count())
 }
@@ -71,6 +75,8 @@ fn summary(changed: &[(&Row, Change)]) -> String {
     let all = [Verdict::Same, Verdict::Faster, Verdict::Slower, Verdict::TooNoisy];
     let counts: Vec<String> = all.iter().map(|v| format!("{} {}", count(*v), v.name())).collect();
     let broken = changed.iter().filter(|(_, c)| matches!(c, Change::Broken(_))).count();
+    let others =
+        changed.len() - changed.iter().filter(|(_, c)| matches!(c, Change::Compared { .. })).count() - broken;
     let broken = if broken > 0 { format!(", {broken} BROKEN") } else { String::new() };
-    format!("{}{broken}\n", counts.join(", "))
+    format!("{}{broken}, {others} not compared\n", counts.join(", "))
 }

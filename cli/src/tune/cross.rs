@@ -26,7 +26,7 @@ pub(super) fn run(gpu: &Gpu, own: &Path, others: &[PathBuf], budget: Duration) -
         .for_each(|o| say(&format!(" {:<32}", o.device().driver.chars().take(30).collect::<String>())));
     say("\n");
     let rows: Vec<_> = own.winners().collect();
-    let (mut slower, mut worst) = (0, 1f64);
+    let (mut slower, mut worst, mut known) = (0, 1f64, 0);
     for (key, winner) in &rows {
         let Some(task) = task(gpu, winner)? else { continue };
         if task.key != **key {
@@ -37,6 +37,7 @@ pub(super) fn run(gpu: &Gpu, own: &Path, others: &[PathBuf], budget: Duration) -
         let rivals: Vec<Option<String>> = [estimate].into_iter().chain(foreign).collect();
         let cells = measured(gpu, &task, &winner.kernel, &rivals, budget / rows.len() as u32)?;
         say(&format!("{:<52} {:<24}", shape(&winner.case), winner.kernel));
+        known += cells[1..].iter().filter(|c| !matches!(c, Cell::Unknown)).count();
         for (i, (rival, cell)) in rivals.iter().zip(&cells).enumerate() {
             let name = rival.as_deref().unwrap_or("-");
             let text = match cell {
@@ -52,6 +53,9 @@ pub(super) fn run(gpu: &Gpu, own: &Path, others: &[PathBuf], budget: Duration) -
             say(&format!(" {text:<32}"));
         }
         say("\n");
+    }
+    if known == 0 {
+        return Err("tune: no other file has a winner for a shape that this one knows".into());
     }
     say(&format!(
         "the largest loss with a foreign winner: {worst:.2}; shapes where the estimate's choice is faster than \

@@ -8,7 +8,7 @@
 //
 // An invocation owns TM rows and TN4 groups of four columns, all in registers; a workgroup is LANES
 // invocations side by side along N, so all of them read the same x (one load serves the subgroup
-// where the driver sees that it is uniform) and, with w laid out group-major, neighbouring groups
+// where the driver sees that it is uniform) and, with w in panels, neighbouring groups
 // of w. No workgroup memory: what tiles share, caches serve, and tiles that follow each other share
 // their columns of w. Rows and columns past the end are read from the last one and never written.
 // Sums are f32, k ascending, so a row's bits do not depend on the other rows.

@@ -74,7 +74,7 @@ fn main(
     }
 
     var touched = 0.0;
-    let next = w_column(b, select(0u, n0, LINES > 0u)) + p.w_K;
+    let lines = w_column(b, select(0u, n0, LINES > 0u));
     var sum: array<f32, ROWS * COLS>;
     let k4s = (p.K + 3u) / 4u;
     for (var first = part * RUN; first < k4s; first += PARTS * RUN) {
@@ -92,10 +92,10 @@ fn main(
                 xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
             }
             let along_k = k4 * p.w_K;
-            let next_k = min(along_k, (max(k4s, 2u) - 2u) * p.w_K);
+            let next = lines + min(k4 + 1u, k4s - 1u) * p.w_K;
             //@unroll line 0..LINES
             for (var line = 0u; line < LINES; line++) {
-                touched = max(touched, load_w(next + next_k + line * LINE, vec2<f32>(1.0, 0.0)).x);
+                touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
             }
             //@unroll c 0..COLS
             for (var c = 0u; c < COLS; c++) {

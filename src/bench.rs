@@ -20,3 +20,7 @@ pub use row::{Beside, Outcome, Row, Timed};
 pub use samples::{Comparison, Samples, Verdict, compare};
 pub use suite::{Entry, Selection};
 pub use versus::{Change, changes};
+
+/// The most runs in one sample of a time.
+#[cfg_attr(not(any(feature = "gpu", feature = "json")), allow(dead_code))]
+pub(crate) const MOST_REPEATS: u32 = 256;

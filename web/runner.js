@@ -3,7 +3,7 @@
 // format is plan.schema.json.
 
 const FORMAT = 'tachylite-plan';
-const VERSION = 1;
+const VERSION = 2;
 
 // Flags of GPUBufferUsage, GPUMapMode and GPUShaderStage (WebGPU, "Buffer Usages" and following).
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 64, STORAGE = 128;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Outcome, Row};
+use crate::bench::{MOST_REPEATS, Outcome, Row};
 use crate::error::{Error, Result};
 use crate::export::whole;
 use crate::profile::Profile;
@@ -149,6 +149,9 @@ fn sound(row: &Row) -> std::result::Result<(), String> {
     let times = |s: &[f64]| !s.is_empty() && s.iter().all(|s| s.is_finite() && *s > 0.0);
     if !times(&t.seconds) {
         return Err("`seconds` must be times".into());
+    }
+    if !(1..=MOST_REPEATS).contains(&t.repeats) {
+        return Err(format!("`repeats` must be 1 to {MOST_REPEATS}, but it is {}", t.repeats));
     }
     let sum = t.rounds.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
     if t.rounds.contains(&0) || sum != Some(t.seconds.len()) {

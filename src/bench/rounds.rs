@@ -55,12 +55,27 @@ pub fn compare_rounds(first: [&[f64]; 2], second: [&[f64]; 2], margin: f64) -> C
         Comparison::new(ratios[DRAWS / 2], low, high, margin)
     };
     let (sure, surer) = (within(CONFIDENCE), within(SURER));
+    // One lucky time of twenty decides nothing: the third shortest must say the same.
+    let [a, b, c, d] = [first[0], first[1], second[0], second[1]].map(third);
+    let third = c / d * b / a;
+    let agrees = match surer.verdict {
+        Verdict::Faster => third * (1.0 + margin) < 1.0,
+        Verdict::Slower => third > 1.0 + margin,
+        _ => false,
+    };
     let verdict = match sure.verdict {
         Verdict::Same => Verdict::Same,
-        other if other == surer.verdict => other,
+        other if other == surer.verdict && agrees => other,
         _ => Verdict::TooNoisy,
     };
     Comparison { verdict, ..sure }
+}
+
+/// The third shortest; NaN if there are fewer.
+fn third(rounds: &[f64]) -> f64 {
+    let mut sorted = rounds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(2).copied().unwrap_or(f64::NAN)
 }
 
 /// What may be the least possible time, drawn many times; NaN if there are too few rounds, or one is no time.
@@ -138,6 +153,27 @@ mod tests {
         });
         let misses = misses.count();
         assert!(misses <= 30, "{misses} of 2000, of which 20 are allowed in the mean");
+    }
+
+    #[test]
+    fn one_lucky_round_decides_nothing() {
+        for seed in 0..50 {
+            let of = |s: f64, i: u64| run(s, 0, 20, 10 * seed + i);
+            let lucky = |mut rounds: Vec<f64>| {
+                rounds[7] *= 0.86;
+                rounds
+            };
+            let said = |a: Vec<f64>, p: Vec<f64>, b: Vec<f64>, q: Vec<f64>| {
+                compare_rounds([&a, &p], [&b, &q], 0.05).verdict
+            };
+            let ranked = |v| matches!(v, Verdict::Faster | Verdict::Slower);
+            assert!(!ranked(said(of(1.0, 0), of(1.0, 1), lucky(of(1.0, 2)), of(1.0, 3))), "{seed}");
+            assert!(!ranked(said(lucky(of(1.0, 0)), of(1.0, 1), of(1.0, 2), of(1.0, 3))), "{seed}");
+            assert!(!ranked(said(of(1.0, 0), lucky(of(1.0, 1)), of(1.0, 2), of(1.0, 3))), "{seed}");
+            // Nor does it hide a slower kernel behind a faster one.
+            let hidden = said(of(1.0, 0), of(1.0, 1), lucky(of(1.1, 2)), of(1.0, 3));
+            assert_ne!(hidden, Verdict::Faster, "{seed}");
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Row {
     pub fn add(&mut self, again: Self) {
         if let (Outcome::Timed(ours), Outcome::Timed(theirs)) = (&mut self.outcome, &again.outcome) {
             let probe = |t: &Timed| t.beside.as_ref().map(|b| b.probe.clone());
-            if probe(ours) == probe(theirs) && ours.clock == theirs.clock {
+            if probe(ours) == probe(theirs) && ours.watch() == theirs.watch() {
                 ours.seconds.extend(&theirs.seconds);
                 ours.rounds.extend(&theirs.rounds);
                 if let (Some(b), Some(more)) = (&mut ours.beside, &theirs.beside) {
@@ -116,6 +116,11 @@ impl Row {
 }
 
 impl Timed {
+    /// Which clock it was timed by, without why.
+    pub(crate) fn watch(&self) -> &'static str {
+        if self.clock == "timestamps" { "timestamps" } else { "the wall clock" }
+    }
+
     /// The seconds, to ask for medians.
     pub fn samples(&self) -> Samples {
         Samples::new(self.seconds.clone())

@@ -67,12 +67,15 @@ pub fn change(old: &Row, new: &Row) -> Change {
             if probe(a) != probe(b) {
                 return Change::Incomparable(format!("{} was beside it, now {}", probe(a), probe(b)));
             }
-            let clock =
-                |t: &super::Timed| if t.clock == "timestamps" { "timestamps" } else { "the wall clock" };
-            if clock(a) != clock(b) {
-                return Change::Incomparable(format!("it was timed by {}, now by {}", clock(a), clock(b)));
+            if a.watch() != b.watch() {
+                return Change::Incomparable(format!("it was timed by {}, now by {}", a.watch(), b.watch()));
             }
-            let ([k, p], [l, q]) = (a.shortest(), b.shortest());
+            let per_work = |t: &super::Timed| {
+                let [kernel, probe] = t.shortest();
+                let work = t.beside.as_ref().map_or(1.0, |b| b.work);
+                [kernel, probe.into_iter().map(|s| s / work).collect()]
+            };
+            let ([k, p], [l, q]) = (per_work(a), per_work(b));
             let comparison = compare_rounds([&k, &p], [&l, &q], MARGIN);
             Change::Compared { comparison, other_bits: a.bits != b.bits }
         }

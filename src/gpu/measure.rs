@@ -6,13 +6,10 @@ use std::time::{Duration, Instant};
 
 use pollster::block_on;
 
-use crate::bench::{Samples, clock};
+use crate::bench::{MOST_REPEATS, Samples, clock};
 use crate::dim::Call;
 use crate::error::{Error, Result};
 use crate::gpu::{Executable, Gpu, Io};
-
-/// The most runs in one sample.
-const MOST_REPEATS: u32 = 256;
 
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -52,7 +52,7 @@ pub(super) fn subgroup(profile: &Profile) -> u64 {
 }
 
 /// The size of subgroups, where lanes had better hand each other what they loaded than load the same: where there
-/// are few of them, as on processors.
+/// are few of them: measured on processors, whose subgroups these are.
 pub(crate) fn handing(profile: &Profile) -> Option<u64> {
     Some(subgroup(profile)).filter(|size| (4..=HANDING).contains(size) && size.is_power_of_two())
 }

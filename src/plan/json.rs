@@ -16,7 +16,7 @@ use crate::plan::Plan;
 /// What a plan's file calls itself.
 const FORMAT: &str = "tachylite-plan";
 /// The version of the format: the number changes when a reader would have to.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// What a device must have to run a plan, in WebGPU's names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -128,8 +128,8 @@ fn a_file_of_another_kind_or_version_is_named() {
     let text = rich().to_json();
     let said = |text: &str| Plan::from_json(text).unwrap_err().to_string();
     assert_eq!(
-        said(&text.replace("\"version\":1", "\"version\":2")),
-        "plan: version 2 cannot be read here, only version 1"
+        said(&text.replace("\"version\":2", "\"version\":3")),
+        "plan: version 3 cannot be read here, only version 2"
     );
     assert_eq!(said("{}"), "plan: the field `format` must be `tachylite-plan`, but it is none");
     assert!(said("nonsense").starts_with("plan: this is no plan: expected ident at line 1"));

@@ -11,15 +11,15 @@ use crate::plan::{Determinism, Numerics};
 use crate::profile::DeviceKind;
 
 /// The most columns of an invocation, and the most products of a weight's group of four with a row's that
-/// are written out: more compile for seconds on SwiftShader.
+/// are written out where weights are small: more take longer to compile than they save.
 const MOST_COLUMNS: u64 = 16;
 const MOST_PRODUCTS: u64 = 64;
 /// Workgroups that a processor with a few cores shares out evenly, and fewer, each with more to do.
 const WORKGROUPS: u64 = 16;
 const SHARED_OUT: u64 = 8;
-/// Bytes that a processor reads from memory again and again. There a workgroup reads whole panels: half of each
-/// takes as long, since memory comes by pages.
-const STREAMED: f64 = (4 << 20) as f64;
+/// Bytes that a processor may have to read from memory again and again. There a workgroup reads whole panels:
+/// half of each takes as long, since memory comes by pages.
+const STREAMED: f64 = (1 << 19) as f64;
 
 pub(super) static VECTOR: Kernel = Kernel {
     name: "matmul.vector",

@@ -33,7 +33,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "k < p.K;", "k + 1u < p.K;")
     }),
     Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
-        edit(p, "column * p.w_N + k4 * p.w_K", "column * p.w_K + k4 * p.w_N")
+        edit(p, "column[at] + k4 * p.w_K", "column[at] * p.w_K + k4")
     }),
     Breakage("missing scale per column", &["matmul.tile/f32.i8/plain"], |p| {
         edit(
@@ -52,7 +52,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "vec4<f32>(unpack4xI8(w[i])) * block.x", "vec4<f32>(unpack4xI8(w[i]))")
     }),
     Breakage("scale of the neighbouring block", &["matmul.tile/f32.q8_0/plain"], |p| {
-        edit(p, "block * p.N + n", "n")
+        edit(p, "block * width + n % PANEL", "n % PANEL")
     }),
     Breakage("dropped post-op", &["matmul.tile/f32.f32/bias_gelu_add"], |p| edit(p, "v = gelu(v);", "")),
     Breakage("operands of a chain swapped", &["matmul.tile/f32.f32/relu_scale_mul_add"], |p| {
@@ -100,7 +100,7 @@ const BREAKAGES: &[Breakage] = &[
         |p| edit(p, "p.post0_offset + r", "r"),
     ),
     Breakage("stray writes past the end", &["relu/elementwise.rows/f32/plain/R=3,C=5"], |p| {
-        edit(p, "if i >= p.R * groups {", "if i >= p.R * groups + 2u {")
+        edit(p, "if i < p.R * groups {", "if i < p.R * groups + 2u {")
     }),
     Breakage("a workgroup too few", &["gelu/elementwise.rows/f32/plain"], |p| {
         for step in &mut p.steps {

@@ -9,7 +9,7 @@
 
 use crate::profile::Profile;
 
-mod llvmpipe;
+pub(crate) mod llvmpipe;
 mod swiftshader;
 
 /// Which devices a quirk is about. What is left at [`Pattern::ANY`] is any.

@@ -7,6 +7,7 @@
 mod families;
 
 use crate::profile::{DeviceKind, Features, Limits, Profile, Speeds};
+use crate::quirks;
 
 /// Declares a freedom: an enum with all its choices and their names.
 macro_rules! freedom {
@@ -175,6 +176,8 @@ pub struct Personality {
     pub sums: Sums,
     /// Sums as written, or otherwise.
     pub reassociation: Reassociation,
+    /// Whether it is a processor, for which other kernels are chosen and texts have other knobs.
+    pub processor: bool,
     /// What drawn choices are drawn from.
     pub seed: u64,
 }
@@ -195,6 +198,7 @@ impl Personality {
             out_of_bounds: OutOfBounds::Zero,
             sums: Sums::Forward,
             reassociation: Reassociation::None,
+            processor: false,
             seed: 0,
         }
     }
@@ -214,6 +218,7 @@ impl Personality {
             out_of_bounds: OutOfBounds::Other,
             sums: Sums::Backward,
             reassociation: Reassociation::Constants,
+            processor: false,
             seed: 8,
         }
     }
@@ -268,6 +273,7 @@ impl Personality {
             out_of_bounds: OutOfBounds::ALL[row[8]],
             sums: Sums::ALL[row[9]],
             reassociation: Reassociation::ALL[row[10]],
+            processor: false,
             seed,
         }
     }
@@ -317,7 +323,7 @@ impl Personality {
             driver: format!("tachylite {}", env!("CARGO_PKG_VERSION")),
             vendor: 0,
             device: 0,
-            kind: DeviceKind::Virtual,
+            kind: if self.processor { DeviceKind::Cpu } else { DeviceKind::Virtual },
             features: Features {
                 shader_f16: true,
                 subgroup: true,
@@ -328,7 +334,8 @@ impl Personality {
             limits: Limits::WEBGPU,
             subgroup_sizes: (self.subgroup_size, self.subgroup_size),
             speeds: Speeds::guess(DeviceKind::Other),
-            quirks: Vec::new(),
+            // A text that touches lines ahead is to be looked at too.
+            quirks: if self.processor { vec![&quirks::llvmpipe::QUIRK] } else { Vec::new() },
             tuning: None,
         }
     }

@@ -86,7 +86,18 @@ fn mobiles() -> Vec<Personality> {
             inexact: Inexact::Any,
             schedule: Schedule::Forward,
             out_of_bounds: OutOfBounds::Last,
+            processor: true,
             ..family("software", 4, 7)
+        },
+        Personality {
+            fma: Fma::Split,
+            lanes: LaneOrder::Shuffled,
+            inexact: Inexact::Any,
+            schedule: Schedule::Backward,
+            out_of_bounds: OutOfBounds::Other,
+            sums: Sums::Pairwise,
+            processor: true,
+            ..family("software-8", 8, 9)
         },
     ]
 }

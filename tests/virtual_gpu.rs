@@ -81,7 +81,7 @@ fn what_a_driver_may_forgive_is_found_with_its_line() {
             "",
             "race-workgroup",
         ),
-        ("softmax.row/f32/plain", "if c4 < groups {", "if true {", "out-of-bounds"),
+        ("softmax.row/f32/plain", "|| c4 < groups {", "|| true {", "out-of-bounds"),
         (
             "reduce.row/f32/max",
             "let lane = index % LANES;",
@@ -91,7 +91,7 @@ fn what_a_driver_may_forgive_is_found_with_its_line() {
         (
             "relu/elementwise.rows/f32/plain",
             "    store4_y(p.y_offset",
-            "    if i % 2u == 1u { return; }\n    store4_y(p.y_offset",
+            "    if c4 % 2u == 1u { return; }\n    store4_y(p.y_offset",
             "never-written",
         ),
     ] {

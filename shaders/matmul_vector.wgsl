@@ -74,7 +74,7 @@ fn main(
     }
 
     var touched = 0.0;
-    let lines = w_column(b, select(0u, n0, LINES > 0u));
+    let lines = w_column(b, n0);
     var sum: array<f32, ROWS * COLS>;
     let k4s = (p.K + 3u) / 4u;
     for (var first = part * RUN; first < k4s; first += PARTS * RUN) {

@@ -1,5 +1,5 @@
-//! Known failures, as data: which kernels to avoid on which devices and why, and which cases of
-//! [`check`](crate::check) are expected to fail there.
+//! Known failures, as data: which kernels to avoid on which devices and why, which cases of
+//! [`check`](crate::check) are expected to fail there, and what slows kernels down that they can work around.
 //!
 //! One file for each pattern of vendor, device, driver and backend, with what was found there and
 //! how. A [`Profile`] carries the quirks of its device; [`plan`](crate::plan::plan) refuses a kernel

@@ -38,7 +38,7 @@ pub fn shortest(seconds: &[f64], rounds: &[usize]) -> Vec<f64> {
 /// Compares two runs: each is the shortest times of its rounds, and those of a yardstick that was measured in
 /// turn with it, so that a machine that is slower as a whole cancels; of no yardstick, ones. `margin` is the
 /// smallest difference that matters. The interval holds the ratio 99 times of 100; faster and slower are said if
-/// even one that holds it 998 times of 1000 lies beyond the margin.
+/// even one that holds it 998 times of 1000 lies beyond the margin, and the third shortest times agree.
 ///
 /// Fewer than eight rounds in each say too little, and are too noisy.
 pub fn compare_rounds(first: [&[f64]; 2], second: [&[f64]; 2], margin: f64) -> Comparison {

@@ -51,8 +51,8 @@ pub(super) fn subgroup(profile: &Profile) -> u64 {
     if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
 }
 
-/// The size of subgroups, where lanes had better hand each other what they loaded than load the same: where there
-/// are few of them: measured on processors, whose subgroups these are.
+/// The size of subgroups, where lanes had better hand each other what they loaded than load the same. Measured on
+/// processors, whose subgroups are this small; on a GPU with such subgroups nobody measured it.
 pub(crate) fn handing(profile: &Profile) -> Option<u64> {
     Some(subgroup(profile)).filter(|size| (4..=HANDING).contains(size) && size.is_power_of_two())
 }

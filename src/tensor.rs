@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -76,8 +76,9 @@ impl Tensor {
             DType::U32 => values.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
             DType::I8 => values.iter().map(|v| (v.round_ties_even() as i8) as u8).collect(),
             DType::U8 => values.iter().map(|v| v.round_ties_even() as u8).collect(),
-            DType::Q8_0 => {
-                return Err(Error::Argument("tensor: q8_0 is made by `formats::q8_0::quantize`".into()));
+            DType::Bf16 => values.iter().flat_map(|v| bf16::from_f64(*v).to_le_bytes()).collect(),
+            _ => {
+                return Err(Error::Argument(format!("tensor: {dtype} is made by `formats::quantize`")));
             }
         };
         Self::new(dtype, shape, bytes)
@@ -156,7 +157,10 @@ impl Tensor {
                 .collect(),
             DType::I8 => bytes.iter().map(|b| f64::from(*b as i8)).collect(),
             DType::U8 => bytes.iter().map(|b| f64::from(*b)).collect(),
-            DType::Q8_0 => crate::formats::q8_0::dequantize(&bytes),
+            DType::Bf16 => {
+                bytes.chunks_exact(2).map(|c| bf16::from_le_bytes([c[0], c[1]]).to_f64()).collect()
+            }
+            _ => crate::formats::dequantize(self.dtype, &bytes),
         }
     }
 

@@ -77,8 +77,9 @@ fn tensor(file: &SafeTensors<'_>, source: &WeightSource) -> Result<Tensor, Strin
         DType::F16 => view.dtype() == Dtype::F16,
         DType::U32 => view.dtype() == Dtype::U32,
         DType::I8 => view.dtype() == Dtype::I8,
-        DType::U8 | DType::Q8_0 => view.dtype() == Dtype::U8,
-        _ => false,
+        DType::Bf16 => view.dtype() == Dtype::BF16,
+        // Blocks are bytes.
+        _ => view.dtype() == Dtype::U8,
     };
     if !fits {
         return Err(format!("`{name}` is {:?}, but the graph has it as {dtype}", view.dtype()));

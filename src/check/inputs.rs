@@ -1,12 +1,11 @@
 //! What cases are fed with: numbers of each kind, the same on every machine for the same seed.
 
-use half::f16;
-
 use super::{Case, Inputs, Subject};
 use crate::cpu;
 use crate::dim::Call;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::formats;
 use crate::graph::{Graph, Source, Value};
 use crate::numerics::Approx;
 use crate::plan::prepare::Weights;
@@ -134,7 +133,7 @@ impl Numbers {
         let width = shape.last().copied().unwrap_or(1).max(1);
         let mut rng = self.rng(&value.name);
         match value.dtype {
-            DType::F32 | DType::F16 => {
+            DType::F32 | DType::F16 | DType::Bf16 => {
                 let mut first = self.rng("first");
                 let values = self.floats(value.dtype, len, width, &mut rng, &mut first);
                 Tensor::from_f64(value.dtype, shape, &values)
@@ -146,11 +145,12 @@ impl Numbers {
                 let quants = self.quants(len, &mut rng).into_iter().map(|q| q.wrapping_add(up));
                 Tensor::new(DType::U8, shape, quants.collect::<Vec<_>>())
             }
-            DType::Q8_0 => Tensor::new(DType::Q8_0, shape, self.blocks(len, &mut rng)),
+            dtype if dtype.block() > 1 => Tensor::new(dtype, shape, self.blocks(dtype, len, &mut rng)),
             DType::U32 => Err(Error::Argument(format!(
                 "check: `{}` is u32, and its op does not say how to fill it",
                 value.name
             ))),
+            dtype => Err(Error::Argument(format!("check: `{}` is {dtype}, which no case has", value.name))),
         }
     }
 
@@ -210,22 +210,40 @@ impl Numbers {
         out
     }
 
-    fn blocks(&self, len: usize, rng: &mut Rng) -> Vec<u8> {
-        let (block, size) = (DType::Q8_0.block(), DType::Q8_0.block_bytes());
-        let quants = self.quants(len, rng);
-        let mut out = Vec::with_capacity(len / block * size);
-        for quants in quants.chunks(block) {
+    /// Blocks of any bytes but for the numbers that all of a block is multiplied with, which give it the size that
+    /// is wanted.
+    fn blocks(&self, dtype: DType, len: usize, rng: &mut Rng) -> Vec<u8> {
+        let Some(packed) = formats::of(dtype).and_then(|f| f.packed()) else { return Vec::new() };
+        let (block, size) = (dtype.block(), dtype.block_bytes());
+        let mut out = vec![0; len / block * size];
+        for bytes in out.chunks_exact_mut(size) {
+            bytes.fill_with(|| rng.below(256) as u8);
+            match self.kind {
+                Inputs::Cancelling => {
+                    (1..block).step_by(2).for_each(|i| packed.put(bytes, i, packed.code(bytes, i - 1)));
+                }
+                Inputs::Exact | Inputs::InTurn if dtype == DType::Q8_0 => {
+                    (0..block).for_each(|i| packed.put(bytes, i, small_integer(rng) as i8 as u8));
+                }
+                Inputs::Large if dtype == DType::Q8_0 => {
+                    (0..block).for_each(|i| packed.put(bytes, i, [128, 127][rng.below(2) as usize]));
+                }
+                _ => {}
+            }
+            packed.set_size(bytes, 1.0, 1.0);
+            let mut values = vec![0.0; block];
+            packed.unpack(bytes, &mut values);
+            let most = values.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+            let sign = rng.signed().signum();
             let scale = match self.kind {
                 // Of both signs, and now and then too small to be a normal f16.
                 Inputs::Random | Inputs::Cancelling => {
-                    let scale = (0.5 + rng.unit()) / if rng.below(4) == 0 { 65536.0 } else { 127.0 };
-                    scale * rng.signed().signum()
+                    sign * (0.5 + rng.unit()) / if rng.below(4) == 0 { 65536.0 } else { most }
                 }
                 Inputs::Exact | Inputs::InTurn => [0.5, 1.0, 2.0][rng.below(3) as usize],
-                Inputs::Large => self.limit.min(LARGEST_F16) * (0.5 + 0.5 * rng.unit()) / 127.0,
+                Inputs::Large => self.limit.min(LARGEST_F16) * (0.5 + 0.5 * rng.unit()) / most,
             };
-            out.extend(f16::from_f64(scale).to_le_bytes());
-            out.extend(quants);
+            packed.set_size(bytes, scale, scale.abs());
         }
         out
     }

@@ -3,10 +3,10 @@
 //! The quantiser is ggml's reference: `d = max|x| / 127` kept in f32 for the division, stored as
 //! f16; `q = round(x·(1/d))`, half away from zero.
 
-use half::f16;
-
+use super::packed::{Codes, Packed, Plane};
+use super::{half_at, put_half};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tensor::Tensor;
 
 /// Elements in a block.
@@ -14,36 +14,30 @@ pub const BLOCK: usize = 32;
 /// Bytes of a block.
 pub const BLOCK_BYTES: usize = 34;
 
+pub(super) static Q8_0: Packed = Packed {
+    planes: &[Plane::new(2, 8, BLOCK)],
+    part: BLOCK,
+    codes: Codes::Signed,
+    halves: &[0],
+    exponent: None,
+    scale: |b, _| (half_at(b, 0), -0.0),
+};
+
 /// Quantises the last axis of `x`.
 ///
 /// # Errors
-/// [`Error::Shape`] if the last axis is not a multiple of 32.
+/// [`Error::Shape`](crate::Error::Shape) if the last axis is not a multiple of 32.
 pub fn quantize(x: &Tensor) -> Result<Tensor> {
-    if !x.shape().last().is_some_and(|n| n.is_multiple_of(BLOCK)) {
-        return Err(Error::Shape(format!(
-            "q8_0: the last axis of {:?} must be a multiple of {BLOCK}",
-            x.shape()
-        )));
-    }
-    let values = x.to_f32();
-    let mut bytes = Vec::with_capacity(values.len() / BLOCK * BLOCK_BYTES);
-    for block in values.chunks_exact(BLOCK) {
-        let d = block.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
-        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-        bytes.extend(f16::from_f32(d).to_le_bytes());
-        bytes.extend(block.iter().map(|v| (v * inverse).round() as i8 as u8));
-    }
-    Tensor::new(DType::Q8_0, x.shape(), bytes)
+    super::quantize(DType::Q8_0, x)
 }
 
-/// The values of raw blocks, exactly.
-pub fn dequantize(blocks: &[u8]) -> Vec<f64> {
-    let mut out = Vec::with_capacity(blocks.len() / BLOCK_BYTES * BLOCK);
-    for block in blocks.chunks_exact(BLOCK_BYTES) {
-        let d = f16::from_le_bytes([block[0], block[1]]).to_f64();
-        out.extend(block[2..].iter().map(|q| d * f64::from(*q as i8)));
+pub(super) fn pack(values: &[f32], block: &mut [u8]) {
+    let d = values.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
+    let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+    put_half(block, 0, d);
+    for (q, v) in block[2..].iter_mut().zip(values) {
+        *q = (v * inverse).round() as i8 as u8;
     }
-    out
 }
 
 /// Splits raw blocks into the plane of scales (one f16 each, as bits) and the plane of int8.

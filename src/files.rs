@@ -25,8 +25,6 @@ mod gguf;
 #[cfg(feature = "safetensors")]
 mod safetensors;
 mod shards;
-#[cfg(test)]
-mod tests;
 mod value;
 mod write;
 

@@ -11,8 +11,8 @@ use crate::tensor::Tensor;
 /// The bytes of `values` in a type: plain types round to nearest, blocks are made by the type's own quantiser.
 ///
 /// # Errors
-/// [`Error::Argument`] if values are no numbers, or the type has no quantiser; [`Error::Shape`] if the values are no
-/// whole number of blocks.
+/// [`Error::Argument`] if a value is not finite and the type has blocks, or the type has no quantiser;
+/// [`Error::Shape`] if the values are no whole number of blocks.
 pub fn quantize(dtype: DType, values: &[f32]) -> Result<Vec<u8>> {
     if let Some(i) = values.iter().position(|v| !v.is_finite()) {
         let (v, block) = (values[i], dtype.block());

@@ -97,9 +97,8 @@ impl ModelFiles {
     /// [`Error::Argument`] if the tensor has no such bytes; [`Error::File`] if they cannot be read.
     pub fn read(&self, tensor: &TensorInfo, from: u64, buffer: &mut [u8]) -> Result<()> {
         let within = tensor.range.start.checked_add(from);
-        let within = within.filter(|at| {
-            at.checked_add(buffer.len() as u64).is_some_and(|end| end <= tensor.range.end)
-        });
+        let within = within
+            .filter(|at| at.checked_add(buffer.len() as u64).is_some_and(|end| end <= tensor.range.end));
         let (Some(at), Some(mut file), Some(part)) =
             (within, self.files.get(tensor.part), self.contents.parts.get(tensor.part))
         else {

@@ -53,7 +53,13 @@ pub(super) fn read(file: &str, bytes: &[u8], total: u64) -> Result<Contents, Sto
     let (metadata, alignment) = read_metadata(&mut c, entries)?;
     let tensors = read_tensors(&mut c, tensors, alignment)?;
     let part = Part { name: file.to_owned(), bytes: total };
-    Ok(Contents { format: Format::Gguf { version }, metadata, tensors, parts: vec![part], sorted: Vec::new() })
+    Ok(Contents {
+        format: Format::Gguf { version },
+        metadata,
+        tensors,
+        parts: vec![part],
+        sorted: Vec::new(),
+    })
 }
 
 fn read_metadata(c: &mut Cursor<'_>, n: usize) -> Result<(Vec<(String, Value)>, u64), Stop> {
@@ -263,7 +269,11 @@ fn read_tensor(c: &mut Cursor<'_>, i: usize, alignment: u64) -> Result<TensorInf
     let type_at = c.at;
     let id = c.u32(format_args!("type of `{label}`"))?;
     let Some(encoding) = Encoding::by_gguf(id) else {
-        return Err(c.wrong(type_at, format_args!("type of `{label}`"), format_args!("{id} is no known type")));
+        return Err(c.wrong(
+            type_at,
+            format_args!("type of `{label}`"),
+            format_args!("{id} is no known type"),
+        ));
     };
     let last = shape.last().map_or(1, |n| *n as u64);
     if !last.is_multiple_of(encoding.block) {

@@ -1,13 +1,13 @@
-//! safetensors: the crate reads the header; what it does not check, or not name, is checked here first.
+//! safetensors: types and rules are the crate's; what it does not check, or not name, is checked here first.
 //!
 //! The crate takes the last of two tensors with one name, and says of most faults neither tensor nor place. So the
-//! header is walked here with the place at hand, and what the crate makes of it must be the same.
+//! header is walked here with the place at hand, and the crate has the last word on what that gives.
 
 use std::fmt;
 
-use ::safetensors::tensor::Metadata;
+use ::safetensors::tensor::{Metadata, TensorInfo as Theirs};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, Visitor};
 
 use super::cursor::{Cursor, Stop};
 use super::value::Value;
@@ -25,7 +25,8 @@ pub(super) fn read(file: &str, bytes: &[u8], total: u64) -> Result<Contents, Sto
     let mut c = Cursor::new(file, bytes, total);
     let n = c.u64(format_args!("header length"))?;
     if n > HEADER_MAX.min(c.total - 8) {
-        let what = format_args!("is {n}, but {} bytes follow, and at most {HEADER_MAX} are read", c.total - 8);
+        let what =
+            format_args!("is {n}, but {} bytes follow, and at most {HEADER_MAX} are read", c.total - 8);
         return Err(c.wrong(0, format_args!("header length"), what));
     }
     let text = c.take(n, format_args!("header"))?;
@@ -36,7 +37,7 @@ pub(super) fn read(file: &str, bytes: &[u8], total: u64) -> Result<Contents, Sto
     let header = walk(&c, text, total - start)?;
     let mut tensors = header.tensors;
     check_order(&c, &tensors, start, total - start)?;
-    agree(&c, text, &tensors)?;
+    agree(&c, &tensors)?;
     for t in &mut tensors {
         t.range = start + t.range.start..start + t.range.end;
     }
@@ -95,22 +96,30 @@ fn check_order(c: &Cursor<'_>, tensors: &[TensorInfo], start: u64, data: u64) ->
     Ok(())
 }
 
-/// What the crate makes of the header is the same.
-fn agree(c: &Cursor<'_>, text: &str, tensors: &[TensorInfo]) -> Result<(), Stop> {
-    let theirs: Metadata = serde_json::from_str(text)
-        .map_err(|e| c.wrong(8, format_args!("header"), format_args!("safetensors refuses it: {e}")))?;
+/// The crate has nothing against these tensors either. It is given what was read, and not the text, which it would
+/// take apart into many times its size.
+fn agree(c: &Cursor<'_>, tensors: &[TensorInfo]) -> Result<(), Stop> {
+    let mut theirs = Vec::with_capacity(tensors.len());
     for t in tensors {
-        let same = theirs.info(&t.name).is_some_and(|i| {
-            i.dtype.to_string() == t.encoding.name
-                && i.shape == t.shape
-                && [i.data_offsets.0 as u64, i.data_offsets.1 as u64] == [t.range.start, t.range.end]
-        });
-        if !same {
-            let what = format_args!("safetensors reads it as another");
+        let whole = |n: u64| usize::try_from(n).ok();
+        let ends = whole(t.range.start).zip(whole(t.range.end));
+        let (Some(data_offsets), Some(dtype)) = (ends, dtype(t.encoding.name)) else {
+            let what = format_args!("safetensors has no such tensor here");
             return Err(c.wrong(8, format_args!("header, tensor `{}`", shown(&t.name)), what));
-        }
+        };
+        theirs.push((t.name.clone(), Theirs { dtype, shape: t.shape.clone(), data_offsets }));
     }
-    Ok(())
+    theirs.sort_by_key(|(_, t)| t.data_offsets);
+    match Metadata::new(None, theirs) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(c.wrong(8, format_args!("header"), format_args!("safetensors refuses it: {e}"))),
+    }
+}
+
+/// The crate's type of that name.
+fn dtype(name: &str) -> Option<::safetensors::Dtype> {
+    let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+    ::safetensors::Dtype::deserialize(name).ok()
 }
 
 struct Header {
@@ -151,7 +160,9 @@ impl<'de> Visitor<'de> for HeaderSeed {
             }
             if name.len() > NAME_MAX {
                 let n = name.len();
-                return Err(A::Error::custom(format!("a name has {n} bytes, but at most {NAME_MAX} are read")));
+                return Err(A::Error::custom(format!(
+                    "a name has {n} bytes, but at most {NAME_MAX} are read"
+                )));
             }
             if header.tensors.len() == TENSORS_MAX {
                 return Err(A::Error::custom(format!("at most {TENSORS_MAX} tensors are read")));

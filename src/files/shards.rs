@@ -19,12 +19,9 @@ pub(super) fn count(contents: &Contents) -> Result<u64> {
         Some(value) => match value.as_u64() {
             Some(n) if (1..=PARTS_MAX).contains(&n) => Ok(n),
             Some(n) => Err(wrong(file, 0, COUNT_KEY, format_args!("is {n}, but files are 1 to {PARTS_MAX}"))),
-            None => Err(wrong(
-                file,
-                0,
-                COUNT_KEY,
-                format_args!("is no count but of type {}", value.type_name()),
-            )),
+            None => {
+                Err(wrong(file, 0, COUNT_KEY, format_args!("is no count but of type {}", value.type_name())))
+            }
         },
     }
 }

@@ -29,7 +29,9 @@ impl TensorSpec {
         let label = shown(name);
         if name.is_empty() || name.len() > NAME_MAX {
             let n = name.len();
-            return Err(refuse(format_args!("the name `{label}` has {n} bytes, but 1 to {NAME_MAX} are allowed")));
+            return Err(refuse(format_args!(
+                "the name `{label}` has {n} bytes, but 1 to {NAME_MAX} are allowed"
+            )));
         }
         if encoding.gguf.is_none() {
             return Err(refuse(format_args!("`{label}` is {encoding}, which GGUF has no type for")));
@@ -71,7 +73,9 @@ pub fn gguf_header(metadata: &[(String, Value)], tensors: &[TensorSpec]) -> Resu
     for (key, value) in metadata {
         if key.is_empty() || key.len() > NAME_MAX {
             let (n, key) = (key.len(), shown(key));
-            return Err(refuse(format_args!("the key `{key}` has {n} bytes, but 1 to {NAME_MAX} are allowed")));
+            return Err(refuse(format_args!(
+                "the key `{key}` has {n} bytes, but 1 to {NAME_MAX} are allowed"
+            )));
         }
         put_text(key, &mut out);
         out.extend(value.gguf().to_le_bytes());
@@ -140,11 +144,12 @@ mod disk {
         /// Begins `path` with this metadata and these tensors, whose bytes are to follow in this order.
         ///
         /// # Errors
-        /// [`Error::File`] if there is such a file already, or none can be made; [`Error::Argument`] with the key or
-        /// tensor that GGUF cannot hold.
+        /// [`Error::File`] if there is such a file already, or none can be made; [`Error::Argument`] with the key
+        /// or tensor that GGUF cannot hold.
         pub fn create(path: &Path, metadata: &[(String, Value)], tensors: &[TensorSpec]) -> Result<Self> {
             let header = gguf_header(metadata, tensors)?;
-            let sizes = tensors.iter().map(|t| Ok((t.name.clone(), t.bytes()?))).collect::<Result<Vec<_>>>()?;
+            let sizes =
+                tensors.iter().map(|t| Ok((t.name.clone(), t.bytes()?))).collect::<Result<Vec<_>>>()?;
             let Some(name) = path.file_name() else {
                 return Err(Error::File(format!("{}: is no name of a file", path.display())));
             };
@@ -155,8 +160,8 @@ mod disk {
             partial_name.push(format!(".{}.partial", std::process::id()));
             let partial = path.with_file_name(partial_name);
             // Of an own, earlier process with this number; a file of another is not ours to replace.
-            let file = File::create_new(&partial)
-                .map_err(|e| Error::File(format!("{}: {e}", partial.display())))?;
+            let file =
+                File::create_new(&partial).map_err(|e| Error::File(format!("{}: {e}", partial.display())))?;
             let out = Some(BufWriter::with_capacity(1 << 20, file));
             let mut writer = Self {
                 path: path.to_owned(),
@@ -237,7 +242,7 @@ mod disk {
                 Err(_) if fs::symlink_metadata(&self.path).is_ok() => return Err(there_already(&self.path)),
                 Err(_) => fs::rename(&self.partial, &self.path).map_err(|e| self.failed(&e))?,
             }
-            // The name is on the disk when its folder is. Where folders cannot be opened, that is the system's care.
+            // The name is on the disk when its folder is; where folders cannot be opened, the system sees to it.
             let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if cfg!(unix) {
                 File::open(folder).and_then(|f| f.sync_all()).map_err(|e| self.failed(&e))?;

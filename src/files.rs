@@ -24,6 +24,7 @@ mod encoding;
 mod gguf;
 #[cfg(feature = "safetensors")]
 mod safetensors;
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "names of files are for disks"))]
 mod shards;
 mod value;
 mod write;

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::cursor::Stop;
-use super::{Contents, HEADER_MAX, TensorInfo, contents, shards, shown, wrong};
+use super::{Contents, TensorInfo, contents, shards, shown, wrong};
 use crate::error::{Error, Result};
 
 /// What is read at first; most headers of safetensors fit.
@@ -60,6 +60,7 @@ impl ModelFiles {
 
     #[cfg(feature = "safetensors")]
     fn open_index(path: &Path) -> Result<Self> {
+        use super::HEADER_MAX;
         let label = path.display().to_string();
         let mut file = File::open(path).map_err(|e| cannot(path, &e))?;
         let bytes = file.metadata().map_err(|e| cannot(path, &e))?.len();

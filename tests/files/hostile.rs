@@ -249,7 +249,9 @@ fn what_is_another_format() {
 fn files_that_end_anywhere() {
     for (name, file) in seeds() {
         assert!(read("good", &file), "{name}");
-        for n in 0..file.len() {
+        // Behind the header of a file without tensors there is nothing but padding.
+        let end = if name == "empty.gguf" { 24 } else { file.len() };
+        for n in 0..end {
             refused(&file[..n]);
         }
     }

@@ -217,13 +217,21 @@ fn wrong(file: &str, at: u64, field: impl Display, what: impl Display) -> Error 
 }
 
 /// Text from a file as part of a sentence: escaped, and cut where it grows long.
-fn shown(name: &str) -> String {
-    const LONGEST: usize = 80;
-    let mut out: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if name.chars().nth(LONGEST).is_some() {
-        out.push('…');
+fn shown(text: &str) -> Shown<'_> {
+    Shown(text)
+}
+
+struct Shown<'a>(&'a str);
+
+impl Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const LONGEST: usize = 80;
+        let mut characters = self.0.chars();
+        for c in characters.by_ref().take(LONGEST) {
+            write!(f, "{}", c.escape_debug())?;
+        }
+        if characters.next().is_some() { f.write_str("…") } else { Ok(()) }
     }
-    out
 }
 
 /// A sentence without line breaks, and of bounded length, whatever was put into it.

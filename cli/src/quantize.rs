@@ -166,7 +166,7 @@ fn say_leftovers(out: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let left = entry.file_name().to_string_lossy().into_owned();
         let number = left.strip_prefix(&format!("{name}.")).and_then(|rest| rest.strip_suffix(".partial"));
-        if number.is_some_and(|n| n.parse::<u32>().is_ok()) {
+        if number.is_some_and(|n| n.split('.').all(|n| n.parse::<u32>().is_ok())) {
             let path = folder.join(left);
             eprintln!("{} is of another run: interrupted, unless it still writes", path.display());
         }

@@ -93,9 +93,14 @@ impl<'a> Cursor<'a> {
 
     /// Text with its length before it.
     pub fn text(&mut self, field: Arguments<'_>) -> Result<&'a str, Stop> {
-        let n = self.count(1, field)?;
         let at = self.at;
-        let bytes = self.take(n as u64, field)?;
+        let n = self.u64(field)?;
+        let left = self.left();
+        if n > left {
+            return Err(self.wrong(at, field, format_args!("has {n} bytes, but {left} bytes follow")));
+        }
+        let at = self.at;
+        let bytes = self.take(n, field)?;
         std::str::from_utf8(bytes).map_err(|e| {
             let at = at + e.valid_up_to() as u64;
             self.wrong(at, field, format_args!("is not UTF-8"))

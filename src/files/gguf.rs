@@ -106,6 +106,7 @@ fn read_value(c: &mut Cursor<'_>, key: &str) -> Result<Value, Stop> {
     let id = c.u32(format_args!("type of `{}`", shown(key)))?;
     // One value is read as an array of one would be, so that there is one place that knows the types.
     Ok(match id {
+        8 => Value::String(c.text(format_args!("`{}`", shown(key)))?.to_owned()),
         9 => Value::Array(read_array(c, key, 1)?),
         _ => {
             let one = read_elements(c, key, at, id, 1, 1)?;

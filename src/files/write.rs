@@ -117,6 +117,7 @@ pub use disk::GgufWriter;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod disk {
+    use std::ffi::OsStr;
     use std::fs::{self, File};
     use std::io::{self, BufWriter, ErrorKind, Write};
     use std::path::{Path, PathBuf};
@@ -156,12 +157,7 @@ mod disk {
             if fs::symlink_metadata(path).is_ok() {
                 return Err(there_already(path));
             }
-            let mut partial_name = name.to_owned();
-            partial_name.push(format!(".{}.partial", std::process::id()));
-            let partial = path.with_file_name(partial_name);
-            // Of an own, earlier process with this number; a file of another is not ours to replace.
-            let file =
-                File::create_new(&partial).map_err(|e| Error::File(format!("{}: {e}", partial.display())))?;
+            let (partial, file) = create_partial(path, name)?;
             let out = Some(BufWriter::with_capacity(1 << 20, file));
             let mut writer = Self {
                 path: path.to_owned(),
@@ -274,6 +270,25 @@ mod disk {
             self.out = None;
             // Gone already if the file is whole.
             let _ = fs::remove_file(&self.partial);
+        }
+    }
+
+    /// A new file beside `path`, `NAME.PID.partial`; numbers follow where an earlier process with our number has
+    /// left one, since what another has written is not ours to replace.
+    fn create_partial(path: &Path, name: &OsStr) -> Result<(PathBuf, File)> {
+        let mut tried = 0;
+        loop {
+            let mut own = name.to_owned();
+            own.push(match tried {
+                0 => format!(".{}.partial", std::process::id()),
+                n => format!(".{}.{n}.partial", std::process::id()),
+            });
+            let partial = path.with_file_name(own);
+            match File::create_new(&partial) {
+                Ok(file) => return Ok((partial, file)),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && tried < 1000 => tried += 1,
+                Err(e) => return Err(Error::File(format!("{}: {e}", partial.display()))),
+            }
         }
     }
 

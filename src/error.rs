@@ -37,13 +37,15 @@ pub enum Error {
         /// How many calls fit between two submits.
         slots: u32,
     },
+    /// A file is not what it should be, or could not be read or written: the file, where in it, the field.
+    File(String),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shape(s) | Self::Argument(s) | Self::NoKernel(s) | Self::Limit(s) => f.write_str(s),
-            Self::Adapter(s) => f.write_str(s),
+            Self::Adapter(s) | Self::File(s) => f.write_str(s),
             Self::Budget { needed_bytes, budget_bytes } => write!(
                 f,
                 "the plan needs {needed_bytes} bytes at its peak, but its budget is {budget_bytes} bytes"

@@ -41,6 +41,7 @@ pub mod dtype;
 pub mod error;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 pub mod export;
+pub mod files;
 pub mod formats;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -1,5 +1,6 @@
 //! The `tachylite` program: which adapters there are, whether every kernel is right on them and how fast, how
-//! a graph is planned, the plan as a file, and what is wrong with a single shader.
+//! a graph is planned, the plan as a file, what model files hold and cost in another type, and what is wrong with
+//! a single shader.
 
 use std::process::ExitCode;
 
@@ -12,8 +13,10 @@ mod device;
 mod explain;
 mod export;
 mod info;
+mod inspect;
 mod lint;
 mod mutate;
+mod quantize;
 mod reexec;
 mod tune;
 
@@ -37,6 +40,10 @@ enum Command {
     Explain(explain::Arguments),
     /// Write the plan of a graph, and its weights, as files that any WebGPU can run
     Export(export::Arguments),
+    /// Print what a model file holds: tensors, types, shapes, sizes, metadata
+    Inspect(inspect::Arguments),
+    /// Write a model file with its weights in another type, and say what that cost
+    Quantize(quantize::Arguments),
     /// Look for what is wrong with a single compute shader on any GPU
     Lint(lint::Arguments),
     /// Break every shader in small ways, and see whether `check` notices
@@ -58,6 +65,8 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),

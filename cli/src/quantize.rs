@@ -1,0 +1,206 @@
+//! `tachylite quantize`: a model file with its weights in another type, and what that cost.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tachylite::files::{
+    Encoding, GgufWriter, Loss, ModelFiles, TensorInfo, TensorSpec, dequantize, quantize,
+};
+
+use crate::inspect::{plain, shape, size, table};
+use crate::{cannot_run, say};
+
+mod choose;
+
+use choose::{Choice, Override};
+
+/// Values that are converted at once: what is held in memory is a few times their bytes.
+const VALUES: u64 = 1 << 18;
+/// The block of types that have none, where the worst is looked for.
+const PLAIN_BLOCK: usize = 32;
+/// How often the line of progress changes.
+const OFTEN: Duration = Duration::from_millis(100);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// A GGUF or safetensors file; of a split model any of its GGUF files, or its *.safetensors.index.json
+    r#in: PathBuf,
+    /// The GGUF file to write; one that is there already is never replaced
+    out: PathBuf,
+    /// The type that weights get: those of two axes or more whose last one is a whole number of blocks
+    #[arg(long, value_name = "TYPE")]
+    to: String,
+    /// The type of tensors whose name matches, `*` for any characters and `?` for one; `keep` leaves them as they
+    /// are; may be repeated, and the last that matches counts
+    #[arg(long = "override", value_name = "PATTERN=TYPE")]
+    overrides: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match quantized(arguments) {
+        Ok(report) => {
+            say(&report);
+            ExitCode::SUCCESS
+        }
+        Err(why) => cannot_run(&why),
+    }
+}
+
+fn quantized(arguments: &Arguments) -> Result<String, String> {
+    let out = &arguments.out;
+    if fs::symlink_metadata(out).is_ok() {
+        return Err(format!("{} is there already", out.display()));
+    }
+    let to = choose::made(&arguments.to)?;
+    let overrides = arguments.overrides.iter().map(|text| Override::parse(text));
+    let overrides: Vec<_> = overrides.collect::<Result<_, _>>()?;
+    let model = ModelFiles::open(&arguments.r#in).map_err(|e| e.to_string())?;
+    let tensors = model.contents().tensors();
+    let choices = choose::choose(tensors, to, &overrides)?;
+    let specs: Vec<_> = tensors
+        .iter()
+        .zip(&choices)
+        .map(|(t, c)| TensorSpec { name: t.name.clone(), encoding: c.encoding, shape: t.shape.clone() })
+        .collect();
+    say_leftovers(out);
+    let metadata = choose::metadata(model.contents(), to);
+    let mut writer = GgufWriter::create(out, &metadata, &specs).map_err(|e| e.to_string())?;
+    let mut progress = Progress::new(tensors);
+    let mut losses = Vec::new();
+    for (tensor, choice) in tensors.iter().zip(&choices) {
+        let loss = convert(&model, tensor, choice.encoding, &mut writer, &mut progress);
+        losses.push(loss.inspect_err(|_| progress.clear())?);
+    }
+    progress.clear();
+    let bytes = writer.finish().map_err(|e| e.to_string())?;
+    let before: u64 = model.contents().parts().iter().map(|p| p.bytes).sum();
+    Ok(report(tensors, &choices, &losses)
+        + &format!(
+            "{}: {} before, {} after, {:.3} of it\n",
+            out.display(),
+            size(before),
+            size(bytes),
+            bytes as f64 / before as f64
+        ))
+}
+
+/// Converts one tensor piece by piece; says what it lost, unless its bytes stay as they are.
+fn convert(
+    model: &ModelFiles,
+    tensor: &TensorInfo,
+    to: &Encoding,
+    writer: &mut GgufWriter,
+    progress: &mut Progress,
+) -> Result<Option<Loss>, String> {
+    let from = tensor.encoding;
+    let total = tensor.range.end - tensor.range.start;
+    // Every block has a power of two of values, at most 256, so each piece is whole blocks of both types.
+    let piece = VALUES / from.block * from.block_bytes;
+    let mut loss = Loss::default();
+    let mut buffer = Vec::new();
+    let mut at = 0;
+    let said = |e: tachylite::Error| format!("`{}`: {e}", plain(&tensor.name));
+    while at < total {
+        let n = piece.min(total - at);
+        buffer.resize(usize::try_from(n).map_err(|e| e.to_string())?, 0);
+        model.read(tensor, at, &mut buffer).map_err(|e| e.to_string())?;
+        if from == to {
+            writer.write(&buffer).map_err(|e| e.to_string())?;
+        } else {
+            let dtype = to.dtype().ok_or_else(|| format!("{to}: there is nothing yet that makes it"))?;
+            let before = dequantize(from, &buffer).map_err(said)?;
+            let first = at / from.block_bytes * from.block;
+            let made = quantize(dtype, &before)
+                .map_err(|e| format!("`{}`, values from {first}: {e}", plain(&tensor.name)))?;
+            let after = dequantize(to, &made).map_err(said)?;
+            let block = if dtype.block() > 1 { dtype.block() } else { PLAIN_BLOCK };
+            loss.add(block, &before, &after);
+            writer.write(&made).map_err(|e| e.to_string())?;
+        }
+        at += n;
+        progress.add(n, &tensor.name);
+    }
+    Ok((from != to).then_some(loss))
+}
+
+fn report(tensors: &[TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -> String {
+    let head = ["tensor", "shape", "from", "to", "before", "after", "rel. RMS", "worst block", "SNR"];
+    let mut rows = vec![head.map(String::from)];
+    let mut kept = String::new();
+    for ((t, choice), loss) in tensors.iter().zip(choices).zip(losses) {
+        let after = choice.encoding.byte_len(&t.shape).unwrap_or_default();
+        let lost = match loss {
+            None => [String::from("as it is"), String::new(), String::new()],
+            Some(loss) => [
+                format!("{:.3e}", loss.relative_rms()),
+                loss.worst_block().map_or(String::new(), |(i, e)| format!("{e:.3e} (#{i})")),
+                format!("{:.1} dB", loss.snr_db()),
+            ],
+        };
+        let [rms, worst, snr] = lost;
+        rows.push([
+            plain(&t.name),
+            shape(&t.shape),
+            t.encoding.to_string(),
+            choice.encoding.to_string(),
+            size(t.range.end - t.range.start),
+            size(after),
+            rms,
+            worst,
+            snr,
+        ]);
+        if let Some(why) = &choice.kept {
+            kept += &format!("`{}` stays {}: {why}\n", plain(&t.name), choice.encoding);
+        }
+    }
+    table(rows, [false, false, false, false, true, true, true, true, true]) + &kept
+}
+
+/// What runs that were interrupted have left beside the file.
+fn say_leftovers(out: &Path) {
+    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let left = entry.file_name().to_string_lossy().into_owned();
+        let number = left.strip_prefix(&format!("{name}.")).and_then(|rest| rest.strip_suffix(".partial"));
+        if number.is_some_and(|n| n.split('.').all(|n| n.parse::<u32>().is_ok())) {
+            let path = folder.join(left);
+            eprintln!("{} is of another run: interrupted, unless it still writes", path.display());
+        }
+    }
+}
+
+/// How far it is, in a line that changes on a terminal; nothing elsewhere.
+struct Progress {
+    total: u64,
+    done: u64,
+    terminal: bool,
+    last: Instant,
+}
+
+impl Progress {
+    fn new(tensors: &[TensorInfo]) -> Self {
+        let total = tensors.iter().map(|t| t.range.end - t.range.start).sum();
+        Self { total, done: 0, terminal: std::io::stderr().is_terminal(), last: Instant::now() }
+    }
+
+    fn add(&mut self, bytes: u64, name: &str) {
+        self.done += bytes;
+        if self.terminal && self.last.elapsed() >= OFTEN {
+            self.last = Instant::now();
+            let (done, total) = (size(self.done), size(self.total));
+            eprint!("\r\x1b[K{done} of {total}: {}", plain(name).chars().take(60).collect::<String>());
+            let _ = std::io::stderr().flush();
+        }
+    }
+
+    /// Wipes the line.
+    fn clear(&self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Which type each tensor gets, and why some keep theirs.
+
+use tachylite::files::{Contents, Encoding, TensorInfo, Value, quantize};
+
+use crate::inspect::plain;
+
+/// What becomes of a tensor.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub encoding: &'static Encoding,
+    /// Why it stays as it is, if it was to become something else.
+    pub kept: Option<String>,
+}
+
+/// A type for tensors by name.
+#[derive(Debug)]
+pub(super) struct Override {
+    text: String,
+    pattern: Vec<char>,
+    /// `None` leaves them as they are.
+    encoding: Option<&'static Encoding>,
+}
+
+impl Override {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((pattern, name)) = text.rsplit_once('=') else {
+            return Err(format!("--override {text}: must be PATTERN=TYPE"));
+        };
+        let encoding = match name {
+            "keep" => None,
+            _ => Some(made(name).map_err(|e| format!("--override {text}: {e}"))?),
+        };
+        Ok(Self { text: text.to_owned(), pattern: pattern.chars().collect(), encoding })
+    }
+}
+
+/// Whether a pattern with `*` and `?` is all of a text.
+fn matches(pattern: &[char], text: &[char]) -> bool {
+    // Where to go on when what follows the last `*` does not fit: it takes one character more.
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+/// The type of that name, if files of it can be made.
+pub(super) fn made(name: &str) -> Result<&'static Encoding, String> {
+    if let Some(e) = Encoding::by_name(name).filter(|e| can_make(e)) {
+        return Ok(e);
+    }
+    let all: Vec<_> =
+        Encoding::ALL.iter().filter(|e| can_make(e)).map(|e| e.name.to_ascii_lowercase()).collect();
+    Err(format!("`{name}` is no type that is made; there are {}", all.join(", ")))
+}
+
+/// Whether there is a quantiser, which is asked by giving it a block.
+fn can_make(e: &Encoding) -> bool {
+    let floats = e.is_float() || e.block > 1;
+    let made = |d: tachylite::DType| quantize(d, &vec![0.0; d.block()]).is_ok();
+    floats && e.gguf.is_some() && e.dtype().is_some_and(made)
+}
+
+/// Why a tensor cannot become this type; `None` if it can.
+fn unfit(t: &TensorInfo, to: &Encoding) -> Option<String> {
+    let from = t.encoding;
+    if !from.is_float() && from.block == 1 {
+        return Some("it does not hold floats".into());
+    }
+    if !from.is_float() && from.dtype().is_none() {
+        return Some(format!("there is nothing yet that unpacks {from}"));
+    }
+    let last = t.shape.last().copied().unwrap_or(1);
+    (last as u64 % to.block != 0)
+        .then(|| format!("its last axis has {last} values, but a block of {to} has {}", to.block))
+}
+
+/// What becomes of each tensor.
+pub(super) fn choose(
+    tensors: &[TensorInfo],
+    to: &'static Encoding,
+    overrides: &[Override],
+) -> Result<Vec<Choice>, String> {
+    let mut used = vec![false; overrides.len()];
+    let mut choices = Vec::new();
+    for t in tensors {
+        let name: Vec<char> = t.name.chars().collect();
+        let mut found = None;
+        for (o, used) in overrides.iter().zip(&mut used) {
+            if matches(&o.pattern, &name) {
+                *used = true;
+                found = Some(o);
+            }
+        }
+        choices.push(match found {
+            Some(Override { encoding: None, .. }) => Choice { encoding: t.encoding, kept: None },
+            Some(Override { encoding: Some(e), text, .. }) => match unfit(t, e) {
+                // What was asked for by name is not left out in silence.
+                Some(why) if *e != t.encoding => {
+                    return Err(format!("--override {text}: `{}` cannot be {e}: {why}", plain(&t.name)));
+                }
+                _ => Choice { encoding: e, kept: None },
+            },
+            None if t.encoding == to => Choice { encoding: to, kept: None },
+            None => {
+                let flat = (t.shape.len() < 2).then(|| "it has fewer than two axes".to_owned());
+                match flat.or_else(|| unfit(t, to)) {
+                    Some(why) => Choice { encoding: t.encoding, kept: Some(why) },
+                    None => Choice { encoding: to, kept: None },
+                }
+            }
+        });
+    }
+    match used.iter().position(|used| !used) {
+        Some(i) => Err(format!("--override {}: no tensor has such a name", overrides[i].text)),
+        None => Ok(choices),
+    }
+}
+
+/// llama.cpp's number of the type that most of a file has (`llama_ftype`); that of its `_S` mixtures for K-quants.
+const FILE_TYPES: [(&str, u32); 18] = [
+    ("F32", 0),
+    ("F16", 1),
+    ("Q4_0", 2),
+    ("Q4_1", 3),
+    ("Q8_0", 7),
+    ("Q5_0", 8),
+    ("Q5_1", 9),
+    ("Q2_K", 10),
+    ("Q3_K", 11),
+    ("Q4_K", 14),
+    ("Q5_K", 16),
+    ("Q6_K", 18),
+    ("IQ4_NL", 25),
+    ("IQ4_XS", 30),
+    ("BF16", 32),
+    ("TQ1_0", 36),
+    ("TQ2_0", 37),
+    ("MXFP4", 38),
+];
+
+/// The metadata of a file made of another: without what says how that one was split and what types it had.
+pub(super) fn metadata(contents: &Contents, to: &Encoding) -> Vec<(String, Value)> {
+    let gone = |key: &str| {
+        key.starts_with("split.") || ["general.file_type", "general.quantization_version"].contains(&key)
+    };
+    let mut all: Vec<_> = match contents.format() {
+        tachylite::files::Format::Gguf { .. } => {
+            contents.metadata().iter().filter(|(key, _)| !gone(key)).cloned().collect()
+        }
+        // Its strings are no keys of GGUF's, so they keep to themselves.
+        _ => contents.metadata().iter().map(|(key, v)| (format!("safetensors.{key}"), v.clone())).collect(),
+    };
+    if let Some((_, number)) = FILE_TYPES.iter().find(|(name, _)| *name == to.name) {
+        all.push(("general.file_type".into(), Value::U32(*number)));
+    }
+    all.push(("general.quantization_version".into(), Value::U32(2)));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        let is = |p: &str, t: &str| matches(&p.chars().collect::<Vec<_>>(), &t.chars().collect::<Vec<_>>());
+        assert!(is("*", "") && is("*", "abc") && is("a*c", "ac") && is("a*c", "abcbc") && is("?b*", "abc"));
+        assert!(is("blk.*.attn_?.weight", "blk.12.attn_q.weight") && is("", ""));
+        assert!(!is("a*c", "abcd") && !is("?", "") && !is("a", "ab") && !is("*x*y", "xzyz") && !is("", "a"));
+    }
+
+    #[test]
+    fn types_that_are_made_have_a_quantiser() {
+        assert_eq!(made("Q8_0").unwrap().name, "Q8_0");
+        assert!(made("i8").is_err() && made("u32").is_err());
+        assert!(made("f8_e4m3").unwrap_err().contains("there are f32, f16, "));
+    }
+}

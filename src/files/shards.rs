@@ -1,0 +1,140 @@
+//! Models in several files: which files belong together, and their contents as one.
+
+use super::gguf::twice;
+use super::{Contents, Format, shown, wrong};
+use crate::error::{Error, Result};
+
+/// Keys by which GGUF says that a file is one of several.
+pub(super) const NUMBER_KEY: &str = "split.no";
+pub(super) const COUNT_KEY: &str = "split.count";
+pub(super) const TENSORS_KEY: &str = "split.tensors.count";
+/// More files than any model has.
+pub(super) const PARTS_MAX: u64 = 9999;
+
+/// How many files GGUF says there are; 1 if it says nothing.
+pub(super) fn count(contents: &Contents) -> Result<u64> {
+    let file = &contents.parts[0].name;
+    match contents.value(COUNT_KEY) {
+        None => Ok(1),
+        Some(value) => match value.as_u64() {
+            Some(n) if (1..=PARTS_MAX).contains(&n) => Ok(n),
+            Some(n) => Err(wrong(file, 0, COUNT_KEY, format_args!("is {n}, but files are 1 to {PARTS_MAX}"))),
+            None => {
+                Err(wrong(file, 0, COUNT_KEY, format_args!("is no count but of type {}", value.type_name())))
+            }
+        },
+    }
+}
+
+/// The contents of all the files of a model, in order, as one.
+pub(super) fn join(parts: Vec<Contents>) -> Result<Contents> {
+    let n = parts.len();
+    let mut parts = parts.into_iter();
+    let Some(mut all) = parts.next() else {
+        return Err(Error::Argument("model: there are no files".into()));
+    };
+    check_number(&all, 0, n)?;
+    let told = all.value(TENSORS_KEY).and_then(super::Value::as_u64);
+    for (i, mut part) in parts.enumerate() {
+        check_number(&part, i + 1, n)?;
+        let file = part.parts[0].name.clone();
+        if std::mem::discriminant(&part.format) != std::mem::discriminant(&all.format) {
+            let what = format_args!("is {}, but the first file is {}", part.format, all.format);
+            return Err(wrong(&file, 0, "format", what));
+        }
+        part.tensors.iter_mut().for_each(|t| t.part = i + 1);
+        all.tensors.append(&mut part.tensors);
+        all.parts.append(&mut part.parts);
+        if all.format == Format::Safetensors {
+            part.metadata.retain(|(key, _)| all.value(key).is_none());
+            all.metadata.append(&mut part.metadata);
+        }
+    }
+    if let Some((first, again)) = twice(all.tensors.len(), |i| all.tensors[i].name.as_str()) {
+        let [first, again] = [first, again].map(|i| &all.tensors[i]);
+        let what = format_args!("is in {} as well", all.parts[first.part].name);
+        let field = format_args!("tensor `{}`", shown(&again.name));
+        return Err(wrong(&all.parts[again.part].name, again.range.start, field, what));
+    }
+    if let Some(told) = told
+        && told != all.tensors.len() as u64
+    {
+        let what = format_args!("is {told}, but the {n} files hold {} tensors", all.tensors.len());
+        return Err(wrong(&all.parts[0].name, 0, TENSORS_KEY, what));
+    }
+    let mut sorted: Vec<usize> = (0..all.tensors.len()).collect();
+    sorted.sort_unstable_by_key(|i| all.tensors[*i].name.as_str());
+    all.sorted = sorted;
+    Ok(all)
+}
+
+/// A GGUF file is the part that it says it is, of as many as are here.
+fn check_number(part: &Contents, i: usize, n: usize) -> Result<()> {
+    if part.format == Format::Safetensors {
+        return Ok(());
+    }
+    let file = &part.parts[0].name;
+    let count = count(part)?;
+    if count != n as u64 {
+        return Err(wrong(file, 0, COUNT_KEY, format_args!("is {count}, but {n} files are given")));
+    }
+    match part.value(NUMBER_KEY) {
+        None if n == 1 => Ok(()),
+        Some(value) if value.as_u64() == Some(i as u64) => Ok(()),
+        found => {
+            let found = found.and_then(super::Value::as_u64).map_or("no number".into(), |n| n.to_string());
+            Err(wrong(file, 0, NUMBER_KEY, format_args!("is {found}, but this is file {i} of {n}")))
+        }
+    }
+}
+
+/// The stem, number and count of a name as `model-00002-of-00005.gguf`.
+pub(super) fn parse_name(name: &str) -> Option<(&str, u64, u64)> {
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| {
+        let plain = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    Some((stem, digits(number)?, digits(count)?))
+}
+
+/// The name of part `i`, from 0, of `n`.
+pub(super) fn name(stem: &str, i: u64, n: u64) -> String {
+    format!("{stem}-{:05}-of-{n:05}.gguf", i + 1)
+}
+
+/// The files that an index of safetensors names, in order, and the tensors with the file that each is said to lie
+/// in. A name that is more than a plain file name is refused, so that an index leads nowhere but beside itself.
+#[cfg(feature = "safetensors")]
+pub(super) fn index(file: &str, text: &str) -> Result<(Vec<String>, Vec<(String, usize)>)> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    let index: Index =
+        serde_json::from_str(text).map_err(|e| wrong(file, 0, "index", format_args!("{e}")))?;
+    let mut names: Vec<String> = index.weight_map.values().cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    let plain = |n: &String| {
+        let ordinary = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        n.len() <= 255 && n.ends_with(".safetensors") && !n.starts_with('.') && n.chars().all(ordinary)
+    };
+    if let Some(bad) = names.iter().find(|n| !plain(n)) {
+        let what = format_args!("`{}` is no plain name of a safetensors file", shown(bad));
+        return Err(wrong(file, 0, "weight_map", what));
+    }
+    if names.is_empty() || names.len() as u64 > PARTS_MAX {
+        let n = names.len();
+        return Err(wrong(
+            file,
+            0,
+            "weight_map",
+            format_args!("names {n} files, but there are 1 to {PARTS_MAX}"),
+        ));
+    }
+    let at = |name: &String| names.binary_search(name).unwrap_or_default();
+    let tensors = index.weight_map.iter().map(|(tensor, name)| (tensor.clone(), at(name))).collect();
+    Ok((names, tensors))
+}

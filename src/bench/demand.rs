@@ -72,6 +72,11 @@ impl Demand {
         self.read + self.written
     }
 
+    /// Whether memory is what takes longest, where no cache holds the data.
+    pub fn is_bound_by_memory(&self, rate: impl Fn(&str) -> Option<f64>) -> bool {
+        self.binding(false, rate).is_some_and(|(probe, _)| ["probe.read", "probe.copy"].contains(&probe))
+    }
+
     /// How much of what each probe measures is asked for. `cached` says whether the data may be in a cache.
     pub fn asked(&self, cached: bool) -> Vec<(&'static str, f64)> {
         let memory = match (self.written > COPIES * self.bytes(), cached) {
@@ -80,7 +85,11 @@ impl Demand {
             (true, false) => "probe.copy",
             (true, true) => "probe.copy_cached",
         };
-        let arithmetic = if self.numerics == Numerics::Int8Activations { "probe.dp4a" } else { "probe.fma" };
+        let arithmetic = match self.numerics {
+            Numerics::F32 => "probe.fma",
+            Numerics::Int8Activations => "probe.dp4a",
+            Numerics::F16Staged => "probe.matrix",
+        };
         let all = [
             (arithmetic, self.flops),
             (memory, self.bytes()),

@@ -52,17 +52,16 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Prints for people: to stderr where stdout is asked for by programs.
     fn tell(&self, text: &str) {
-        let taken = [&self.json, &self.csv].into_iter().flatten().any(|path| is_stdout(path));
-        if taken { note(text) } else { say(text) }
+        if self.files().any(|path| is_stdout(path)) { note(text) } else { say(text) }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.json, &self.csv].into_iter().flatten()
     }
 
     /// Opens the files now, so that what cannot be written is known before minutes of work.
     fn can_write(&self) -> Result<(), String> {
-        let paths = [&self.json, &self.csv].into_iter().flatten();
-        if paths.clone().filter(|path| is_stdout(path)).count() > 1 {
-            return Err("bench: --json and --csv cannot both be written to stdout".into());
-        }
-        paths.filter(|path| !is_stdout(path)).try_for_each(|path| can_write(path))
+        self.files().filter(|path| !is_stdout(path)).try_for_each(|path| can_write(path))
     }
 }
 
@@ -71,6 +70,9 @@ fn is_stdout(path: &Path) -> bool {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.files().filter(|path| is_stdout(path)).count() > 1 {
+        return cannot_run("bench: --json and --csv cannot both be written to stdout");
+    }
     match if arguments.peak { peaks(arguments) } else { bench(arguments) } {
         Ok(code) => code,
         Err(why) => cannot_run(&why),

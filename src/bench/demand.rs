@@ -9,6 +9,8 @@ use crate::plan::Numerics;
 
 /// Memory that is written is copied, for this purpose, from this part of all bytes on.
 const COPIES: f64 = 0.25;
+/// Operations for each byte, up to which memory takes longer on most devices: a vector of f32 takes half of one.
+const FEW_FLOPS: f64 = 8.0;
 /// Bytes of a load of four f32.
 const GROUP: f64 = 16.0;
 
@@ -72,9 +74,9 @@ impl Demand {
         self.read + self.written
     }
 
-    /// Whether memory is what takes longest, where no cache holds the data.
-    pub fn is_bound_by_memory(&self, rate: impl Fn(&str) -> Option<f64>) -> bool {
-        self.binding(false, rate).is_some_and(|(probe, _)| ["probe.read", "probe.copy"].contains(&probe))
+    /// Whether memory is likely to be what takes longest where no cache holds the data, whatever the device.
+    pub fn is_mostly_memory(&self) -> bool {
+        self.flops <= FEW_FLOPS * self.bytes()
     }
 
     /// How much of what each probe measures is asked for. `cached` says whether the data may be in a cache.

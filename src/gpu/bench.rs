@@ -226,7 +226,7 @@ impl Bench {
         let is_cold = copies <= MOST_COPIES
             && match self.options.cold {
                 Cold::Nothing => false,
-                Cold::WhereItTells => self.is_cached(&demand) && demand.is_bound_by_memory(self.rates()),
+                Cold::WhereItTells => self.is_cached(&demand) && demand.is_mostly_memory(),
                 Cold::All => true,
             };
         for (cold, copies) in [(false, near), (true, copies)].into_iter().take(1 + usize::from(is_cold)) {

@@ -18,6 +18,8 @@ pub(super) struct Standing<'a> {
     /// With and without checks.
     pub(super) right: Vec<Right>,
     pub(super) heats: Vec<Heat>,
+    /// The rounds of each sitting.
+    pub(super) sittings: Vec<usize>,
     /// What could not be timed.
     pub(super) failed: Vec<Row>,
 }
@@ -104,7 +106,7 @@ fn share(effort: &Effort, rounds: u32) -> Effort {
 
 impl<'a> Standing<'a> {
     pub(super) fn new(entry: &'a Entry, trial: Rc<Trial>) -> Self {
-        Self { entry, trial, right: Vec::new(), heats: Vec::new(), failed: Vec::new() }
+        Self { entry, trial, right: Vec::new(), heats: Vec::new(), sittings: Vec::new(), failed: Vec::new() }
     }
 
     /// Takes a kernel out, with what was measured of it.
@@ -127,6 +129,7 @@ impl<'a> Standing<'a> {
         let mut rows = self.failed;
         for heat in &self.heats {
             for (kernel, timed) in self.right.iter().zip(heat.timed(&self.right)) {
+                let timed = Timed { sittings: self.sittings.clone(), ..timed };
                 rows.push(row(self.entry, heat.cold, kernel.trusted, Outcome::Timed(timed)));
             }
         }
@@ -151,6 +154,7 @@ impl Heat {
         let one = |(kernel, taken): (&Right, &Vec<Measured>)| Timed {
             seconds: joined(taken, &watch),
             rounds: taken.iter().map(|m| m.wall.seconds().len()).collect(),
+            sittings: Vec::new(),
             beside: beside.clone(),
             flops: self.demand.flops,
             bytes: self.demand.bytes(),

@@ -17,7 +17,9 @@ impl Bench {
             if sitting > 0 {
                 self.begin_anew(window)?;
             }
-            for round in sitting * rounds / sittings..(sitting + 1) * rounds / sittings {
+            let own = sitting * rounds / sittings..(sitting + 1) * rounds / sittings;
+            window.iter_mut().for_each(|standing| standing.sittings.push(own.len()));
+            for round in own {
                 window.iter_mut().try_for_each(|standing| self.visit(standing, round))?;
             }
         }

@@ -2,26 +2,36 @@
 //! that lasts as long as a device is open: all rounds of a row are then fast, or all slow. So some rounds are
 //! taken, then the device is opened anew, everything is loaded again, and the next are taken.
 
+use std::time::{Duration, Instant};
+
 use super::rounds::Standing;
 use super::{Bench, bits, outputs};
 use crate::bench::Outcome;
 use crate::error::Result;
 
+/// How many times as long as the rounds of a sitting its loading may take: some drivers compile for minutes.
+const PATIENCE: u32 = 4;
+
 impl Bench {
-    /// All rounds of what is loaded.
+    /// All rounds of what is loaded. Where loading takes much longer than measuring there are two sittings.
     pub(super) fn sit(&mut self, window: &mut [Standing<'_>]) -> Result<()> {
         let rounds = self.options.rounds.max(1) as usize;
-        let sittings = (self.options.sittings.max(1) as usize).min(rounds);
+        let (mut done, mut left) = (0, self.options.sittings.max(1) as usize);
+        let mut measuring = Duration::ZERO;
         self.used = true;
-        for sitting in 0..sittings {
-            if sitting > 0 {
+        while done < rounds {
+            if done > 0 {
+                let begun = Instant::now();
                 self.begin_anew(window)?;
+                left = if begun.elapsed() > PATIENCE * measuring { 1 } else { left };
             }
-            let own = sitting * rounds / sittings..(sitting + 1) * rounds / sittings;
+            let (own, begun) = (done..done + (rounds - done).div_ceil(left), Instant::now());
+            (done, left) = (own.end, (left - 1).max(1));
             window.iter_mut().for_each(|standing| standing.sittings.push(own.len()));
             for round in own {
                 window.iter_mut().try_for_each(|standing| self.visit(standing, round))?;
             }
+            measuring = begun.elapsed();
         }
         Ok(())
     }

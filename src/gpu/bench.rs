@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use pollster::block_on;
 
 use crate::bench::{Demand, Entry, Outcome, Row};
 use crate::check::Case;
 use crate::error::{Error, Result};
-use crate::gpu::{Effort, Executable, Gpu, Io, Reading};
+use crate::gpu::{Executable, Gpu, Io, Reading};
 use crate::kernel::source::is_replaced;
 use crate::plan::prepare::Weights;
 use crate::plan::{Numerics, Plan, Policy, Trusted, plan};
@@ -19,67 +18,21 @@ use crate::profile::{DeviceKind, Profile};
 use crate::tensor::Tensor;
 use crate::tune::Trial;
 
+mod options;
 mod rounds;
 mod sittings;
 
+pub use options::{BenchOptions, Cold};
 use rounds::Standing;
 
 /// The most copies of a case's buffers that take turns; what would need more is not measured cold.
 const MOST_COPIES: u64 = 256;
-/// The least that a sample takes: a probe's must not be noisier than a kernel's.
-const SAMPLE: Duration = Duration::from_millis(4);
 /// The most copies of a case's buffers of which every round takes another, warm: of all sittings together.
 const MOST_NEAR: u64 = 8;
 /// Entries are measured in turn until what they hold in all is more than this.
 const WINDOW_BYTES: u64 = 4 << 30;
 /// Weights of fewer bytes are the same in every copy: they are next to nothing.
 const SMALL: usize = 1 << 16;
-
-/// How a bench measures.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BenchOptions {
-    /// How long, for each row: all of its rounds.
-    pub effort: Effort,
-    /// In how many rounds, seconds apart: what two runs are compared by. One is taken if it is 0.
-    pub rounds: u32,
-    /// In how many sittings the rounds are taken: each with the device opened anew, with pipelines, buffers and
-    /// probes of its own. Where those came to lie is luck that lasts as long as they do, and a run of several
-    /// sittings does not hang on one of them. A device that was handed over stays open, and all else is
-    /// made anew. One is taken if it is 0.
-    pub sittings: u32,
-    /// Which kernels also run with data that no cache holds: copies of their buffers take turns.
-    pub cold: Cold,
-    /// Whether each also runs without checks, in turn with the checked one, once that is judged right.
-    pub trusted: bool,
-}
-
-/// What is measured cold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cold {
-    /// Nothing.
-    Nothing,
-    /// What memory binds, if a cache could hold it: elsewhere cold says little that warm does not.
-    WhereItTells,
-    /// All that has data enough.
-    All,
-}
-
-impl Default for BenchOptions {
-    /// A second and a half for each row and the probe beside it.
-    fn default() -> Self {
-        let effort = Effort { least: 40, most: 160, sample: SAMPLE, ..Effort::default() };
-        Self { effort, rounds: 20, sittings: 4, cold: Cold::All, trusted: false }
-    }
-}
-
-impl BenchOptions {
-    /// Enough to see a tenth on a quiet machine: half a second for each row and its probe.
-    pub fn quick() -> Self {
-        let (least, most, noise, budget) = (20, 60, 0.005, Duration::from_millis(500));
-        let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
-        Self { effort, cold: Cold::WhereItTells, ..Self::default() }
-    }
-}
 
 /// A bench of one device: its probes, loaded, and what they reached.
 #[derive(Debug)]

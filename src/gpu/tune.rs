@@ -108,7 +108,7 @@ impl Gpu {
     }
 
     /// The times of some kernels, by name, at a task's sizes, measured in turn; for each that does not run
-    /// or is not right, why. Each is loaded several times; the times are those of the loading that is in the middle.
+    /// or is not right, why. Each is loaded several times; the times are those of the loading in the middle.
     ///
     /// Submits, and waits, on a device that was handed over too.
     ///

@@ -1,5 +1,5 @@
-//! The last two of a race. How fast a kernel is may hang on where a loading's code and data came to lie, and with that
-//! whoever plans with the winner has other luck: so each is loaded several times.
+//! The last two of a race. How fast a kernel is may hang on where a loading's code and data came to lie, and
+//! whoever plans with the winner has other luck with that: so each is loaded several times.
 
 use std::time::{Duration, Instant};
 

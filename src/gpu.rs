@@ -32,7 +32,7 @@ mod tune;
 mod wait;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use bench::{Bench, BenchOptions};
+pub use bench::{Bench, BenchOptions, Cold};
 pub use executable::{Executable, Io};
 pub use load::LoadOptions;
 #[cfg(not(target_arch = "wasm32"))]
@@ -57,6 +57,8 @@ struct Inner {
     opened: OpenTimings,
     /// Why our own device was lost; `None` for a device that was handed over.
     lost: Option<Arc<OnceLock<String>>>,
+    /// The name that our own device was asked for by; `None` likewise.
+    name: Option<Arc<str>>,
     /// Pipelines by WGSL text, while an executable holds them: those with checks, those without.
     pipelines: Mutex<[HashMap<String, Weak<Pipeline>>; 2]>,
     /// The pipeline cache that pipelines are made through, once there is one.
@@ -110,7 +112,7 @@ impl Gpu {
         let mut profile = adapter::profile(&device.adapter_info(), device.features(), &device.limits());
         adapter::add_matrices(&mut profile, &adapter, device.features());
         let opened = OpenTimings { adapters, device: clock.lap() };
-        Ok(Self::new(device, queue, profile, opened, Some(lost)))
+        Ok(Self::new(device, queue, profile, opened, Some((name.into(), lost))))
     }
 
     /// Uses a device that the caller owns. Nothing is installed on it; its features and limits are
@@ -135,10 +137,31 @@ impl Gpu {
         queue: wgpu::Queue,
         profile: Profile,
         opened: OpenTimings,
-        lost: Option<Arc<OnceLock<String>>>,
+        own: Option<(Arc<str>, Arc<OnceLock<String>>)>,
     ) -> Self {
         let (pipelines, cache, weights, keys) = Default::default();
-        Self(Arc::new(Inner { device, queue, profile, opened, lost, pipelines, cache, weights, keys }))
+        let (name, lost) = own.unzip();
+        Self(Arc::new(Inner { device, queue, profile, opened, lost, name, pipelines, cache, weights, keys }))
+    }
+
+    /// The same adapter opened once more, from an instance of its own: what is known of it is the same, and
+    /// nothing else is shared. `None` for a device that was handed over.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`]; [`Error::Adapter`] too if its name means another one by now.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn reopened(&self) -> Result<Option<Self>> {
+        let Some(name) = &self.0.name else { return Ok(None) };
+        let other = Self::open_blocking(name)?;
+        let is = |p: &Profile| (p.backend.clone(), p.name.clone(), p.driver.clone(), p.vendor, p.device);
+        let (before, now) = (is(self.profile()), is(other.profile()));
+        if before != now {
+            return Err(Error::Adapter(format!(
+                "`{name}` was {}:{} ({}) when it was opened, and is {}:{} ({}) when it is opened again",
+                before.0, before.1, before.2, now.0, now.1, now.2
+            )));
+        }
+        Ok(Some(other.with_profile(self.profile().clone())))
     }
 
     /// The same device with other [`quirks`](crate::quirks): those that its owner knows of, or none. Only
@@ -154,7 +177,7 @@ impl Gpu {
     }
 
     fn with_profile(&self, profile: Profile) -> Self {
-        let Inner { device, queue, opened, lost, cache, .. } = &*self.0;
+        let Inner { device, queue, opened, lost, name, cache, .. } = &*self.0;
         let (pipelines, weights, keys) = Default::default();
         Self(Arc::new(Inner {
             device: device.clone(),
@@ -162,6 +185,7 @@ impl Gpu {
             profile,
             opened: *opened,
             lost: lost.clone(),
+            name: name.clone(),
             pipelines,
             cache: cache.clone(),
             weights,

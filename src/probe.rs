@@ -17,6 +17,9 @@ const READ_BLOCK: u64 = LANES * 16 * 16;
 /// Bytes that a workgroup of the copying probe copies, however many invocations share them.
 const COPY_BLOCK: u64 = LANES * 4 * 16;
 
+/// The bytes of a cache line of every processor that runs WGSL by itself.
+const LINE_BYTES: u64 = 64;
+
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -86,6 +89,7 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         compute("probe.dp4a", file!("dp4a.wgsl"), "dot products of int8", 2048.0, flops, |s| {
             &mut s.dp4a_ops_per_s
         }),
+        matrix(profile),
         compute("probe.exp", file!("exp.wgsl"), "exponentials", 64.0, items, |s| &mut s.exps_per_s),
         compute("probe.unpack_i8", file!("unpack_i8.wgsl"), "f32 of int8", 256.0, items, |s| {
             &mut s.unpacked_i8_per_s
@@ -142,8 +146,10 @@ fn computing(
     // Processors run what they are given in a fifth of what is guessed; the start of a dispatch must not show.
     let (workgroups, seconds) = if profile.kind == DeviceKind::Cpu { (64, 0.02) } else { (8192, 0.005) };
     let mut guess = Speeds::guess(profile.kind);
-    let loops =
-        (*speed(&mut guess) * seconds / (each * (workgroups * LANES) as f64)).ceil().clamp(1.0, 65536.0);
+    let usual = guess.flops_per_s;
+    // Of what few devices have nothing is guessed.
+    let guess = Some(*speed(&mut guess)).filter(|guess| *guess > 0.0).unwrap_or(usual);
+    let loops = (guess * seconds / (each * (workgroups * LANES) as f64)).ceil().clamp(1.0, 65536.0);
     let mut knobs = knobs.to_vec();
     // Where the text has the number, no bound is kept for every number that there might be.
     let known = file.1.contains("const LOOPS: ");
@@ -173,6 +179,33 @@ fn computing(
     }
 }
 
+/// Cooperative matrices, the largest that the device has: four subgroups in a workgroup, of which each multiplies
+/// 32 times in one of its loops.
+fn matrix(profile: &Profile) -> Result<Probe, (&'static str, String)> {
+    let name = "probe.matrix";
+    let missing = |why: String| Err((name, why));
+    let side = match profile.features {
+        f if f.shader_f16 && f.matrix_16 => 16,
+        f if f.shader_f16 && f.matrix_8 => 8,
+        _ => return missing("the device has no cooperative matrices of f16 that sum in f32".into()),
+    };
+    let (least, most) = profile.subgroup_sizes;
+    if least != most {
+        return missing(format!("it needs to know the size of subgroups, which is {least} to {most}"));
+    }
+    let of = |role: &str, of: &str| format!("coop_mat{side}x{side}<{of}, {role}>");
+    let knobs = [
+        ("mat_a", of("A", "f16")),
+        ("mat_b", of("B", "f16")),
+        ("mat_c", of("C", "f32")),
+        ("SIDE", format!("{side}u")),
+        ("LANES", format!("{}u", 4 * least)),
+    ];
+    let each = (4 * 32 * 2 * side * side * side) as f64 / LANES as f64;
+    let probe = (name, file!("matrix.wgsl"), "cooperative matrices, f16");
+    Ok(computing(profile, probe, &knobs, each, Unit::Flops, |s| &mut s.matrix_flops_per_s))
+}
+
 /// How much a probe of memory moves at once, and in how many copies of it.
 fn amount(profile: &Profile, cached: bool) -> (u64, usize) {
     if cached {
@@ -190,6 +223,19 @@ fn run(profile: &Profile) -> Vec<(&'static str, String)> {
     if profile.kind == DeviceKind::Cpu { vec![("RUN", "8u".into())] } else { Vec::new() }
 }
 
+/// How the reading probe shares its work out, and how many bytes a workgroup reads in one go. Where lines are to
+/// be touched a subgroup walks a long stretch alone, as in matmul.vector.
+fn reader(profile: &Profile, cached: bool) -> (Vec<(&'static str, String)>, u64) {
+    if !profile.quirks.iter().any(|q| q.untrained) {
+        return (run(profile), READ_BLOCK);
+    }
+    let (lanes, turns) = (8, if cached { 16 } else { 128 });
+    let turn = READ_BLOCK / LANES * lanes;
+    let number = |name, n: u64| (name, format!("{n}u"));
+    let own = [number("LANES", lanes), number("TURNS", turns), number("LINES", turn / LINE_BYTES)];
+    ([own.into(), run(profile)].concat(), turn * turns)
+}
+
 /// How the copying probe shares its work out: on processors a subgroup copies a long run alone, since a workgroup
 /// takes long to start.
 fn copier(profile: &Profile) -> Vec<(&'static str, String)> {
@@ -199,16 +245,17 @@ fn copier(profile: &Profile) -> Vec<(&'static str, String)> {
 }
 
 fn reading(profile: &Profile, name: &'static str, cached: bool) -> Probe {
+    let (knobs, stretch) = reader(profile, cached);
     let (bytes, copies) = amount(profile, cached);
-    let (blocks, loops) = (bytes / READ_BLOCK, if cached { 16 } else { 1 });
+    let (blocks, loops) = (bytes / stretch, if cached { 16 } else { 1 });
     let buffers = [("x", Role::Input(0), bytes), ("y", Role::Output(0), blocks * LANES * 4)];
     Probe {
         name,
         what: if cached { "memory read, cached" } else { "memory read, beyond any cache" },
         unit: Unit::Bytes,
-        work: (bytes * loops) as f64,
+        work: (blocks * stretch * loops) as f64,
         copies,
-        plan: plan(compose_alone(name, file!("read.wgsl"), &run(profile)), &buffers, &[loops], blocks),
+        plan: plan(compose_alone(name, file!("read.wgsl"), &knobs), &buffers, &[loops], blocks),
         speed: Some(if cached { |s| &mut s.cached_bytes_per_s } else { |s| &mut s.bytes_per_s }),
     }
 }
@@ -290,9 +337,12 @@ mod tests {
         for kind in [DeviceKind::Cpu, DeviceKind::Discrete] {
             profile.kind = kind;
             let missing: Vec<_> = all(&profile).into_iter().filter_map(Result::err).collect();
-            assert_eq!(missing.len(), 1, "{missing:?}");
-            let with = Features { shader_f16: true, ..Features::default() };
-            let able = Profile { features: with, ..profile.clone() };
+            assert_eq!(missing.len(), 2, "{missing:?}");
+            let with = Features { shader_f16: true, matrix_8: true, ..Features::default() };
+            let mut able = Profile { features: with, subgroup_sizes: (8, 8), ..profile.clone() };
+            if kind == DeviceKind::Cpu {
+                able.quirks.push(&crate::quirks::llvmpipe::QUIRK);
+            }
             for probe in all(&able).into_iter().chain(idle().map(Ok)) {
                 let probe = probe.unwrap();
                 probe.plan.check_limits(&profile.limits, 0).unwrap();

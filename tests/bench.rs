@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use tachylite::bench::{Entry, Outcome, Row, changes};
-use tachylite::gpu::{Bench, BenchOptions, Effort};
+use tachylite::gpu::{Bench, BenchOptions, Cold, Effort};
 use tachylite::kernel::with_source;
 use tachylite::op::{Axis, Shape, Sizes};
 use tachylite::plan::{Numerics, Policy};
@@ -30,7 +30,9 @@ fn bench(gpu: &Gpu) -> Bench {
     let effort = Effort { warmup: 1, least: 2, most: 2, budget: Duration::ZERO, ..Effort::quick() };
     let mut probes = 0;
     let bench = gpu
-        .bench(BenchOptions { effort, rounds: 2, cold: true, trusted: true }, &mut |_| probes += 1)
+        .bench(BenchOptions { effort, rounds: 2, sittings: 2, cold: Cold::All, trusted: true }, &mut |_| {
+            probes += 1
+        })
         .unwrap();
     assert_eq!((probes, probes > 10), (bench.readings().len(), true));
     bench

@@ -8,9 +8,9 @@ use std::time::Instant;
 use serde_json::json;
 use tachylite::Gpu;
 use tachylite::bench::{Entry, Outcome, Report, Row, Selection, compare, text};
-use tachylite::gpu::{Bench, BenchOptions, Effort};
+use tachylite::gpu::{Bench, BenchOptions, Cold, Effort};
 
-use crate::{cannot_run, device, say};
+use crate::{cannot_run, device, note, say};
 
 mod peak;
 mod versus;
@@ -41,15 +41,38 @@ pub(crate) struct Arguments {
     /// Hold every row against that of an older run; exit code 1 if one is slower or broken
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
-    /// Write everything that was measured, as JSON
+    /// Write everything that was measured to this file as JSON; `-` is stdout, and then the table goes to stderr
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a line for each row, as CSV
+    /// Write a line for each row to this file as CSV; `-` likewise
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// Prints for people: to stderr where stdout is asked for by programs.
+    fn tell(&self, text: &str) {
+        if self.files().any(|path| is_stdout(path)) { note(text) } else { say(text) }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.json, &self.csv].into_iter().flatten()
+    }
+
+    /// Opens the files now, so that what cannot be written is known before minutes of work.
+    fn can_write(&self) -> Result<(), String> {
+        self.files().filter(|path| !is_stdout(path)).try_for_each(|path| can_write(path))
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.files().filter(|path| is_stdout(path)).count() > 1 {
+        return cannot_run("bench: --json and --csv cannot both be written to stdout");
+    }
     match if arguments.peak { peaks(arguments) } else { bench(arguments) } {
         Ok(code) => code,
         Err(why) => cannot_run(&why),
@@ -57,12 +80,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
-    arguments.json.as_deref().map_or(Ok(()), can_write)?;
+    arguments.can_write()?;
     let gpu = Gpu::open_blocking(&arguments.adapter).map_err(|e| e.to_string())?;
-    head(&gpu);
+    head(arguments, &gpu);
     let effort = if arguments.quick { Effort::quick() } else { Effort::default() };
     let readings = peak::read(&gpu, &effort)?;
-    say(&peak::table(&readings));
+    arguments.tell(&peak::table(&readings));
     if let Some(path) = &arguments.json {
         let report = json!({
             "device": device::to_json(gpu.profile()),
@@ -73,9 +96,9 @@ fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn head(gpu: &Gpu) {
+fn head(arguments: &Arguments, gpu: &Gpu) {
     let (profile, version) = (gpu.profile(), env!("CARGO_PKG_VERSION"));
-    say(&format!("{} ({}), tachylite {version}\n", device::full_name(profile), profile.driver));
+    arguments.tell(&format!("{} ({}), tachylite {version}\n", device::full_name(profile), profile.driver));
 }
 
 /// Fails where a file cannot be written, and leaves what is in it.
@@ -85,6 +108,10 @@ fn can_write(path: &Path) -> Result<(), String> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
+    if is_stdout(path) {
+        say(text);
+        return Ok(());
+    }
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
@@ -96,38 +123,39 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     }
     let (quick, ops, kernels) = (arguments.quick, arguments.op.clone(), arguments.kernel.clone());
     let entries = Selection { quick, ops, kernels }.entries(gpu.profile()).map_err(|e| e.to_string())?;
-    // Opened now, so that what cannot be written is known before minutes of work.
     let mut report = Report::new(gpu.profile());
-    for path in [&arguments.json, &arguments.csv].into_iter().flatten() {
-        can_write(path)?;
-    }
-    head(&gpu);
+    arguments.can_write()?;
+    head(arguments, &gpu);
     let options = if arguments.quick { BenchOptions::quick() } else { BenchOptions::default() };
-    let options = BenchOptions { cold: !arguments.warm, trusted: arguments.trusted, ..options };
+    let cold = if arguments.warm { Cold::Nothing } else { options.cold };
+    let options = BenchOptions { cold, trusted: arguments.trusted, ..options };
     let begun = Instant::now();
     let mut tell = |r: &tachylite::gpu::Reading| progress(&format!("probes: {}", r.name));
     let mut bench = gpu.bench(options, &mut tell).map_err(|e| e.to_string())?;
     progress("");
-    say(&peak::table(bench.readings()));
+    arguments.tell(&peak::table(bench.readings()));
     report.probes = bench.readings().iter().map(peak::reached).collect();
     if let Some(old) = &old {
         bench.prefer_those_of(&old.rows);
     }
-    report.rows = rows(&mut bench, &entries, begun)?;
+    report.rows = rows(arguments, &mut bench, &entries, begun)?;
     let mut regressions = 0;
     if let Some(old) = &old {
-        regressions = versus::run(&mut bench, &entries, old, &mut report.rows)?;
+        regressions = versus::run(&mut bench, &entries, old, &mut report.rows, &|text| arguments.tell(text))?;
     }
     save(arguments, &report)?;
     let wrong = report.rows.iter().filter(|r| matches!(r.outcome, Outcome::Wrong(_))).count();
-    say(&format!("{} rows in {:.0} s", report.rows.len(), begun.elapsed().as_secs_f64()));
-    say(&if wrong == 0 { ", all right\n".to_owned() } else { format!(", {wrong} WRONG\n") });
+    let verdict = if wrong == 0 { "all right".to_owned() } else { format!("{wrong} WRONG") };
+    let seconds = begun.elapsed().as_secs_f64();
+    arguments.tell(&format!("{} rows in {seconds:.0} s, {verdict}\n", report.rows.len()));
     Ok(if wrong + regressions == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
-    if let Some(path) = &arguments.json {
-        report.write(path).map_err(|e| e.to_string())?;
+    match &arguments.json {
+        Some(path) if is_stdout(path) => say(&report.to_json()),
+        Some(path) => report.write(path).map_err(|e| e.to_string())?,
+        None => {}
     }
     if let Some(path) = &arguments.csv {
         let lines = report.rows.iter().map(text::csv);
@@ -138,14 +166,19 @@ fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
 }
 
 /// Every entry, its rows printed as soon as they are known.
-fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>, String> {
-    say(
+fn rows(
+    arguments: &Arguments,
+    bench: &mut Bench,
+    entries: &[Entry],
+    begun: Instant,
+) -> Result<Vec<Row>, String> {
+    arguments.tell(
         "\n* what a plan takes; warm: the same data again and again; cold: data in turn, beyond any cache;\n",
     );
-    say(
+    arguments.tell(
         "of probe: of what this device reaches in what binds the kernel; error: as a part of what is allowed\n",
     );
-    say(&format!("{}\n", text::COLUMNS));
+    arguments.tell(&format!("{}\n", text::COLUMNS));
     let (mut out, mut shape): (Vec<Row>, String) = Default::default();
     let mut loaded = 0;
     let mut tell = |entry: &Entry, made: Option<Vec<Row>>| {
@@ -162,12 +195,12 @@ fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>
         };
         for row in made {
             if shape != row.shape {
-                say(&format!("{}: {}\n", row.group, row.shape));
+                arguments.tell(&format!("{}: {}\n", row.group, row.shape));
                 shape.clone_from(&row.shape);
             }
-            say(&format!("{}{}\n", text::line(&row), beside_checked(&row, &out)));
+            arguments.tell(&format!("{}{}\n", text::line(&row), beside_checked(&row, &out)));
             if let Outcome::Wrong(_) = row.outcome {
-                say(&format!("    again: tachylite check --case {}\n", row.case));
+                arguments.tell(&format!("    again: tachylite check --case {}\n", row.case));
             }
             out.push(row);
         }
@@ -189,6 +222,6 @@ fn beside_checked(row: &Row, before: &[Row]) -> String {
 /// What is being done, on a terminal alone: elsewhere the rows say as much.
 fn progress(what: &str) {
     if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{what}");
+        note(&format!("\r\x1b[K{what}"));
     }
 }

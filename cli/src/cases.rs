@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments, dir: &std::path::Path) -> ExitCode {
             }
             Err(why) => {
                 missing = true;
-                eprintln!("tachylite: {adapter}: {why}");
+                crate::note(&format!("tachylite: {adapter}: {why}\n"));
             }
         }
     }

@@ -143,7 +143,7 @@ fn run_on(adapters: &[String], cases: &[Case], arguments: &Arguments) -> (Vec<Re
             }
             Ran::Not(why) => {
                 missing = true;
-                eprintln!("tachylite: {adapter}: {why}");
+                crate::note(&format!("tachylite: {adapter}: {why}\n"));
             }
         }
     }

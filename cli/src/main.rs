@@ -77,15 +77,30 @@ fn main() -> ExitCode {
 
 /// Says on stderr why nothing could be run.
 fn cannot_run(why: &str) -> ExitCode {
-    eprintln!("tachylite: {why}");
+    note(&format!("tachylite: {why}\n"));
     ExitCode::from(2)
 }
 
-/// Writes to stdout and ends the program quietly if nobody reads it any more.
+/// What a shell says of a program that wrote to a pipe which nobody read any more.
+const UNREAD: i32 = 128 + 13;
+
+/// Writes to stdout, and ends the program quietly if nobody reads it any more.
 fn say(text: &str) {
-    use std::io::Write;
+    use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(UNREAD),
+        Err(e) => {
+            note(&format!("tachylite: stdout: {e}\n"));
+            std::process::exit(2);
+        }
     }
+}
+
+/// Writes to stderr, whether anybody reads it or not.
+fn note(text: &str) {
+    use std::io::Write;
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use tachylite::bench::Verdict;
 use tachylite::gpu::Tuned;
+use tachylite::op::Op;
 use tachylite::plan::{Determinism, Policy};
 use tachylite::tune::{Task, Tasks, Tuning, file_name};
-use tachylite::{Gpu, Profile};
+use tachylite::{Gpu, Profile, ops};
 
-use crate::{cannot_run, explain, say};
+use crate::{cannot_run, explain, note, say};
 
 mod cross;
 mod suite;
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Tune for the shapes of a suite
     #[arg(long, value_name = "NAME", default_value = "quick", value_parser = suite::NAMES)]
     suite: String,
+    /// Only this op, and what is fused into it; may be repeated
+    #[arg(long, value_name = "OP")]
+    op: Vec<String>,
     /// The adapter: `gpu` is the best one; else a part of a name, as `vulkan:llvmpipe`
     #[arg(long, value_name = "NAME", default_value = "gpu")]
     adapter: String,
@@ -64,7 +68,13 @@ fn tune(arguments: &Arguments) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     if !arguments.cross.is_empty() {
-        return cross::run(&gpu, &path, &arguments.cross, seconds(arguments.budget)?);
+        return cross::run(
+            &gpu,
+            &path,
+            &arguments.cross,
+            &wanted(&arguments.op)?,
+            seconds(arguments.budget)?,
+        );
     }
     let determinism =
         if arguments.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
@@ -79,9 +89,30 @@ fn seconds(n: f64) -> Result<Duration, String> {
 }
 
 fn tasks(arguments: &Arguments, profile: &Profile, policy: &Policy) -> Result<Tasks, String> {
-    let Some(path) = &arguments.graph else { return suite::tasks(&arguments.suite, profile, policy) };
-    let graph = explain::read(path)?;
-    Tasks::of_graph(&graph, profile, policy).map_err(|e| e.to_string())
+    let ops = wanted(&arguments.op)?;
+    let mut tasks = match &arguments.graph {
+        None => suite::tasks(&arguments.suite, profile, policy)?,
+        Some(path) => Tasks::of_graph(&explain::read(path)?, profile, policy).map_err(|e| e.to_string())?,
+    };
+    if !ops.is_empty() {
+        tasks.tasks.retain(|task| ops.contains(&task.op));
+        tasks.others.clear();
+    }
+    if tasks.tasks.is_empty() && !ops.is_empty() {
+        return Err(format!("tune: there is no shape to measure of the ops {}", arguments.op.join(", ")));
+    }
+    Ok(tasks)
+}
+
+/// The ops of these names; none stand for all.
+fn wanted(names: &[String]) -> Result<Vec<&'static Op>, String> {
+    let find = |name: &String| {
+        ops::by_name(name).ok_or_else(|| {
+            let all: Vec<&str> = ops::ALL.iter().map(|op| op.name).collect();
+            format!("tune: there is no op `{name}`; there are {}", all.join(", "))
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 fn measure(
@@ -101,7 +132,8 @@ fn measure(
         // On a terminal alone: elsewhere the rows say as much.
         if std::io::stderr().is_terminal() {
             let seconds = begun.elapsed().as_secs_f64();
-            eprint!("\r\x1b[K{done} of {total} shapes, {seconds:.0} of {:.0} s\r", budget.as_secs_f64());
+            let budget = budget.as_secs_f64();
+            note(&format!("\r\x1b[K{done} of {total} shapes, {seconds:.0} of {budget:.0} s\r"));
         }
     };
     progress(0);

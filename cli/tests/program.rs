@@ -1,7 +1,7 @@
 //! The program as people and scripts meet it: exit codes, one sentence on stderr, what `--json` holds.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -88,6 +88,7 @@ fn what_cannot_be_run_is_code_2_and_one_sentence() {
         (&["explain", "/no/such.json"], "/no/such.json: "),
         (&["explain", graph.to_str().unwrap()], "nodes[0].op: there is no op `conv`"),
         (&["explain", "--encoder", "--weights", "u32"], "`u32` is no type of weights"),
+        (&["bench", "--json", "-", "--csv", "-"], "cannot both be written to stdout"),
         (&["export", "--encoder", "--out", "x.txt", "--plan-only"], "export: x.txt must end in .json"),
         (&["export", "--encoder", "--out", "x.json"], "give them with --tensors FILE"),
     ] {
@@ -107,6 +108,21 @@ fn cases_are_listed_by_name_and_the_encoder_is_explained() {
     let output = program(&["explain", "--encoder", "--weights", "q8_0"]).output().unwrap();
     let plan = String::from_utf8(output.stdout).unwrap();
     assert!(plan.contains("attention.online") && plan.contains("held at the peak"), "{plan}");
+}
+
+#[test]
+#[cfg(unix)]
+fn what_nobody_reads_ends_the_program_quietly() {
+    let piped = |arguments: &[&str]| {
+        program(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = piped(&["check", "--list"]);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(141), String::new()));
+    let mut child = piped(&["check", "--adapter", "no-such-adapter"]);
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
 }
 
 #[test]
@@ -278,7 +294,7 @@ fn what_a_bench_cannot_be_compared_with_is_a_sentence() {
     assert!(compare(Some("no JSON")).contains("this is no report of a bench"));
     assert!(compare(Some("{}")).contains("the field `format` must be `tachylite-bench`, but it is none"));
     let newer = r#"{"format": "tachylite-bench", "version": 9}"#;
-    assert!(compare(Some(newer)).contains("version 9 cannot be read here, only version 2"));
+    assert!(compare(Some(newer)).contains("version 9 cannot be read here, only 2 and 3"));
     let older = r#"{"format": "tachylite-bench", "version": 1, "probes": [], "rows": []}"#;
     assert!(compare(Some(older)).contains("the field `version` is 1, a version without the rounds"));
     // Where there is an adapter, it is none of this name; where there is none, that is the sentence.

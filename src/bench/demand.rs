@@ -9,6 +9,8 @@ use crate::plan::Numerics;
 
 /// Memory that is written is copied, for this purpose, from this part of all bytes on.
 const COPIES: f64 = 0.25;
+/// Operations for each byte, up to which memory takes longer on most devices: a vector of f32 takes half of one.
+const FEW_FLOPS: f64 = 8.0;
 /// Bytes of a load of four f32.
 const GROUP: f64 = 16.0;
 
@@ -72,6 +74,11 @@ impl Demand {
         self.read + self.written
     }
 
+    /// Whether memory is likely to be what takes longest where no cache holds the data, whatever the device.
+    pub fn is_mostly_memory(&self) -> bool {
+        self.flops <= FEW_FLOPS * self.bytes()
+    }
+
     /// How much of what each probe measures is asked for. `cached` says whether the data may be in a cache.
     pub fn asked(&self, cached: bool) -> Vec<(&'static str, f64)> {
         let memory = match (self.written > COPIES * self.bytes(), cached) {
@@ -80,7 +87,11 @@ impl Demand {
             (true, false) => "probe.copy",
             (true, true) => "probe.copy_cached",
         };
-        let arithmetic = if self.numerics == Numerics::Int8Activations { "probe.dp4a" } else { "probe.fma" };
+        let arithmetic = match self.numerics {
+            Numerics::F32 => "probe.fma",
+            Numerics::Int8Activations => "probe.dp4a",
+            Numerics::F16Staged => "probe.matrix",
+        };
         let all = [
             (arithmetic, self.flops),
             (memory, self.bytes()),

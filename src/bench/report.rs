@@ -13,7 +13,9 @@ use crate::tune::Device;
 /// What the file calls itself.
 const FORMAT: &str = "tachylite-bench";
 /// The version of the format: the number changes when a reader would have to.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
+/// The version before, which did not note sittings; it can be read.
+const BEFORE: u64 = 2;
 
 /// What a probe reached before the rows were measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,9 +99,9 @@ impl Report {
                  file anew with `bench --json`, which makes version {VERSION}"
             )));
         }
-        if head.version != Some(VERSION.into()) {
+        if ![VERSION, BEFORE].iter().any(|v| head.version == Some((*v).into())) {
             let found = head.version.map_or("none".to_owned(), |v| v.to_string());
-            return Err(wrong(format!("version {found} cannot be read here, only version {VERSION}")));
+            return Err(wrong(format!("version {found} cannot be read here, only {BEFORE} and {VERSION}")));
         }
         let read = &mut serde_json::Deserializer::from_str(text);
         let Read { device, probes, rows, .. } = serde_path_to_error::deserialize(read)
@@ -157,6 +159,10 @@ fn sound(row: &Row) -> std::result::Result<(), String> {
     if t.rounds.contains(&0) || sum != Some(t.seconds.len()) {
         return Err("`rounds` must be how many of `seconds` each round has, and add up to all".into());
     }
+    let sum = t.sittings.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
+    if t.sittings.contains(&0) || !t.sittings.is_empty() && sum != Some(t.rounds.len()) {
+        return Err("`sittings` must be how many of `rounds` each sitting has, and add up to all".into());
+    }
     match &t.beside {
         Some(b) if !times(&b.seconds) || b.seconds.len() != t.seconds.len() => {
             Err("`beside.seconds` must be as many times as `seconds`".into())
@@ -189,6 +195,8 @@ mod tests {
         assert_eq!(Report::from_json(&report().to_json()), Ok(report()));
         let empty = Report::new(&Profile::portable());
         assert_eq!(Report::from_json(&empty.to_json()), Ok(empty));
+        let before = report().to_json().replace("\"version\": 3", "\"version\": 2");
+        assert_eq!(Report::from_json(&before.replace("\"sittings\":[],", "")), Ok(report()));
     }
 
     #[test]
@@ -197,9 +205,9 @@ mod tests {
         for (from, to, says) in [
             ("{", "", "bench: this is no report of a bench: "),
             (FORMAT, "other", "bench: the field `format` must be `tachylite-bench`, but it is `other`"),
-            ("\"version\": 2", "\"version\": 3", "bench: version 3 cannot be read here, only version 2"),
+            ("\"version\": 3", "\"version\": 4", "bench: version 4 cannot be read here, only 2 and 3"),
             (
-                "\"version\": 2",
+                "\"version\": 3",
                 "\"version\": 1",
                 "bench: the field `version` is 1, a version without the rounds",
             ),
@@ -208,6 +216,7 @@ mod tests {
             ("[1.0,2.5e-7]", "[1.0,-1.0]", "bench: rows[0]: `seconds` must be times"),
             ("\"rounds\":[1,1]", "\"rounds\":[1,2]", "bench: rows[0]: `rounds` must be how many"),
             ("\"rounds\":[1,1]", "\"rounds\":[0,2]", "bench: rows[0]: `rounds` must be how many"),
+            ("\"sittings\":[]", "\"sittings\":[3]", "bench: rows[0]: `sittings` must be how many"),
             ("[0.1,0.3]", "[0.1]", "bench: rows[0]: `beside.seconds` must be as many"),
         ] {
             let damaged = whole.replacen(from, to, 1);

@@ -24,6 +24,10 @@ pub struct Timed {
     /// How many of the samples each round has, in order. Rounds are seconds apart, and of buffers that fit a
     /// cache each has its own.
     pub rounds: Vec<usize>,
+    /// How many of the rounds each sitting has, in order: the device was opened anew between them. Empty where
+    /// nobody noted it.
+    #[cfg_attr(feature = "json", serde(default))]
+    pub sittings: Vec<usize>,
     /// The probe that binds it, measured in turn with it.
     pub beside: Option<Beside>,
     /// Operations that it must do at least.
@@ -105,6 +109,7 @@ impl Row {
             if probe(ours) == probe(theirs) && ours.watch() == theirs.watch() {
                 ours.seconds.extend(&theirs.seconds);
                 ours.rounds.extend(&theirs.rounds);
+                ours.sittings.extend(&theirs.sittings);
                 if let (Some(b), Some(more)) = (&mut ours.beside, &theirs.beside) {
                     b.seconds.extend(&more.seconds);
                 }
@@ -141,6 +146,13 @@ impl Timed {
         [rounds::shortest(&self.seconds, &self.rounds), self.beside.as_ref().map_or_else(ones, of_probe)]
     }
 
+    /// The shortest time of each sitting as a multiple of what the probe took for each of what it counts.
+    pub(super) fn sitting_by_sitting(&self) -> Vec<f64> {
+        let [kernel, probe] = self.shortest().map(|rounds| rounds::shortest(&rounds, &self.sittings));
+        let work = self.beside.as_ref().map_or(1.0, |b| b.work);
+        kernel.iter().zip(&probe).map(|(k, p)| k / p * work).collect()
+    }
+
     /// A rate in what binds it: operations in a second, or bytes.
     pub fn rate(&self) -> (f64, Unit) {
         let by_work = self.beside.as_ref().is_some_and(|b| b.unit == Unit::Flops);
@@ -165,6 +177,7 @@ pub(super) mod tests {
         let timed = Timed {
             seconds: seconds.to_vec(),
             rounds: vec![1; seconds.len()],
+            sittings: Vec::new(),
             beside: Some(beside),
             flops: 50.0,
             bytes: 10.0,

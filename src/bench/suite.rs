@@ -18,6 +18,9 @@ const ALL: &[DType] = &[F32, F16, I8, Q8_0];
 const ONE: &[DType] = &[F32];
 const NONE: &[DType] = &[];
 
+/// From here on arithmetic binds a product, and how it is done is worth a row of the short list.
+const MANY_ROWS: usize = 128;
+
 /// Sizes of an op, and the types of its weights: all that are measured, and those of the short list.
 struct Item {
     group: &'static str,
@@ -47,7 +50,7 @@ macro_rules! items {
 /// The suite. Of a model: each product of one layer, for one token and for 128.
 const ITEMS: &[Item] = items! {
     of "square":
-        "matmul" "plain" [M 512 N 512 K 512] ALL &[F32, Q8_0];
+        "matmul" "plain" [M 512 N 512 K 512] ALL &[F32, I8, Q8_0];
         "matmul" "plain" [M 1024 N 1024 K 1024] ALL NONE;
     of "skinny":
         "matmul" "plain" [M 4096 N 64 K 1024] ALL NONE;
@@ -104,7 +107,8 @@ const ITEMS: &[Item] = items! {
 /// Which entries of the suite are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// The short list: fewer shapes, and of each the kernel that is chosen, unless kernels are named.
+    /// The short list: fewer shapes, and of each the kernel that is chosen, unless kernels are named; of int8
+    /// weights and many rows also the one that rounds activations to int8.
     pub quick: bool,
     /// Only these ops; all, if there are none.
     pub ops: Vec<String>,
@@ -185,9 +189,11 @@ impl Selection {
             // A shape that the device has no room for is no entry.
             let Ok(Some(task)) = Task::new(op, shape, profile, &policy) else { continue };
             let chosen = (numerics == Numerics::F32).then(|| task.kernels[0]);
+            let rounded =
+                numerics == Numerics::Int8Activations && shape.w == I8 && shape.sizes.get(M) >= MANY_ROWS;
             for &kernel in task.kernels.iter().filter(|k| k.numerics == numerics) {
                 let wanted = if self.kernels.is_empty() {
-                    !self.quick || chosen == Some(kernel)
+                    !self.quick || chosen == Some(kernel) || rounded
                 } else {
                     self.kernels.iter().any(|k| k == kernel.name)
                 };
@@ -230,7 +236,9 @@ mod tests {
             Selection { quick, ops: names(ops), kernels: names(kernels) }.entries(&profile)
         };
         let quick = of(true, &[], &[]).unwrap();
-        assert!(quick.len() >= 15 && quick.iter().all(|e| e.chosen));
+        let (of_plans, rounded): (Vec<_>, Vec<_>) = quick.iter().partition(|e| e.chosen);
+        assert!(of_plans.len() >= 15 && rounded.len() == 1);
+        assert_eq!(rounded[0].kernel.name, "matmul.int8");
         let all = of(false, &[], &[]).unwrap();
         assert!(all.len() > 3 * quick.len());
         // Kernels of another class are there, and never the plan's choice.

@@ -2,14 +2,14 @@
 //! measuring this submits and waits, on a device that was handed over too.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::rc::Rc;
 
 use pollster::block_on;
 
 use crate::bench::{Demand, Entry, Outcome, Row};
 use crate::check::Case;
 use crate::error::{Error, Result};
-use crate::gpu::{Effort, Executable, Gpu, Io, Reading};
+use crate::gpu::{Executable, Gpu, Io, Reading};
 use crate::kernel::source::is_replaced;
 use crate::plan::prepare::Weights;
 use crate::plan::{Numerics, Plan, Policy, Trusted, plan};
@@ -18,50 +18,21 @@ use crate::profile::{DeviceKind, Profile};
 use crate::tensor::Tensor;
 use crate::tune::Trial;
 
+mod options;
 mod rounds;
+mod sittings;
 
+pub use options::{BenchOptions, Cold};
 use rounds::Standing;
 
 /// The most copies of a case's buffers that take turns; what would need more is not measured cold.
 const MOST_COPIES: u64 = 256;
-/// The least that a sample takes: a probe's must not be noisier than a kernel's.
-const SAMPLE: Duration = Duration::from_millis(4);
-/// The most copies of a case's buffers of which every round takes another, warm.
+/// The most copies of a case's buffers of which every round takes another, warm: of all sittings together.
 const MOST_NEAR: u64 = 8;
 /// Entries are measured in turn until what they hold in all is more than this.
 const WINDOW_BYTES: u64 = 4 << 30;
 /// Weights of fewer bytes are the same in every copy: they are next to nothing.
 const SMALL: usize = 1 << 16;
-
-/// How a bench measures.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BenchOptions {
-    /// How long, for each row: all of its rounds.
-    pub effort: Effort,
-    /// In how many rounds, seconds apart: what two runs are compared by. One is taken if it is 0.
-    pub rounds: u32,
-    /// Whether each kernel also runs with data that no cache holds: copies of its buffers take turns.
-    pub cold: bool,
-    /// Whether each also runs without checks, in turn with the checked one, once that is judged right.
-    pub trusted: bool,
-}
-
-impl Default for BenchOptions {
-    /// A second and a half for each row and the probe beside it.
-    fn default() -> Self {
-        let effort = Effort { least: 40, most: 160, sample: SAMPLE, ..Effort::default() };
-        Self { effort, rounds: 20, cold: true, trusted: false }
-    }
-}
-
-impl BenchOptions {
-    /// Enough to see a tenth on a quiet machine: half a second for each row and its probe.
-    pub fn quick() -> Self {
-        let (least, most, noise, budget) = (20, 60, 0.005, Duration::from_millis(500));
-        let effort = Effort { least, most, noise, budget, sample: SAMPLE, ..Effort::quick() };
-        Self { effort, ..Self::default() }
-    }
-}
 
 /// A bench of one device: its probes, loaded, and what they reached.
 #[derive(Debug)]
@@ -76,7 +47,9 @@ pub struct Bench {
     /// it was before.
     preferred: BTreeMap<String, (String, [u32; 2])>,
     /// Inputs and answer of the last shape: of the case's name without kernel, and the class.
-    last: Option<(String, Numerics, Trial)>,
+    last: Option<(String, Numerics, Rc<Trial>)>,
+    /// Whether rows were measured since the device was opened.
+    used: bool,
 }
 
 impl Gpu {
@@ -90,7 +63,8 @@ impl Gpu {
         let readings = self.probe(&options.effort, tell)?;
         let probes = probe::all(self.profile()).into_iter().filter_map(Result::ok).collect();
         let (loaded, preferred) = Default::default();
-        Ok(Bench { gpu: self.clone(), options, readings, probes, loaded, preferred, last: None })
+        let gpu = self.clone();
+        Ok(Bench { gpu, options, readings, probes, loaded, preferred, last: None, used: false })
     }
 }
 
@@ -99,6 +73,8 @@ struct Right {
     trusted: bool,
     /// One alone is warm; all in turn are cold.
     runs: Vec<(Executable, Io)>,
+    /// How many of them there are, also while none is loaded.
+    copies: u64,
     error: f64,
     bits: String,
 }
@@ -138,46 +114,50 @@ impl Bench {
 
     /// [`rows`](Self::rows) of many entries, as many at a time as memory is for: a round of each and then
     /// again, so that what slows the machine down for seconds slows one round of many entries, and not all
-    /// rounds of one. `tell` hears of each entry when it is loaded, and again with its rows.
+    /// rounds of one; and some rounds on a device opened anew. `tell` hears of each entry when it is loaded, and
+    /// again with its rows.
     ///
     /// **Submits, and waits, on a device that was handed over too.**
     ///
     /// # Errors
-    /// As [`rows`](Self::rows).
+    /// As [`rows`](Self::rows); those of opening the device.
     pub fn rows_in_turn(
         &mut self,
         entries: &[Entry],
         tell: &mut dyn FnMut(&Entry, Option<Vec<Row>>),
     ) -> Result<()> {
         let mut window = Vec::new();
+        if self.used {
+            // What was measured before was of another sitting.
+            self.begin_anew(&mut window)?;
+        }
         for (i, entry) in entries.iter().enumerate() {
             tell(entry, None);
             let trial = self.trial(entry)?;
-            let made = self.standing(entry, &trial);
-            self.last = Some((shape_name(entry), entry.kernel.numerics, trial));
-            window.push(made?);
+            window.push(self.standing(entry, trial)?);
             if i + 1 < entries.len() && window.iter().map(Standing::bytes).sum::<u64>() < WINDOW_BYTES {
                 continue;
             }
-            for round in 0..self.options.rounds.max(1) as usize {
-                window.iter_mut().try_for_each(|standing| self.visit(standing, round))?;
-            }
+            self.sit(&mut window)?;
             window.drain(..).for_each(|standing| tell(standing.entry, Some(standing.rows())));
         }
         Ok(())
     }
 
-    fn trial(&mut self, entry: &Entry) -> Result<Trial> {
-        let name = shape_name(entry);
-        match self.last.take() {
-            Some((last, numerics, trial)) if last == name && numerics == entry.kernel.numerics => Ok(trial),
-            _ => entry.task.trial(entry.kernel),
-        }
+    fn trial(&mut self, entry: &Entry) -> Result<Rc<Trial>> {
+        let (name, class) = (shape_name(entry), entry.kernel.numerics);
+        let trial = match self.last.take() {
+            Some((last, numerics, trial)) if last == name && numerics == class => trial,
+            _ => Rc::new(entry.task.trial(entry.kernel)?),
+        };
+        self.last = Some((name, class, trial.clone()));
+        Ok(trial)
     }
 
     /// Loads what an entry needs, and judges it.
-    fn standing<'a>(&mut self, entry: &'a Entry, trial: &Trial) -> Result<Standing<'a>> {
-        let mut out = Standing::new(entry, trial.call.clone());
+    fn standing<'a>(&mut self, entry: &'a Entry, trial: Rc<Trial>) -> Result<Standing<'a>> {
+        let mut out = Standing::new(entry, trial.clone());
+        let trial = &*trial;
         match self.enter(entry, trial, false)? {
             Ok(right) => out.right.push(right),
             Err(outcome) => {
@@ -195,8 +175,13 @@ impl Bench {
         let demand = Demand::of(entry.task.op, shape, numerics, &trial.graph);
         let held = out.right[0].runs[0].0.plan().peak_bytes.max(1);
         let copies = cold_bytes(self.gpu.profile()).div_ceil(held);
-        let near = MOST_NEAR.min(copies);
-        let is_cold = self.options.cold && copies <= MOST_COPIES;
+        let near = self.near().min(copies);
+        let is_cold = copies <= MOST_COPIES
+            && match self.options.cold {
+                Cold::Nothing => false,
+                Cold::WhereItTells => self.is_cached(&demand) && demand.is_mostly_memory(),
+                Cold::All => true,
+            };
         for (cold, copies) in [(false, near), (true, copies)].into_iter().take(1 + usize::from(is_cold)) {
             if let Some(failed) = self.more(&mut out.right, entry, trial, copies, cold)? {
                 out.failed.push(failed);
@@ -220,7 +205,10 @@ impl Bench {
         for kernel in right {
             for copy in kernel.runs.len() as u64..copies {
                 match self.load(entry, trial, kernel.trusted, copy) {
-                    Ok(run) => kernel.runs.push(run),
+                    Ok(run) => {
+                        kernel.runs.push(run);
+                        kernel.copies = kernel.runs.len() as u64;
+                    }
                     Err(e @ Error::DeviceLost(_)) => return Err(e),
                     Err(e) => {
                         let why = Outcome::Unable(format!("{copies} copies of its buffers: {e}"));
@@ -239,13 +227,9 @@ impl Bench {
                 "a shader's text is not the library's: it is not trusted".into(),
             )));
         }
-        let mut run = match self.load(entry, trial, trusted, 0) {
+        let mut run = match self.first(entry, trial, trusted)? {
             Ok(run) => run,
-            Err(e @ (Error::DeviceLost(_) | Error::Shape(_) | Error::Argument(_))) => return Err(e),
-            Err(e @ Error::Validation(_)) => {
-                return Ok(Err(Outcome::Wrong(format!("it does not load: {e}"))));
-            }
-            Err(e) => return Ok(Err(Outcome::Unable(e.to_string()))),
+            Err(outcome) => return Ok(Err(outcome)),
         };
         let outputs = outputs(&mut run.0, trial)?;
         let error = match trial.worst(&outputs) {
@@ -256,7 +240,22 @@ impl Bench {
         if bits != self::bits(&self::outputs(&mut run.0, trial)?) {
             return Ok(Err(Outcome::Wrong("two runs gave other bits".into())));
         }
-        Ok(Ok(Right { trusted, runs: vec![run], error, bits }))
+        Ok(Ok(Right { trusted, runs: vec![run], copies: 1, error, bits }))
+    }
+
+    /// Loads the first copy of a kernel, or says what becomes of a kernel that does not load.
+    fn first(
+        &self,
+        entry: &Entry,
+        trial: &Trial,
+        trusted: bool,
+    ) -> Result<Result<(Executable, Io), Outcome>> {
+        match self.load(entry, trial, trusted, 0) {
+            Ok(run) => Ok(Ok(run)),
+            Err(e @ (Error::DeviceLost(_) | Error::Shape(_) | Error::Argument(_))) => Err(e),
+            Err(e @ Error::Validation(_)) => Ok(Err(Outcome::Wrong(format!("it does not load: {e}")))),
+            Err(e) => Ok(Err(Outcome::Unable(e.to_string()))),
+        }
     }
 
     /// Loads a kernel with inputs in its buffers. Each copy has other weights, since what is the same is
@@ -277,12 +276,26 @@ impl Bench {
         Ok((exe, io))
     }
 
+    /// What a probe reached in a second, by its name.
+    fn rates(&self) -> impl Fn(&str) -> Option<f64> {
+        |name| self.readings.iter().find(|r| r.name == name)?.value.clone().ok()
+    }
+
+    /// Whether data that are used again may be in a cache: warm or not, what is far larger than what the cached
+    /// probes hold comes from memory.
+    fn is_cached(&self, demand: &Demand) -> bool {
+        let near = if self.gpu.profile().kind == DeviceKind::Cpu { 8 << 20 } else { 32 << 20 };
+        demand.bytes() <= f64::from(near)
+    }
+
+    /// How many copies of a case's buffers there are warm, in one sitting.
+    fn near(&self) -> u64 {
+        (MOST_NEAR / u64::from(self.options.sittings.max(1))).max(1)
+    }
+
     /// The probe to measure with a kernel, and how much of what it counts the kernel must do.
     fn beside(&self, id: &str, demand: &Demand, cold: bool) -> Option<(Probe, f64)> {
-        // Warm or not, what is far larger than what the cached probes hold comes from memory.
-        let near = if self.gpu.profile().kind == DeviceKind::Cpu { 8 << 20 } else { 32 << 20 };
-        let cached = !cold && demand.bytes() <= f64::from(near);
-        let rate = |name: &str| self.readings.iter().find(|r| r.name == name)?.value.clone().ok();
+        let (cached, rate) = (!cold && self.is_cached(demand), self.rates());
         let asked = demand.asked(cached);
         let before =
             self.preferred.get(id).and_then(|(name, _)| asked.iter().find(|(n, _)| n == name).copied());

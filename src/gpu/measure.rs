@@ -1,7 +1,6 @@
 //! How long executables take, measured in turn. This submits and waits, on a device that was handed
 //! over too; nothing of it runs in a browser, where this library has no clock.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pollster::block_on;
@@ -97,8 +96,8 @@ impl Gpu {
     /// into one submit, whatever the plan's segments are.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a subject has no executable, one that was not loaded by this handle or a
-    /// clone of it, or a call of another plan; [`Error::SlotsExhausted`] if recorded calls hold every
+    /// [`Error::Argument`] if a subject has no executable, one that was not loaded on this device, or a call
+    /// of another plan; [`Error::SlotsExhausted`] if recorded calls hold every
     /// slot; [`Error::OutOfMemory`];
     /// [`Error::DeviceLost`].
     pub fn measure(&self, subjects: &mut [Subject<'_>], effort: &Effort) -> Result<Vec<Measured>> {
@@ -116,11 +115,10 @@ impl Gpu {
         fresh: bool,
     ) -> Result<Vec<Measured>> {
         for subject in subjects.iter() {
-            let ours = |(exe, _): &(Executable, Io)| Arc::ptr_eq(&exe.gpu().0, &self.0);
+            let ours = |(exe, _): &(Executable, Io)| exe.gpu().device() == self.device();
             if subject.runs.is_empty() || !subject.runs.iter().all(ours) {
                 return Err(Error::Argument(
-                    "measure: a subject has no executable, or one that another device was asked to load"
-                        .into(),
+                    "measure: a subject has no executable, or one that was loaded on another device".into(),
                 ));
             }
         }

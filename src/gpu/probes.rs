@@ -274,10 +274,10 @@ impl Gpu {
     }
 }
 
-/// Random f32 in [1, 2), as bytes.
+/// Random f32 in [1, 2), as bytes; read as f16 they are in [1, 2) too.
 fn between_1_and_2(bytes: u64, seed: u64) -> Vec<u8> {
     let mut rng = Rng::new(seed);
-    let pair = || (rng.next_u64() & 0x007f_ffff_007f_ffff | 0x3f80_0000_3f80_0000).to_le_bytes();
+    let pair = || (rng.next_u64() & 0x007f_03ff_007f_03ff | 0x3f80_3c00_3f80_3c00).to_le_bytes();
     let mut out: Vec<u8> = std::iter::repeat_with(pair).take(bytes.div_ceil(8) as usize).flatten().collect();
     out.truncate(bytes as usize);
     out

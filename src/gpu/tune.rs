@@ -4,18 +4,18 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::bench::{Comparison, Samples, Verdict, compare};
+use crate::bench::{Comparison, Samples, Verdict};
 use crate::dim::Call;
 use crate::error::{Error, Result};
-use crate::gpu::{Effort, Executable, Gpu, Io, Subject};
+use crate::gpu::{Effort, Executable, Gpu, Io};
 use crate::kernel::Kernel;
 use crate::plan::{Numerics, Policy, plan};
 use crate::profile::Profile;
 use crate::tensor::Tensor;
 use crate::tune::{Rejected, Task, Trial, Tuning, Winner, texts};
 
-/// The smallest difference that is worth another kernel.
-const MARGIN: f64 = 0.03;
+mod duel;
+
 /// After one look, whoever takes longer than this many times the best's time leaves.
 const HOPELESS: f64 = 3.0;
 
@@ -28,7 +28,8 @@ pub struct Tuned {
     pub winner: Option<String>,
     /// The winner's time, in seconds.
     pub seconds: f64,
-    /// How the fastest other compares with the estimate's choice; `None` if there was no other.
+    /// How the fastest other compares with the estimate's choice, each loaded several times: if it is faster, the
+    /// slowest of its loadings with the fastest of the other's. `None` if there was no other.
     pub comparison: Option<(String, Comparison)>,
     /// The last median time of every kernel that ran, in seconds, in the order of the estimates.
     pub times: Vec<(String, f64)>,
@@ -51,11 +52,13 @@ impl Tuned {
 /// A kernel in the race.
 struct Runner {
     kernel: &'static Kernel,
-    /// One executable, with inputs in its buffers.
-    runs: [(Executable, Io); 1],
+    /// An executable with inputs in its buffers, and the same plan loaded anew: code and data lie elsewhere.
+    loadings: Vec<[(Executable, Io); 1]>,
     call: Call,
-    /// What it made of them.
+    /// What the first made of them.
     outputs: Vec<Tensor>,
+    /// Whether another loading made something else of them.
+    unsteady: bool,
     seconds: f64,
 }
 
@@ -77,7 +80,9 @@ impl Gpu {
     /// No kernel wins that the judge has not accepted: each is given random inputs at the task's sizes, and
     /// every row of its results is held against the references; two runs must give the same bits, and so
     /// must a third after it won. What is wrong is noted as rejected. The estimate's choice stays unless
-    /// another is faster by three in a hundred, and surely so.
+    /// another is faster by three in a hundred, and surely so, however lucky each was with where its code and
+    /// its data came to lie: both are loaded several times, and the slowest of the one is held against the
+    /// fastest of the other.
     ///
     /// # Errors
     /// [`Error::Argument`] if `tuning` is of another device; [`Error::DeviceLost`]; those of building a
@@ -103,7 +108,7 @@ impl Gpu {
     }
 
     /// The times of some kernels, by name, at a task's sizes, measured in turn; for each that does not run
-    /// or is not right, why.
+    /// or is not right, why. Each is loaded several times; the times are those of the loading in the middle.
     ///
     /// Submits, and waits, on a device that was handed over too.
     ///
@@ -130,9 +135,13 @@ impl Gpu {
                 Err(Out::Unable(why) | Out::Wrong(why)) => out.push(Err(why)),
             }
         }
+        for runner in &mut field {
+            self.load_again(task, runner, trials.of(task, runner.kernel)?, effort.budget)?;
+        }
         let all: Vec<usize> = (0..field.len()).collect();
-        let samples = if all.is_empty() { Vec::new() } else { self.time(&mut field, &all, effort)? };
-        Ok(out.into_iter().map(|place| place.map(|i| samples[i].clone())).collect())
+        let samples = self.time_loadings(&mut field, &all, effort)?;
+        let middle = |i: usize| duel::sorted(&samples[i])[samples[i].len() / 2].clone();
+        Ok(out.into_iter().map(|place| place.map(middle)).collect())
     }
 
     fn tune_one(&self, task: &Task, share: Duration, tuning: &mut Tuning) -> Result<Tuned> {
@@ -153,9 +162,9 @@ impl Gpu {
         }
         while let Some(first) = field.first() {
             tuned.estimate = first.kernel.name.into();
-            let at = self.race(&mut field, share, &mut tuned)?;
+            let at = self.race(task, &mut field, &mut trials, share, &mut tuned)?;
             let winner = &mut field[at];
-            if !same_again(winner, trials.of(task, winner.kernel)?)? {
+            if winner.unsteady || !same_again(winner, trials.of(task, winner.kernel)?)? {
                 let kernel = field.remove(at).kernel;
                 reject(task, kernel, "a later run gave other bits".into(), tuning, &mut tuned);
                 continue;
@@ -179,18 +188,20 @@ impl Gpu {
         Ok(tuned)
     }
 
-    /// Loads a kernel's plan, runs it twice and judges it.
-    fn enter(&self, task: &Task, kernel: &'static Kernel, trial: &Trial) -> Result<Result<Runner, Out>> {
+    /// Loads a kernel's plan.
+    fn load_one(&self, task: &Task, kernel: &'static Kernel, trial: &Trial) -> Result<(Executable, Io)> {
         // What is avoided never got here, and what is named is not avoided.
         let policy = Policy { kernel: Some(kernel.name.into()), ..task.policy.clone() };
         let profile = Profile { tuning: None, ..self.profile().clone() };
-        let load = || -> Result<_> {
-            let plan = plan(&trial.graph, &profile, &policy)?;
-            let mut exe = self.load_blocking(&plan, &trial.tensors, Default::default())?;
-            let io = pollster::block_on(exe.own_io())?;
-            Ok((exe, io))
-        };
-        let mut run = match load() {
+        let plan = plan(&trial.graph, &profile, &policy)?;
+        let mut exe = self.load_blocking(&plan, &trial.tensors, Default::default())?;
+        let io = pollster::block_on(exe.own_io())?;
+        Ok((exe, io))
+    }
+
+    /// Loads a kernel's plan, runs it twice and judges it.
+    fn enter(&self, task: &Task, kernel: &'static Kernel, trial: &Trial) -> Result<Result<Runner, Out>> {
+        let mut run = match self.load_one(task, kernel, trial) {
             Ok(run) => run,
             Err(e @ (Error::DeviceLost(_) | Error::Shape(_) | Error::Argument(_))) => return Err(e),
             Err(e @ Error::Validation(_)) => return Ok(Err(Out::Wrong(format!("it does not load: {e}")))),
@@ -200,7 +211,8 @@ impl Gpu {
         if let Some(why) = trial.judge(&outputs) {
             return Ok(Err(Out::Wrong(why)));
         }
-        let mut runner = Runner { kernel, runs: [run], call: trial.call.clone(), outputs, seconds: 0.0 };
+        let (loadings, call) = (vec![[run]], trial.call.clone());
+        let mut runner = Runner { kernel, loadings, call, outputs, unsteady: false, seconds: 0.0 };
         if !same_again(&mut runner, trial)? {
             return Ok(Err(Out::Wrong("two runs gave other bits".into())));
         }
@@ -208,7 +220,14 @@ impl Gpu {
     }
 
     /// Who of the field is fastest: its place. The first is the estimate's choice.
-    fn race(&self, field: &mut [Runner], share: Duration, tuned: &mut Tuned) -> Result<usize> {
+    fn race(
+        &self,
+        task: &Task,
+        field: &mut [Runner],
+        trials: &mut Trials,
+        share: Duration,
+        tuned: &mut Tuned,
+    ) -> Result<usize> {
         let once = Effort { warmup: 1, least: 1, most: 1, ..Effort::quick() };
         let mut left: Vec<usize> = (0..field.len()).collect();
         self.time(field, &left, &once)?;
@@ -230,6 +249,10 @@ impl Gpu {
         tuned.comparison = None;
         if let Some(&other) = left.get(1) {
             let budget = (share / 2).min(Effort::default().budget);
+            for i in [0, other] {
+                let runner = &mut field[i];
+                self.load_again(task, runner, trials.of(task, runner.kernel)?, budget)?;
+            }
             let mut compared = self.duel(field, other, budget)?;
             if compared.verdict == Verdict::TooNoisy {
                 compared = self.duel(field, other, budget * 2)?;
@@ -240,27 +263,11 @@ impl Gpu {
         tuned.times = field.iter().map(|r| (r.kernel.name.into(), r.seconds)).collect();
         Ok(winner)
     }
-
-    /// The estimate's choice against another.
-    fn duel(&self, field: &mut [Runner], other: usize, budget: Duration) -> Result<Comparison> {
-        let samples = self.time(field, &[0, other], &Effort { budget, ..Effort::default() })?;
-        Ok(compare(&samples[0], &samples[1], MARGIN))
-    }
-
-    /// Times some of the field in turn.
-    fn time(&self, field: &mut [Runner], which: &[usize], effort: &Effort) -> Result<Vec<Samples>> {
-        let chosen = field.iter_mut().enumerate().filter(|(i, _)| which.contains(i));
-        let subject = chosen.map(|(_, r)| Subject { runs: &mut r.runs, call: &r.call, repeats: None });
-        let measured = self.measure(&mut subject.collect::<Vec<_>>(), effort)?;
-        let chosen = field.iter_mut().enumerate().filter(|(i, _)| which.contains(i));
-        chosen.zip(&measured).for_each(|((_, runner), m)| runner.seconds = m.samples.median());
-        Ok(measured.into_iter().map(|m| m.samples).collect())
-    }
 }
 
 /// Whether another run gives the same bits.
 fn same_again(runner: &mut Runner, trial: &Trial) -> Result<bool> {
-    let exe = &mut runner.runs[0].0;
+    let [(exe, _)] = &mut runner.loadings[0];
     let again = exe.run_blocking(&inputs(exe, trial), &trial.call)?;
     Ok(again.iter().map(Tensor::to_bytes).eq(runner.outputs.iter().map(Tensor::to_bytes)))
 }

@@ -7,9 +7,12 @@ use tachylite::bench::text::quantity;
 use tachylite::gpu::{Effort, Reading, Watch};
 use tachylite::probe::Unit;
 
+use crate::note;
+
 /// Measures all probes, telling on stderr which.
 pub(super) fn read(gpu: &Gpu, effort: &Effort) -> Result<Vec<Reading>, String> {
-    gpu.probe(effort, &mut |reading| eprintln!("measured {}", reading.name)).map_err(|e| e.to_string())
+    let mut tell = |reading: &Reading| note(&format!("measured {}\n", reading.name));
+    gpu.probe(effort, &mut tell).map_err(|e| e.to_string())
 }
 
 /// As the file of a bench keeps it.

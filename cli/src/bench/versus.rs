@@ -4,18 +4,18 @@ use tachylite::bench::{Change, Entry, Report, Row, Verdict, changes, text, versu
 use tachylite::gpu::Bench;
 
 use super::progress;
-use crate::say;
 
 /// How often rows that do not look the same are measured once more.
 const LOOKS: usize = 3;
 
 /// Measures rows that are not as before once more, which gives them more rounds, since a row may have been
-/// unlucky; prints what became of every row; gives how many are worse.
+/// unlucky; says what became of every row; gives how many are worse.
 pub(super) fn run(
     bench: &mut Bench,
     entries: &[Entry],
     old: &Report,
     rows: &mut [Row],
+    say: &dyn Fn(&str),
 ) -> Result<usize, String> {
     for look in 1..=LOOKS {
         let doubtful: Vec<String> = changes(&old.rows, rows)

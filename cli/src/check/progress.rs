@@ -40,7 +40,7 @@ impl Progress {
     pub fn opened(&mut self, device: &Value) {
         self.adapter = format!("{}:{}", text(device, "backend"), text(device, "name"));
         self.clear();
-        eprintln!("{} (driver: {})", self.adapter, text(device, "driver"));
+        crate::note(&format!("{} (driver: {})\n", self.adapter, text(device, "driver")));
     }
 
     pub fn begin(&mut self, case: &str) {
@@ -62,17 +62,17 @@ impl Progress {
         let line = format!("{} of {}, {count} {what}: {case}", self.done, self.total);
         if self.terminal {
             let line: String = line.chars().take(100).collect();
-            eprint!("\r\x1b[K{line}");
+            crate::note(&format!("\r\x1b[K{line}"));
             let _ = std::io::stderr().flush();
         } else {
-            eprintln!("{}: {line}", self.adapter);
+            crate::note(&format!("{}: {line}\n", self.adapter));
         }
     }
 
     /// Wipes the line that changes.
     pub fn clear(&self) {
         if self.terminal {
-            eprint!("\r\x1b[K");
+            crate::note("\r\x1b[K");
         }
     }
 }

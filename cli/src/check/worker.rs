@@ -138,7 +138,7 @@ fn run_share<M: Machine>(
 pub(crate) fn told(ended: Ended) -> ExitCode {
     match ended {
         Ended::Hung(_) => line(&json!({ "hung": true })),
-        died => eprintln!("{}", died.why()),
+        died => crate::note(&format!("{}\n", died.why())),
     }
     ExitCode::from(3)
 }

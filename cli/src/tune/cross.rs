@@ -8,6 +8,7 @@ use tachylite::Gpu;
 use tachylite::bench::{Comparison, compare};
 use tachylite::check::{Case, Subject};
 use tachylite::gpu::Effort;
+use tachylite::op::Op;
 use tachylite::plan::Policy;
 use tachylite::tune::{Task, Tuning, Winner};
 
@@ -16,26 +17,33 @@ use crate::say;
 
 /// Prints a row for each shape that `own` and another file have a winner of: the time of the estimate's
 /// choice, and of the others' winners, as a fraction of the time of our own.
-pub(super) fn run(gpu: &Gpu, own: &Path, others: &[PathBuf], budget: Duration) -> Result<ExitCode, String> {
+pub(super) fn run(
+    gpu: &Gpu,
+    own: &Path,
+    others: &[PathBuf],
+    ops: &[&'static Op],
+    budget: Duration,
+) -> Result<ExitCode, String> {
     let own = Tuning::read(own, gpu.profile()).map_err(|e| e.to_string())?;
     let others = others.iter().map(|path| Tuning::read_any(path)).collect::<Result<Vec<_>, _>>();
     let others = others.map_err(|e| e.to_string())?;
+    for (i, other) in others.iter().enumerate() {
+        say(&format!("winner {}  of {}\n", i + 1, other.device()));
+    }
     say(&format!("{:<52} {:<24} {:<32}", "shape", "own winner", "estimate"));
-    others
-        .iter()
-        .for_each(|o| say(&format!(" {:<32}", o.device().driver.chars().take(30).collect::<String>())));
+    (1..=others.len()).for_each(|i| say(&format!(" {:<32}", format!("winner {i}"))));
     say("\n");
-    let rows: Vec<_> = own.winners().collect();
+    let mut rows = Vec::new();
+    for (key, winner) in own.winners() {
+        let task = task(gpu, winner)?.filter(|t| t.key == *key && (ops.is_empty() || ops.contains(&t.op)));
+        rows.extend(task.map(|task| (key, winner, task)));
+    }
     let (mut slower, mut worst, mut known) = (0, 1f64, 0);
-    for (key, winner) in &rows {
-        let Some(task) = task(gpu, winner)? else { continue };
-        if task.key != **key {
-            continue;
-        }
+    for (key, winner, task) in &rows {
         let foreign: Vec<_> = others.iter().map(|o| o.winner(key).map(|w| w.kernel.clone())).collect();
         let estimate = task.kernels.first().map(|k| k.name.to_owned());
         let rivals: Vec<Option<String>> = [estimate].into_iter().chain(foreign).collect();
-        let cells = measured(gpu, &task, &winner.kernel, &rivals, budget / rows.len() as u32)?;
+        let cells = measured(gpu, task, &winner.kernel, &rivals, budget / rows.len() as u32)?;
         say(&format!("{:<52} {:<24}", shape(&winner.case), winner.kernel));
         known += cells[1..].iter().filter(|c| !matches!(c, Cell::Unknown)).count();
         for (i, (rival, cell)) in rivals.iter().zip(&cells).enumerate() {

@@ -1,20 +1,25 @@
 //! The rounds of rows. What slows a machine down lasts for seconds as often as for milliseconds, so a row is not
 //! measured at once: the entries of a window take turns, and every round of a row is of other seconds.
 
-use super::{Bench, MOST_NEAR, Right, row};
+use std::rc::Rc;
+
+use super::{Bench, Right, row};
 use crate::bench::{Beside, Demand, Entry, Outcome, Row, Timed};
 use crate::dim::Call;
 use crate::error::Result;
 use crate::gpu::{Effort, Measured, Subject, Watch};
 use crate::probe::Probe;
+use crate::tune::Trial;
 
 /// An entry whose turn comes again and again.
 pub(super) struct Standing<'a> {
     pub(super) entry: &'a Entry,
-    call: Call,
+    pub(super) trial: Rc<Trial>,
     /// With and without checks.
     pub(super) right: Vec<Right>,
     pub(super) heats: Vec<Heat>,
+    /// The rounds of each sitting.
+    pub(super) sittings: Vec<usize>,
     /// What could not be timed.
     pub(super) failed: Vec<Row>,
 }
@@ -23,7 +28,7 @@ pub(super) struct Standing<'a> {
 pub(super) struct Heat {
     cold: bool,
     demand: Demand,
-    beside: Option<(Probe, f64)>,
+    pub(super) beside: Option<(Probe, f64)>,
     /// Runs in a sample, of the probe and of the kernels, as far as that is settled.
     repeats: Vec<u32>,
     /// Of the probe and of every kernel, what was measured in each round.
@@ -49,7 +54,7 @@ impl Bench {
 
     /// Loads a probe, unless it is there, as often as rounds have buffers of their own: or once, if its data
     /// take turns beyond any cache.
-    fn load_beside(&mut self, probe: &Probe) -> Result<()> {
+    pub(super) fn load_beside(&mut self, probe: &Probe) -> Result<()> {
         if self.loaded.contains_key(probe.name) {
             return Ok(());
         }
@@ -60,7 +65,7 @@ impl Bench {
             self.gpu.measure(&mut [subject], &once)?;
             Ok(runs)
         };
-        let copies = if probe.copies > 1 { 1 } else { MOST_NEAR };
+        let copies = if probe.copies > 1 { 1 } else { self.near() };
         let copies = (0..copies).map(load).collect::<Result<_>>()?;
         self.loaded.insert(probe.name, copies);
         Ok(())
@@ -78,7 +83,7 @@ impl Bench {
                 let at = round % copies.len();
                 subjects.push(Subject { runs: &mut copies[at], call: &nothing, repeats: repeats(0) });
             }
-            let call = &standing.call;
+            let call = &standing.trial.call;
             for kernel in &mut standing.right {
                 let at = round % kernel.runs.len();
                 let runs = if heat.cold { &mut kernel.runs[..] } else { &mut kernel.runs[at..=at] };
@@ -100,8 +105,19 @@ fn share(effort: &Effort, rounds: u32) -> Effort {
 }
 
 impl<'a> Standing<'a> {
-    pub(super) fn new(entry: &'a Entry, call: Call) -> Self {
-        Self { entry, call, right: Vec::new(), heats: Vec::new(), failed: Vec::new() }
+    pub(super) fn new(entry: &'a Entry, trial: Rc<Trial>) -> Self {
+        Self { entry, trial, right: Vec::new(), heats: Vec::new(), sittings: Vec::new(), failed: Vec::new() }
+    }
+
+    /// Takes a kernel out, with what was measured of it.
+    pub(super) fn fail(&mut self, kernel: usize, why: Outcome) {
+        let Right { trusted, .. } = self.right.remove(kernel);
+        for heat in &mut self.heats {
+            let at = kernel + usize::from(heat.beside.is_some());
+            heat.repeats.drain(at.min(heat.repeats.len())..(at + 1).min(heat.repeats.len()));
+            heat.taken.drain(at.min(heat.taken.len())..(at + 1).min(heat.taken.len()));
+        }
+        self.failed.push(row(self.entry, false, trusted, why));
     }
 
     /// Bytes of all of its buffers.
@@ -113,6 +129,7 @@ impl<'a> Standing<'a> {
         let mut rows = self.failed;
         for heat in &self.heats {
             for (kernel, timed) in self.right.iter().zip(heat.timed(&self.right)) {
+                let timed = Timed { sittings: self.sittings.clone(), ..timed };
                 rows.push(row(self.entry, heat.cold, kernel.trusted, Outcome::Timed(timed)));
             }
         }
@@ -137,6 +154,7 @@ impl Heat {
         let one = |(kernel, taken): (&Right, &Vec<Measured>)| Timed {
             seconds: joined(taken, &watch),
             rounds: taken.iter().map(|m| m.wall.seconds().len()).collect(),
+            sittings: Vec::new(),
             beside: beside.clone(),
             flops: self.demand.flops,
             bytes: self.demand.bytes(),

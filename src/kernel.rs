@@ -61,6 +61,17 @@ pub struct Scratch {
     pub dtype: DType,
     /// Its shape.
     pub shape: fn(&Site<'_>) -> Vec<Dim>,
+    /// The tensor of the op in whose place the kernel itself, the last dispatch, finds it, and how it lies as that
+    /// one; what is dispatched before still meets both. So a kernel can prepare an operand and leave the rest to a
+    /// text that knows nothing of it.
+    pub instead: Option<fn(&Site<'_>) -> SiteArg>,
+}
+
+impl Scratch {
+    /// A tensor that every dispatch meets under its own name.
+    pub const fn new(name: &'static str, dtype: DType, shape: fn(&Site<'_>) -> Vec<Dim>) -> Self {
+        Self { name, dtype, shape, instead: None }
+    }
 }
 
 impl Kernel {

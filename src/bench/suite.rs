@@ -101,6 +101,10 @@ const ITEMS: &[Item] = items! {
         "layer_norm" "plain" [R 65536 C 64] ONE NONE;
         "softmax" "plain" [R 65536 C 64] ONE NONE;
         "softmax" "plain" [R 16 C 65536] ONE NONE;
+        "softmax" "plain" [R 1 C 65536] ONE NONE;
+        "layer_norm" "plain" [R 1 C 65536] ONE NONE;
+        "rms_norm" "plain" [R 1 C 65536] ONE NONE;
+        "l2_normalize" "plain" [R 1 C 65536] ONE NONE;
         "embed" "one" [R 4096 V 8192 C 1024] ONE ONE;
 };
 

@@ -95,7 +95,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
 /// Whether a variant of some types is on the short list. Each is another text to compile, which is what that
 /// list saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of
 /// w with the first of the other, and each variant with the first types that have it; and a kernel that shares its
-/// file with an earlier one, so that only knobs differ, meets the first types and two variants.
+/// files with earlier ones, so that only knobs differ, meets the first types and two variants.
 fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
@@ -106,7 +106,8 @@ fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) ->
     if before().next().is_none() {
         return variant == 0 || x == DType::F32;
     }
-    if before().any(|k| k.file == kernel.file) {
+    let known = |file: &str| before().flat_map(|k| k.stages()).any(|k| k.file == file);
+    if kernel.stages().all(|k| known(k.file)) {
         return variant < 2 && x == DType::F32 && is_first_type();
     }
     if variant == 0 { x == DType::F32 || is_first_type() } else { x == DType::F32 && is_first_type() }

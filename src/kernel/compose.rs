@@ -183,8 +183,11 @@ impl Text {
             });
         }
         if self.calls("column_scale4(") || self.calls("scale_at(") {
-            let int8 = site.arg("w").is_some_and(|w| matches!(w.dtype, DType::I8 | DType::U8));
-            self.append(if int8 { source::SCALE_INT8 } else { source::SCALE_NONE });
+            let given = site.arg("w_scale").is_some();
+            self.append(if given { source::SCALE_INT8 } else { source::SCALE_NONE });
+        }
+        if self.calls("share_of(") {
+            self.append(source::SHARES);
         }
         let given = |name| site.arg(name).is_some();
         let handing = rows::handing(site.profile).is_some();

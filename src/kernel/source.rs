@@ -39,6 +39,7 @@ pieces! {
     COLUMN_PANEL "column_panel.wgsl"
     COLUMN_STRIDED "column_strided.wgsl"
     COMBINE "combine.wgsl"
+    SHARES "shares.wgsl"
     HANDED_NONE "handed_none.wgsl"
     HANDED_SUBGROUP "handed_subgroup.wgsl"
     LENGTH_GIVEN "length_given.wgsl"

@@ -9,9 +9,10 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, inverse_sqrt, round_error, sum_error};
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape};
 use crate::ops::elementwise::{DIVISION, quotient_error};
-use crate::ops::{for_each_row, past_one_axis, rows};
+use crate::ops::for_each_row;
+use crate::ops::rows::{self, split, split::Find};
 use crate::plan::Numerics;
 
 /// y = (x - mean) / sqrt(variance + eps) · w + b over the last axis, whose squares must not leave f32.
@@ -25,13 +26,13 @@ pub static LAYER_NORM: Op = Op {
     infer,
     reference,
     flops: |s| 8.0 * s.product(&[R, C]),
-    kernels: &[&ROW],
+    kernels: &[&ROW, &SPLIT],
     cases: Cases {
         axes: &[(R, 3), (C, 70)],
         weights: &[DType::F32, DType::F16],
         variants: &["plain", "residual", "then_gelu"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (C, 3)])),
+        many_workgroups: rows::many_workgroups,
         build,
         fill: |_, _, _| None,
     },
@@ -47,13 +48,28 @@ static ROW: Kernel = Kernel {
     workgroups: |s| rows::workgroups(s, C),
     cost: |s| Work {
         flops: 10.0 * s.sizes.product(&[R, C]),
-        bytes: s.bytes("x") + s.bytes("y") + s.bytes("w") + s.bytes("b"),
+        bytes: s.bytes("x") * (1.0 + 2.0 * rows::again(s, C)) + s.bytes("y") + s.bytes("w") + s.bytes("b"),
         invocations: rows::invocations(s, C),
     },
     numerics: Numerics::F32,
     batch_invariant: true,
     ..Kernel::PLAIN
 };
+
+static SPLIT: Kernel = Kernel {
+    name: "layer_norm.split",
+    file: "layer_norm_split.wgsl",
+    source: include_str!("../../shaders/layer_norm_split.wgsl"),
+    cost: |s| split::cost(s, (ROW.cost)(s), 2),
+    first: &[&SUMS, &SPREADS],
+    ..split::LAST
+};
+
+static SUMS: Kernel =
+    Kernel { name: "layer_norm.split_sums", knobs: |s| split::pass(s, Find::Sum), ..split::PASS };
+
+static SPREADS: Kernel =
+    Kernel { name: "layer_norm.split_spreads", knobs: |s| split::pass(s, Find::Spread), ..split::PASS };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let (rows, channels) = i.rows_and_channels(0)?;

@@ -21,6 +21,7 @@ mod int8_rows;
 mod matrix;
 mod shared;
 mod split;
+mod staged;
 mod vector;
 
 use broadcast::BROADCAST;
@@ -29,6 +30,7 @@ use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
 use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
+use staged::{STAGED, STAGED_BROADCAST};
 use vector::VECTOR;
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
@@ -57,6 +59,8 @@ pub static MATMUL: Op = Op {
         &VECTOR,
         &SPLIT,
         &INT8,
+        &STAGED,
+        &STAGED_BROADCAST,
         &MATRIX_16,
         &MATRIX_8,
     ],

@@ -8,9 +8,10 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, Sum, U32, inverse_sqrt, round_error};
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape};
 use crate::ops::elementwise::DIVISION;
-use crate::ops::{for_each_row, past_one_axis, rows};
+use crate::ops::for_each_row;
+use crate::ops::rows::{self, split, split::Find};
 use crate::plan::Numerics;
 
 /// y = x / sqrt(mean x² + eps) · w over the last axis, whose squares must not leave f32.
@@ -24,13 +25,13 @@ pub static RMS_NORM: Op = Op {
     infer,
     reference,
     flops: |s| 4.0 * s.product(&[R, C]),
-    kernels: &[&ROW],
+    kernels: &[&ROW, &SPLIT],
     cases: Cases {
         axes: &[(R, 3), (C, 70)],
         weights: &[DType::F32, DType::F16],
         variants: &["plain", "residual"],
         applies: |_| true,
-        many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (C, 3)])),
+        many_workgroups: rows::many_workgroups,
         build,
         fill: |_, _, _| None,
     },
@@ -46,13 +47,25 @@ static ROW: Kernel = Kernel {
     workgroups: |s| rows::workgroups(s, C),
     cost: |s| Work {
         flops: 5.0 * s.sizes.product(&[R, C]),
-        bytes: s.bytes("x") + s.bytes("y") + s.bytes("w"),
+        bytes: s.bytes("x") * (1.0 + rows::again(s, C)) + s.bytes("y") + s.bytes("w"),
         invocations: rows::invocations(s, C),
     },
     numerics: Numerics::F32,
     batch_invariant: true,
     ..Kernel::PLAIN
 };
+
+static SPLIT: Kernel = Kernel {
+    name: "rms_norm.split",
+    file: "rms_norm_split.wgsl",
+    source: include_str!("../../shaders/rms_norm_split.wgsl"),
+    cost: |s| split::cost(s, (ROW.cost)(s), 1),
+    first: &[&SQUARES],
+    ..split::LAST
+};
+
+static SQUARES: Kernel =
+    Kernel { name: "rms_norm.split_squares", knobs: |s| split::pass(s, Find::Squares), ..split::PASS };
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let (rows, channels) = i.rows_and_channels(0)?;

@@ -5,9 +5,13 @@
 //! on that row alone.
 
 use crate::dim::Expr;
-use crate::kernel::Site;
-use crate::op::Axis::{self, R};
+use crate::kernel::{Kernel, Site};
+use crate::op::Axis::{self, C, R};
+use crate::op::Sizes;
+use crate::ops::past_one_axis;
 use crate::profile::{DeviceKind, Profile};
+
+pub(crate) mod split;
 
 /// The most rows that a workgroup does, on a device of which nothing is known.
 pub(crate) const MOST: u64 = 16;
@@ -111,10 +115,23 @@ pub(crate) fn workgroups_apart(s: &Site<'_>, along: Axis) -> Expr {
     Expr::from(s.dim(R)).ceil_div(rows(s, along).teams)
 }
 
+/// Sizes with which a kernel needs more than 65,535 workgroups.
+pub(crate) fn many_workgroups(kernel: &Kernel) -> Option<Sizes> {
+    let rows = if kernel.file.ends_with("_split.wgsl") { split::MANY } else { MOST };
+    Some(Sizes::new(&[(R, past_one_axis(rows)), (C, 3)]))
+}
+
 /// The invocations of either.
 pub(crate) fn invocations(s: &Site<'_>, along: Axis) -> f64 {
     let Rows { lanes, turns, .. } = rows(s, along);
     (s.sizes.product(&[R]) / turns as f64).max(1.0) * lanes as f64
+}
+
+/// The part of a row that nobody holds, and that is read again each time, from a cache if there is one.
+pub(crate) fn again(s: &Site<'_>, along: Axis) -> f64 {
+    let Rows { lanes, held, .. } = rows(s, along);
+    let groups = (s.size(along) as u64).div_ceil(4).max(1);
+    groups.saturating_sub(lanes * held) as f64 / groups as f64
 }
 
 #[cfg(test)]

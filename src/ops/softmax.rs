@@ -5,12 +5,13 @@
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
-use crate::kernel::{Kernel, Work};
+use crate::kernel::{Kernel, Site, Work};
 use crate::numerics::{Approx, LAMBDA, U32, round_error};
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape};
 use crate::ops::elementwise::unary::{ROUND, exp_error, log_error, quotient_error};
-use crate::ops::{for_each_row, past_one_axis, rows};
+use crate::ops::for_each_row;
+use crate::ops::rows::{self, split, split::Find};
 use crate::plan::Numerics;
 
 /// y = exp(x) / Σ exp(x) over the last axis; -∞ gives 0, also where a row holds nothing else.
@@ -24,7 +25,7 @@ pub static SOFTMAX: Op = Op {
     infer,
     reference: |c| vec![reference(c, false)],
     flops: |s| 5.0 * s.product(&[R, C]),
-    kernels: &[&ROW],
+    kernels: &[&ROW, &SPLIT],
     cases: Cases { build: |g, shape| build(g, shape, &SOFTMAX), ..CASES },
 };
 
@@ -33,7 +34,7 @@ pub static LOG_SOFTMAX: Op = Op {
     name: "log_softmax",
     formula: "y[r, c] = x[r, c] - m - log Σ_c exp(x[r, c] - m), m = max_c x[r, c]",
     reference: |c| vec![reference(c, true)],
-    kernels: &[&ROW],
+    kernels: &[&ROW, &SPLIT],
     cases: Cases { build: |g, shape| build(g, shape, &LOG_SOFTMAX), ..CASES },
     kind: Kind::Compute,
     inputs: &[Arg::new("x", &[R, C], FLOATS)],
@@ -48,7 +49,7 @@ const CASES: Cases = Cases {
     weights: &[DType::F32],
     variants: &["plain", "masked", "scaled", "far_apart"],
     applies: |_| true,
-    many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (C, 3)])),
+    many_workgroups: rows::many_workgroups,
     build: |_, _| Ok(()),
     fill,
 };
@@ -59,25 +60,43 @@ static ROW: Kernel = Kernel {
     source: include_str!("../../shaders/softmax.wgsl"),
     blocks: &[(R, 4), (C, rows::REACH)],
     fits: |_| Ok(()),
-    knobs: |s| {
-        let mut knobs = rows::knobs(s, C);
-        if s.op == &LOG_SOFTMAX {
-            knobs.push(("LOG", "true".into()));
-            let packed = s.arg("y").is_some_and(|y| y.dtype == DType::F16);
-            knobs.extend(packed.then(|| ("HIDDEN", "-65504.0".into())));
-        }
-        knobs
-    },
+    knobs: |s| [rows::knobs(s, C), log_knobs(s)].concat(),
     workgroups: |s| rows::workgroups(s, C),
     cost: |s| Work {
         flops: 20.0 * s.sizes.product(&[R, C]),
-        bytes: s.bytes("x") + s.bytes("y"),
+        bytes: s.bytes("x") * (1.0 + 2.0 * rows::again(s, C)) + s.bytes("y"),
         invocations: rows::invocations(s, C),
     },
     numerics: Numerics::F32,
     batch_invariant: true,
     ..Kernel::PLAIN
 };
+
+static SPLIT: Kernel = Kernel {
+    name: "softmax.split",
+    file: "softmax_split.wgsl",
+    source: include_str!("../../shaders/softmax_split.wgsl"),
+    knobs: |s| [split::knobs(s), log_knobs(s)].concat(),
+    cost: |s| split::cost(s, (ROW.cost)(s), 2),
+    first: &[&LARGEST, &SUMS],
+    ..split::LAST
+};
+
+static LARGEST: Kernel =
+    Kernel { name: "softmax.split_largest", knobs: |s| split::pass(s, Find::Largest), ..split::PASS };
+
+static SUMS: Kernel =
+    Kernel { name: "softmax.split_sums", knobs: |s| split::pass(s, Find::Exponentials), ..split::PASS };
+
+/// Whether the logarithm is asked for.
+fn log_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    if s.op != &LOG_SOFTMAX {
+        return Vec::new();
+    }
+    let packed = s.arg("y").is_some_and(|y| y.dtype == DType::F16);
+    let hidden = packed.then(|| ("HIDDEN", "-65504.0".into()));
+    [("LOG", "true".into())].into_iter().chain(hidden).collect()
+}
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let (rows, channels) = i.rows_and_channels(0)?;

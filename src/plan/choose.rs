@@ -41,6 +41,8 @@ pub(super) struct Dispatch {
     pub composed: Composed,
     /// How many workgroups.
     pub workgroups: Expr,
+    /// The tensors that live within the kernel, by name, and those of the op in whose place this dispatch finds them.
+    pub instead: Vec<(&'static str, SiteArg)>,
 }
 
 /// Why a kernel cannot stand at a site.
@@ -160,16 +162,26 @@ fn dispatches(kernel: &'static Kernel, site: &Site<'_>, scratch: &[SiteArg]) -> 
     }
     let args = [site.args, scratch].concat();
     let site = &Site { args: &args, ..*site };
+    let instead: Vec<_> =
+        kernel.scratch.iter().filter_map(|s| Some((s.name, s.instead.map(|arg| arg(site))?))).collect();
+    let last = kernel;
     let dispatch = |kernel: &Kernel| {
-        let composed = compose(kernel, site);
+        let instead = if kernel == last { instead.clone() } else { Vec::new() };
+        let composed = compose(kernel, &Site { args: &in_place(&args, &instead), ..*site });
         within_limits(&composed, site).and_then(|()| (kernel.fits)(site)).map_err(Unfit::Refused)?;
         let workgroups = (kernel.workgroups)(site);
         match too_many_workgroups(kernel.name, &workgroups, site) {
-            None => Ok(Dispatch { name: kernel.name, composed, workgroups }),
+            None => Ok(Dispatch { name: kernel.name, composed, workgroups, instead }),
             Some(why) => Err(Unfit::TooManyWorkgroups(why)),
         }
     };
     kernel.stages().map(dispatch).collect()
+}
+
+/// Tensors with those in the place of others that a dispatch finds there.
+pub(super) fn in_place(args: &[SiteArg], instead: &[(&'static str, SiteArg)]) -> Vec<SiteArg> {
+    let taken = |a: &&SiteArg| !instead.iter().any(|(_, other)| other.name == a.name);
+    args.iter().filter(taken).chain(instead.iter().map(|(_, other)| other)).cloned().collect()
 }
 
 fn within_limits(composed: &Composed, site: &Site<'_>) -> Result<(), String> {

@@ -12,7 +12,7 @@ use crate::kernel::{
 use crate::op::{Attr, Axis, Fold};
 use crate::ops::view::COPY_AXES;
 use crate::plan::buffers::Buffers;
-use crate::plan::choose::{Chosen, Dispatch, choose};
+use crate::plan::choose::{Chosen, Dispatch, choose, in_place};
 use crate::plan::draft::{Origin, Program, View, links};
 use crate::plan::place::{Home, Placed, PlacedArg, Placement};
 use crate::plan::strides::{Lay, merge};
@@ -74,14 +74,20 @@ pub(super) fn emit(
         let chains = [links(&placed.draft.pre), links(&placed.draft.post)];
         let args: Vec<SiteArg> = placed.args.iter().map(|a| a.site.clone()).collect();
         let site = site(program, placed, &args, &chains, profile, policy);
-        let at = Place { number: i, placed, site: &site, chosen: &chosen, buffers, program };
+        let step = |dispatch: &Dispatch, kernel| {
+            let args = in_place(&args, &dispatch.instead);
+            let site = Site { args: &args, ..site };
+            let instead = &dispatch.instead;
+            Place { number: i, placed, site: &site, chosen: &chosen, instead, buffers, program }
+                .step(dispatch, kernel)
+        };
         let (last, earlier) =
             chosen.dispatches.split_last().unwrap_or_else(|| unreachable!("none dispatched"));
         for dispatch in earlier {
-            let step = at.step(dispatch, out.kernel(&dispatch.composed));
-            out.steps.push(step);
+            let kernel = out.kernel(&dispatch.composed);
+            out.steps.push(step(dispatch, kernel));
         }
-        let step = at.step(last, out.kernel(&last.composed));
+        let step = step(last, out.kernel(&last.composed));
         out.steps.push(Step {
             nodes: placed.draft.nodes.clone(),
             reads: reads(program, placed, |_| true),
@@ -198,6 +204,7 @@ struct Place<'a> {
     placed: &'a Placed,
     site: &'a Site<'a>,
     chosen: &'a Chosen,
+    instead: &'a [(&'static str, SiteArg)],
     buffers: &'a Buffers,
     program: &'a Program<'a>,
 }
@@ -211,7 +218,8 @@ impl Place<'_> {
     fn step(&self, dispatch: &Dispatch, kernel: usize) -> Step {
         let composed = &dispatch.composed;
         let bindings: Vec<_> = composed.bindings.iter().map(|b| self.binding(b)).collect();
-        let binds = |name: &str| bindings.iter().any(|b| b.name == name);
+        let is_other = |name: &str| self.instead.iter().any(|(_, arg)| arg.name == name);
+        let binds = |name: &str| bindings.iter().any(|b| b.name == name) && !is_other(name);
         let leaves = |name: &str| bindings.iter().any(|b| b.name == name && b.write);
         let scratch = (0..).zip(&self.chosen.scratch).filter(|(_, arg)| leaves(arg.name));
         let scratch: Vec<_> = scratch.map(|(i, arg)| self.scratch(i, arg)).collect();
@@ -246,6 +254,7 @@ impl Place<'_> {
 
     fn binding(&self, decl: &BindingDecl) -> Binding {
         let name = decl.name.as_str();
+        let instead = self.instead.iter().find(|(_, arg)| arg.name == name).map(|(scratch, _)| *scratch);
         let arg = self.placed.args.iter().find(|a| a.site.name == name).map(|a| a.home);
         let scales =
             || self.placed.args.iter().find_map(|a| a.scales).filter(|_| name == "w_scale").map(Home::Weight);
@@ -255,9 +264,12 @@ impl Place<'_> {
                 operands.get(i).map(|o| o.home)
             })
         };
-        let home = arg.or_else(scales).or_else(operand).map(|home| self.buffers.of(home));
-        let within = || self.chosen.scratch.iter().position(|s| s.name == name);
-        let buffer = home.or_else(|| Some(self.buffers.within(self.number, within()?)));
+        let home = || arg.or_else(scales).or_else(operand).map(|home| self.buffers.of(home));
+        let within = |name: &str| {
+            let at = self.chosen.scratch.iter().position(|s| s.name == name)?;
+            Some(self.buffers.within(self.number, at))
+        };
+        let buffer = instead.map_or_else(|| home().or_else(|| within(name)), within);
         let buffer = buffer.unwrap_or_else(|| self.fail("binding", name));
         Binding { name: name.to_owned(), buffer, write: decl.access == Access::Write }
     }

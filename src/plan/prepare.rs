@@ -98,7 +98,7 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
 
 /// Columns of a panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so that what a
 /// workgroup reads lies together.
-pub(super) fn panel_width(n: u64) -> u64 {
+pub(crate) fn panel_width(n: u64) -> u64 {
     n.clamp(1, PANEL)
 }
 

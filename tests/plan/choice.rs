@@ -1,7 +1,7 @@
 //! Which kernel is chosen, pinned by name, and why the others were not.
 
 use tachylite::ops::matmul::MATMUL;
-use tachylite::plan::{Determinism, Plan, Policy, Step, plan};
+use tachylite::plan::{Determinism, Numerics, Plan, Policy, Step, plan};
 use tachylite::profile::{DeviceKind, Speeds};
 use tachylite::quirks::{Avoid, Pattern, Quirk};
 use tachylite::{DType, Error, Graph, Profile};
@@ -143,6 +143,54 @@ fn a_weight_of_blocks_can_only_be_a_whole_matmul_weight() {
     g.output("y", y).unwrap();
     let error = plan(&g, &Profile::portable(), &Policy::default()).unwrap_err();
     assert!(error.to_string().contains("weight `w`: q8_0 [2, 8, 32]"), "{error}");
+}
+
+/// The softmax of rows of so many elements.
+fn softmax(rows: u64, width: u64) -> Graph {
+    let mut g = Graph::new();
+    let rows = g.dim("R", rows).unwrap();
+    let x = g.input("x", DType::F32, &[rows, width.into()]).unwrap();
+    let y = g.softmax(x, 1).unwrap();
+    g.output("y", y).unwrap();
+    g
+}
+
+#[test]
+fn few_long_rows_are_cut_into_shares_where_rows_alone_do_not_fill_the_device() {
+    for (kind, rows, width, expected) in [
+        (DeviceKind::Discrete, 1, 65536, "softmax.split"),
+        (DeviceKind::Discrete, 16, 65536, "softmax.split"),
+        (DeviceKind::Discrete, 1024, 65536, "softmax.row"),
+        (DeviceKind::Discrete, 1, 4096, "softmax.row"),
+        (DeviceKind::Integrated, 1, 65536, "softmax.split"),
+        (DeviceKind::Integrated, 256, 65536, "softmax.row"),
+        (DeviceKind::Cpu, 16, 65536, "softmax.row"),
+    ] {
+        let (g, profile) = (softmax(rows, width), profile(kind));
+        assert_eq!(chosen(&g, &profile, &Policy::default()), expected, "{} {rows} x {width}", kind.name());
+        // A choice that may not see the rows is the same for any number of them.
+        let policy = Policy { determinism: Determinism::BatchInvariant, ..Policy::default() };
+        let one = chosen(&softmax(1, width), &profile, &policy);
+        assert_eq!(chosen(&g, &profile, &policy), one, "{} {rows} x {width}", kind.name());
+    }
+}
+
+#[test]
+fn a_tile_finds_weights_that_were_taken_apart_in_the_place_of_those_of_the_graph() {
+    let g = matmul(512, 256, 64, DType::Q8_0);
+    let named = Policy { kernel: Some("matmul.staged".into()), ..Policy::default() };
+    let refused = plan(&g, &Profile::portable(), &named).unwrap_err().to_string();
+    assert!(refused.contains("it computes as F16Staged, but only F32 was asked for"), "{refused}");
+    let p = plan(&g, &Profile::portable(), &Policy { numerics: Numerics::F16Staged, ..named }).unwrap();
+    let [first, last] = p.steps.as_slice() else { panic!("{} dispatches", p.steps.len()) };
+    assert_eq!([&*first.kernel_name, &*last.kernel_name], ["matmul.staged_w", "matmul.staged"]);
+    let of = |step: &Step, name: &str| step.bindings.iter().find(|b| b.name == name).map(|b| b.buffer);
+    assert_eq!(of(last, "w"), of(first, "wh"));
+    assert_eq!(of(last, "w_scale"), of(first, "ws"));
+    assert_ne!(of(last, "w"), of(first, "w"));
+    // The first reads w and not x, the last x and not w.
+    assert_eq!((first.reads.len(), last.reads.len()), (1, 1));
+    assert_ne!(first.reads, last.reads);
 }
 
 static SLOW: Quirk = Quirk {

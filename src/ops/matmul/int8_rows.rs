@@ -41,8 +41,8 @@ pub(super) static INT8: Kernel = Kernel {
     },
     numerics: Numerics::Int8Activations,
     scratch: &[
-        Scratch { name: "xq", dtype: DType::I8, shape: |s| vec![s.dim(B), s.dim(M), padded_k(s)] },
-        Scratch { name: "xs", dtype: DType::F32, shape: |s| vec![rows(s)] },
+        Scratch::new("xq", DType::I8, |s| vec![s.dim(B), s.dim(M), padded_k(s)]),
+        Scratch::new("xs", DType::F32, |s| vec![rows(s)]),
     ],
     first: &[&ROUND],
     ..Kernel::PLAIN

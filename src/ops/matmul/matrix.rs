@@ -29,10 +29,10 @@ macro_rules! kernels {
             cost: |s| cost(s, 4.0 * $side as f64),
             numerics: Numerics::F16Staged,
             scratch: &[
-                Scratch { name: "xh", dtype: DType::F16, shape: |s| staged(s, M, 4 * $side) },
-                Scratch { name: "xe", dtype: DType::U32, shape: |s| exponents(s, M, 4 * $side) },
-                Scratch { name: "wh", dtype: DType::F16, shape: |s| staged(s, N, 4 * $side) },
-                Scratch { name: "we", dtype: DType::U32, shape: |s| exponents(s, N, 4 * $side) },
+                Scratch::new("xh", DType::F16, |s| staged(s, M, 4 * $side)),
+                Scratch::new("xe", DType::U32, |s| exponents(s, M, 4 * $side)),
+                Scratch::new("wh", DType::F16, |s| staged(s, N, 4 * $side)),
+                Scratch::new("we", DType::U32, |s| exponents(s, N, 4 * $side)),
             ],
             first: &[&$x, &$w],
             ..Kernel::PLAIN

@@ -43,11 +43,9 @@ pub(super) static SPLIT: Kernel = Kernel {
         }
     },
     batch_invariant: false,
-    scratch: &[Scratch {
-        name: "part",
-        dtype: DType::F32,
-        shape: |s| vec![Dim::from(splits(s)), s.dim(B), s.dim(M), s.dim(N)],
-    }],
+    scratch: &[Scratch::new("part", DType::F32, |s| {
+        vec![Dim::from(splits(s)), s.dim(B), s.dim(M), s.dim(N)]
+    })],
     first: &[&PARTS],
     ..Kernel::PLAIN
 };

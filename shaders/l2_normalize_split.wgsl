@@ -1,0 +1,41 @@
+// l2_normalize.split, last part    y[r, c] = post(v[r, c] / max(sqrt(Σ part[r, 0, s]), eps)),  v = pre(x)
+//
+//   x     [R, C]          f32 f16  in
+//   part  [R, 2, SPLITS]  f32      in   sums of squares of the shares of a row
+//   y     [R, C]          f32 f16  out
+//
+// A team of LANES invocations owns a share of a row, as in the pass before; every team adds the row's parts up.
+
+alias x_group = vec4<f32>; // knob: four elements of x
+alias y_group = vec4<f32>; // knob: four elements of y
+const SPLITS: u32 = 4u; // knob: shares of a row
+const LANES: u32 = 8u; // knob: invocations that do a share, a power of two
+const TEAMS: u32 = 1u; // knob: shares side by side in a workgroup
+
+struct Params {
+    R: u32, C: u32,
+    x_offset: u32, x_R: u32,
+    y_offset: u32, y_R: u32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<x_group>;
+@group(0) @binding(1) var<storage, read> part: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<y_group>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+@compute @workgroup_size(LANES, TEAMS)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let share = share_of((wg.y * wgs.x + wg.x) * TEAMS + index / LANES, index % LANES);
+    let r = share.x;
+    // WGSL's sqrt(0) inherits from 1/inverseSqrt(0), which promises nothing; eps is at least 1e-18.
+    let norm = max(sqrt(max(part_sum(r, 0u, index), 1e-36)), p.eps);
+    for (var c4 = share.y; c4 < share.z; c4 += LANES) {
+        let v = apply4_pre(load4_x(p.x_offset + r * p.x_R + c4), r, c4);
+        store4_y(p.y_offset + r * p.y_R + c4, apply4_post(v / norm, r, c4));
+    }
+}

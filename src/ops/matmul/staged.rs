@@ -1,0 +1,106 @@
+//! Weights taken apart once, as f16, and then a tile that knows nothing of it: for so many rows that what each
+//! row of tiles would unpack again costs more than writing the weights and reading them once.
+
+use super::broadcast::{BROADCAST, known_knobs};
+use super::int8::weight_knobs;
+use super::shared::SHARED;
+use crate::dim::Dim;
+use crate::dtype::DType;
+use crate::kernel::{Kernel, Scratch, Site, SiteArg, Work};
+use crate::op::Axis::{K, M, N};
+use crate::plan::Numerics;
+use crate::plan::prepare::panel_width;
+
+/// Columns of a workgroup that takes weights apart, and its invocations.
+const COLUMNS: u64 = 16;
+
+/// Over the tile in workgroup memory, which every device has.
+pub(super) static STAGED: Kernel = Kernel {
+    name: "matmul.staged",
+    file: "matmul_shared.wgsl",
+    source: include_str!("../../../shaders/matmul_shared.wgsl"),
+    blocks: &[(M, 64), (N, 64), (N, 128), (K, 16)],
+    fits,
+    workgroups: |s| (SHARED.workgroups)(s),
+    cost: |s| cost(s, &SHARED),
+    ..TAKEN_APART
+};
+
+/// Over the tile whose lanes hand each other x.
+pub(super) static STAGED_BROADCAST: Kernel = Kernel {
+    name: "matmul.staged_broadcast",
+    file: "matmul_broadcast.wgsl",
+    source: include_str!("../../../shaders/matmul_broadcast.wgsl"),
+    blocks: &[(M, 16), (M, 32), (N, 32), (N, 64), (N, 128), (K, 4)],
+    fits: |s| fits(s).and_then(|()| (BROADCAST.fits)(s)),
+    knobs: known_knobs,
+    workgroups: |s| (BROADCAST.workgroups)(s),
+    cost: |s| cost(s, &BROADCAST),
+    ..TAKEN_APART
+};
+
+/// What the two share.
+const TAKEN_APART: Kernel = Kernel {
+    numerics: Numerics::F16Staged,
+    scratch: &[
+        Scratch { instead: Some(w), ..Scratch::new("wh", DType::F16, elements) },
+        Scratch { instead: Some(w_scale), ..Scratch::new("ws", DType::F32, |s| vec![s.dim(N)]) },
+    ],
+    first: &[&TAKE_APART],
+    ..Kernel::PLAIN
+};
+
+static TAKE_APART: Kernel = Kernel {
+    name: "matmul.staged_w",
+    file: "matmul_staged.wgsl",
+    source: include_str!("../../../shaders/matmul_staged.wgsl"),
+    knobs: |s| [vec![("WIDTH", format!("{}u", width(s)))], weight_knobs(s)].concat(),
+    workgroups: |s| Dim::from(columns(s).div_ceil(COLUMNS)).into(),
+    ..Kernel::PLAIN
+};
+
+fn fits(s: &Site<'_>) -> Result<(), String> {
+    match s.arg("w") {
+        Some(w) if w.shape.len() > 2 => Err(format!("`w` must have 2 axes, but it has {}", w.shape.len())),
+        Some(w) if w.dtype == DType::F16 => Err("`w` is f16, and need not be taken apart".into()),
+        _ => match [N, K].into_iter().find(|axis| s.dim(*axis).constant().is_none()) {
+            Some(axis) => Err(format!("{} must be fixed, not a dim of the call", axis.name())),
+            None => Ok(()),
+        },
+    }
+}
+
+/// Columns of a panel.
+fn width(s: &Site<'_>) -> u64 {
+    panel_width(s.size(N) as u64)
+}
+
+/// The f16 of all panels.
+fn elements(s: &Site<'_>) -> Vec<Dim> {
+    let k = (s.size(K) as u64).checked_next_multiple_of(4).unwrap_or(u64::MAX);
+    vec![columns(s).saturating_mul(k).into()]
+}
+
+/// The columns of all panels.
+fn columns(s: &Site<'_>) -> u64 {
+    (s.size(N) as u64).checked_next_multiple_of(width(s)).unwrap_or(u64::MAX)
+}
+
+/// As the tile finds the weights: in panels, as any weight of the graph lies.
+fn w(s: &Site<'_>) -> SiteArg {
+    let strides = vec![(N, Dim::from(4)), (K, width(s).into())];
+    SiteArg { strides, panels: true, ..SiteArg::new("w", DType::F16, vec![s.dim(N), s.dim(K)]) }
+}
+
+/// And their scales, one for each column.
+fn w_scale(s: &Site<'_>) -> SiteArg {
+    SiteArg { strides: vec![(N, Dim::ONE)], ..SiteArg::new("w_scale", DType::F32, vec![s.dim(N)]) }
+}
+
+/// The tile's cost with weights of f16, which were written once, after the weights were read twice.
+fn cost(s: &Site<'_>, tile: &Kernel) -> Work {
+    let args: Vec<SiteArg> = s.args.iter().map(|a| if a.name == "w" { w(s) } else { a.clone() }).collect();
+    let staged = Site { args: &args, ..*s };
+    let work = (tile.cost)(&staged);
+    Work { bytes: work.bytes + 2.0 * s.bytes("w") + staged.bytes("w"), ..work }
+}

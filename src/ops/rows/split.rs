@@ -1,0 +1,95 @@
+//! Few rows that are long: each is cut into shares, a team for each. What has to be known of a whole row before any
+//! of it can be written takes a pass of its own, one dispatch, that leaves a number for every share; the last
+//! dispatch reads those. How many shares there are follows from how long rows are, never from how many.
+
+use super::{invocations, knobs_apart, rows};
+use crate::dim::Expr;
+use crate::dtype::DType;
+use crate::kernel::{Kernel, Scratch, Site, Work, chain};
+use crate::op::Axis::{C, R};
+
+/// Groups of four that are worth a share.
+const WORTH: u64 = 512;
+/// The least and the most shares: every team of a later pass reads them all.
+const LEAST: u64 = 4;
+const MOST: u64 = 32;
+/// The longest row of which shares are so short that none is worth one; cases straddle it.
+pub(crate) const SHORT: u64 = 4 * LEAST * WORTH;
+/// Rows of a case that needs many workgroups, with the fewest shares and up to 16 in a workgroup.
+pub(crate) const MANY: u64 = 16 / LEAST;
+
+/// What a pass finds of each share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Find {
+    Sum,
+    Squares,
+    Largest,
+    /// The squares of what is left after subtracting the mean, which a pass for the sum found.
+    Spread,
+    /// The exponentials of what is left after subtracting the largest, which a pass found.
+    Exponentials,
+}
+
+/// A pass, but for its name and its knobs.
+pub(crate) const PASS: Kernel = Kernel {
+    file: "rows_part.wgsl",
+    source: include_str!("../../../shaders/rows_part.wgsl"),
+    workgroups,
+    ..Kernel::PLAIN
+};
+
+/// The kernel that comes after the passes, but for what is its op's.
+pub(crate) const LAST: Kernel = Kernel {
+    blocks: &[(R, 4), (C, 4 * LEAST), (C, SHORT)],
+    fits,
+    knobs,
+    workgroups,
+    scratch: &[Scratch::new("part", DType::F32, |s| vec![s.dim(R).times(&(2 * shares(s)).into())])],
+    ..Kernel::PLAIN
+};
+
+/// Where the policy asks that choices not see how many rows there are, a choice has to stand: so what may be in the
+/// way of the dispatches is asked for here.
+fn fits(s: &Site<'_>) -> Result<(), String> {
+    let operands = chain::operands(s.pre).len() + chain::operands(s.post).len();
+    let tensors = s.args.iter().filter(|a| a.name != "part").count();
+    let (needed, granted) = (tensors + operands + 1, s.profile.limits.storage_buffers_per_stage);
+    if needed as u64 > u64::from(granted) {
+        return Err(format!("it needs {needed} storage buffers, but the device grants {granted}"));
+    }
+    Ok(())
+}
+
+/// The knobs of the last dispatch.
+pub(crate) fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    [knobs_apart(s, C), vec![("SPLITS", format!("{}u", shares(s)))]].concat()
+}
+
+/// The knobs of a pass.
+pub(crate) fn pass(s: &Site<'_>, find: Find) -> Vec<(&'static str, String)> {
+    [knobs(s), vec![("HOW", format!("{}u", find as u32))]].concat()
+}
+
+fn workgroups(s: &Site<'_>) -> Expr {
+    let shares = s.dim(R).times(&shares(s).into());
+    Expr::from(shares).ceil_div(rows(s, C).teams)
+}
+
+/// Whole shares that a row is long enough for.
+fn wanted(s: &Site<'_>) -> u64 {
+    (s.size(C) as u64 / 4 / WORTH).clamp(1, MOST)
+}
+
+fn shares(s: &Site<'_>) -> u64 {
+    wanted(s).max(LEAST)
+}
+
+/// The cost of a kernel with these passes: as much as that which does a row at once, whose cost `row` is, but that
+/// x is read again whole. Shares fill a device only where they are long.
+pub(crate) fn cost(s: &Site<'_>, row: Work, passes: u32) -> Work {
+    Work {
+        bytes: row.bytes + f64::from(passes) * (1.0 - super::again(s, C)) * s.bytes("x"),
+        invocations: invocations(s, C) * wanted(s) as f64,
+        ..row
+    }
+}

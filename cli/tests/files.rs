@@ -171,7 +171,7 @@ fn safetensors_become_gguf() {
     let file = safetensors::serialize(views, Some([("format".into(), "pt".into())].into())).unwrap();
     fs::write(&from, &file).unwrap();
     let out = stdout(&program(&["quantize", &from, &to, "--to", "Q8_0"]).output().unwrap());
-    assert!(out.contains("`ids` stays I64: it does not hold floats"), "{out}");
+    assert!(out.contains("it does not hold floats\n"), "{out}");
     let made = ModelFiles::open(Path::new(&to)).unwrap();
     let rounded: Vec<f32> = values(128, 3).iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect();
     let same = q8_0::quantize(&Tensor::from_f32(&[2, 64], &rounded).unwrap()).unwrap().to_bytes();

@@ -120,13 +120,13 @@ fn value_text(value: &Value) -> String {
         Value::I16(v) => v.to_string(),
         Value::U32(v) => v.to_string(),
         Value::I32(v) => v.to_string(),
-        Value::F32(v) => v.to_string(),
+        Value::F32(v) => format!("{v:?}"),
         Value::Bool(v) => v.to_string(),
         Value::String(v) => format!("\"{}\"", plain(v)),
         Value::Array(v) => array_text(v),
         Value::U64(v) => v.to_string(),
         Value::I64(v) => v.to_string(),
-        Value::F64(v) => v.to_string(),
+        Value::F64(v) => format!("{v:?}"),
     }
 }
 

@@ -70,9 +70,9 @@ pub(crate) fn table<const N: usize>(rows: Vec<[String; N]>, right: [bool; N]) ->
     let widths: [usize; N] = std::array::from_fn(width);
     let mut out = String::new();
     for row in &rows {
-        let mut line = String::from(" ");
+        let mut line = String::new();
         for ((cell, width), right) in row.iter().zip(widths).zip(right) {
-            line += &if right { format!(" {cell:>width$}") } else { format!(" {cell:<width$}") };
+            line += &if right { format!("  {cell:>width$}") } else { format!("  {cell:<width$}") };
         }
         out += line.trim_end();
         out.push('\n');
@@ -120,13 +120,13 @@ fn value_text(value: &Value) -> String {
         Value::I16(v) => v.to_string(),
         Value::U32(v) => v.to_string(),
         Value::I32(v) => v.to_string(),
-        Value::F32(v) => v.to_string(),
+        Value::F32(v) => format!("{v:?}"),
         Value::Bool(v) => v.to_string(),
         Value::String(v) => format!("\"{}\"", plain(v)),
         Value::Array(v) => array_text(v),
         Value::U64(v) => v.to_string(),
         Value::I64(v) => v.to_string(),
-        Value::F64(v) => v.to_string(),
+        Value::F64(v) => format!("{v:?}"),
     }
 }
 

@@ -127,9 +127,8 @@ fn convert(
 }
 
 fn report(tensors: &[TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -> String {
-    let head = ["tensor", "shape", "from", "to", "before", "after", "rel. RMS", "worst block", "SNR"];
+    let head = ["tensor", "shape", "from", "to", "before", "after", "rel. RMS", "worst block", "SNR", ""];
     let mut rows = vec![head.map(String::from)];
-    let mut kept = String::new();
     for ((t, choice), loss) in tensors.iter().zip(choices).zip(losses) {
         let after = choice.encoding.byte_len(&t.shape).unwrap_or_default();
         let lost = match loss {
@@ -151,12 +150,10 @@ fn report(tensors: &[TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -
             rms,
             worst,
             snr,
+            choice.kept.clone().unwrap_or_default(),
         ]);
-        if let Some(why) = &choice.kept {
-            kept += &format!("`{}` stays {}: {why}\n", plain(&t.name), choice.encoding);
-        }
     }
-    table(rows, [false, false, false, false, true, true, true, true, true]) + &kept
+    table(rows, [false, false, false, false, true, true, true, true, true, false])
 }
 
 /// What runs that were interrupted have left beside the file.

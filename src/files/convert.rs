@@ -20,15 +20,7 @@ pub fn quantize(dtype: DType, values: &[f32]) -> Result<Vec<u8>> {
             return Err(Error::Argument(format!("{dtype}: value {i} is {v}, which no block can hold")));
         }
     }
-    let shape = [values.len()];
-    match dtype {
-        DType::Q8_0 => Ok(formats::q8_0::quantize(&Tensor::from_f32(&shape, values)?)?.to_bytes()),
-        // What a block type without a quantiser of its own is told, `from_f64` knows.
-        _ => {
-            let values: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
-            Ok(Tensor::from_f64(dtype, &shape, &values)?.to_bytes())
-        }
-    }
+    Ok(formats::quantize(dtype, &Tensor::from_f32(&[values.len()], values)?)?.to_bytes())
 }
 
 /// The values that bytes of an encoding stand for, each as the nearest f32.

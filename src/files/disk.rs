@@ -70,7 +70,7 @@ impl ModelFiles {
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|e| cannot(path, &e))?;
-        let (names, tensors) = shards::index(&label, &text)?;
+        let shards::Index { names, tensors } = shards::index(&label, &text)?;
         let paths: Vec<PathBuf> = names.iter().map(|name| path.with_file_name(name)).collect();
         let model = Self::open_all(&paths)?;
         for (name, part) in tensors {

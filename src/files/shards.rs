@@ -104,16 +104,24 @@ pub(super) fn name(stem: &str, i: u64, n: u64) -> String {
     format!("{stem}-{:05}-of-{n:05}.gguf", i + 1)
 }
 
-/// The files that an index of safetensors names, in order, and the tensors with the file that each is said to lie
-/// in. A name that is more than a plain file name is refused, so that an index leads nowhere but beside itself.
+/// What an index of safetensors says.
 #[cfg(feature = "safetensors")]
-pub(super) fn index(file: &str, text: &str) -> Result<(Vec<String>, Vec<(String, usize)>)> {
+pub(super) struct Index {
+    /// The names of the files, in order.
+    pub names: Vec<String>,
+    /// The tensors, each with the file that it is said to lie in.
+    pub tensors: Vec<(String, usize)>,
+}
+
+/// Reads an index of safetensors. A name that is more than a plain file name is refused, so that an index leads
+/// nowhere but beside itself.
+#[cfg(feature = "safetensors")]
+pub(super) fn index(file: &str, text: &str) -> Result<Index> {
     #[derive(serde::Deserialize)]
-    struct Index {
+    struct Json {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    let index: Index =
-        serde_json::from_str(text).map_err(|e| wrong(file, 0, "index", format_args!("{e}")))?;
+    let index: Json = serde_json::from_str(text).map_err(|e| wrong(file, 0, "index", format_args!("{e}")))?;
     let mut names: Vec<String> = index.weight_map.values().cloned().collect();
     names.sort_unstable();
     names.dedup();
@@ -136,5 +144,5 @@ pub(super) fn index(file: &str, text: &str) -> Result<(Vec<String>, Vec<(String,
     }
     let at = |name: &String| names.binary_search(name).unwrap_or_default();
     let tensors = index.weight_map.iter().map(|(tensor, name)| (tensor.clone(), at(name))).collect();
-    Ok((names, tensors))
+    Ok(Index { names, tensors })
 }

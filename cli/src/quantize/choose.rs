@@ -120,7 +120,7 @@ pub(super) fn choose(
             },
             None if t.encoding == to => Choice { encoding: to, kept: None },
             None => {
-                let flat = (t.shape.len() < 2).then(|| "it has fewer than two axes".to_owned());
+                let flat = (t.shape.len() < 2).then(|| "it has less than two axes".to_owned());
                 match flat.or_else(|| unfit(t, to)) {
                     Some(why) => Choice { encoding: t.encoding, kept: Some(why) },
                     None => Choice { encoding: to, kept: None },

@@ -14,6 +14,8 @@ use DType::{F16, F32, I8, Q8_0};
 
 /// The types that weights are measured in.
 const ALL: &[DType] = &[F32, F16, I8, Q8_0];
+/// For what is measured because of int8 activations.
+const INT8: &[DType] = &[I8];
 /// For ops without weights, or with weights that are next to nothing.
 const ONE: &[DType] = &[F32];
 const NONE: &[DType] = &[];
@@ -52,6 +54,8 @@ const ITEMS: &[Item] = items! {
     of "square":
         "matmul" "plain" [M 512 N 512 K 512] ALL &[F32, I8, Q8_0];
         "matmul" "plain" [M 1024 N 1024 K 1024] ALL NONE;
+    of "512 rows":
+        "matmul" "plain" [M 512 N 2048 K 2048] INT8 NONE;
     of "skinny":
         "matmul" "plain" [M 4096 N 64 K 1024] ALL NONE;
         "matmul" "plain" [M 64 N 64 K 8192] ALL NONE;

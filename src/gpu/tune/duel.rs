@@ -45,7 +45,8 @@ impl Gpu {
     }
 
     /// The estimate's choice against another. The other is faster only if its slowest loading is faster than the
-    /// fastest of the estimate's choice; otherwise those in the middle are compared.
+    /// fastest of the estimate's choice, and so are the shortest of all times, which tell most of a machine
+    /// where nothing else runs; otherwise the loadings in the middle are compared.
     pub(super) fn duel(&self, field: &mut [Runner], other: usize, budget: Duration) -> Result<Comparison> {
         let effort = Effort { budget, ..Effort::default() };
         let samples = self.time_loadings(field, &[0, other], &effort)?;
@@ -106,7 +107,8 @@ pub(super) fn sorted(loadings: &[Samples]) -> Vec<&Samples> {
 fn decide(first: &[Samples], second: &[Samples]) -> Comparison {
     let (a, b) = (sorted(first), sorted(second));
     let surely = compare(a[0], b[b.len() - 1], MARGIN);
-    if surely.verdict == Verdict::Faster {
+    let shortest = |of: &[Samples]| of.iter().map(Samples::min).fold(f64::INFINITY, f64::min);
+    if surely.verdict == Verdict::Faster && shortest(second) * (1.0 + MARGIN) < shortest(first) {
         return surely;
     }
     let middle = compare(a[a.len() / 2], b[b.len() / 2], MARGIN);
@@ -133,5 +135,9 @@ mod tests {
         assert_eq!(said(&[0.74, 0.74, 0.41, 0.74], &[0.6; 4]), Verdict::TooNoisy);
         assert_eq!(said(&[0.6; 4], &[0.41, 0.74, 0.74, 0.74]), Verdict::Slower);
         assert_eq!(said(&[1.0, 1.01], &[1.0, 0.99]), Verdict::Same);
+        // What needs both cores of a machine is slow while something else has one, and is not so otherwise.
+        let mut busy = loadings(&[0.74; 4]);
+        busy[1].push(0.41);
+        assert_eq!(decide(&busy, &loadings(&[0.6; 4])).verdict, Verdict::TooNoisy);
     }
 }

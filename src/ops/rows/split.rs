@@ -48,6 +48,10 @@ pub(crate) const LAST: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
+/// What a single pass leaves.
+pub(crate) const ONE_PASS: &[Scratch] =
+    &[Scratch::new("part", DType::F32, |s| vec![s.dim(R).times(&shares(s).into())])];
+
 /// Where the policy asks that choices not see how many rows there are, a choice has to stand: so what may be in the
 /// way of the dispatches is asked for here.
 fn fits(s: &Site<'_>) -> Result<(), String> {

@@ -1,4 +1,4 @@
-// A pass over rows that are cut into shares    part[again, r, s] = Σ or max of f(v[r, c]) over share s,  v = pre(x)
+// A pass over rows that are cut into shares    part[again, r, s] = Σ or max of f(v[r, c]) over share s, v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
 //   part  [2, R, SPLITS]  f32      out  of the second pass also in: what the first one found

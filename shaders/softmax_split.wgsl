@@ -1,5 +1,6 @@
-// softmax.split, last part    y[r, c] = post(exp(v[r, c] - m) / Σ part[1, r, s]),  m = max part[0, r, s],  v = pre(x)
-//            with LOG         y[r, c] = post((v[r, c] - m) - log(Σ part[1, r, s]))
+// softmax.split, last part    y[r, c] = post(exp(v[r, c] - m) / Σ part[1, r, s]),
+//            with LOG         y[r, c] = post((v[r, c] - m) - log(Σ part[1, r, s])),
+//                             m = max part[0, r, s],  v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
 //   part  [2, R, SPLITS]  f32      in   the largest of the shares of a row, then their sums of exp(v - m)

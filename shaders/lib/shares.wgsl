@@ -1,5 +1,5 @@
-// Rows cut into SPLITS shares of whole groups of four, of which each team does one; and what the shares of a row
-// came to: in `part` lie SPLITS results of the first pass for each row, then, if there is one, those of the second.
+// Rows cut into SPLITS shares of whole groups of four, of which each team does one; and what the shares of a
+// row came to: in `part` lie SPLITS results of the first pass for each row, then those of the second, if any.
 
 // Of the `at`-th share of all rows: its row, the first group of this lane, and where the share ends. Past the last
 // share there is no group to do, but a row to wait with at barriers.

@@ -1,7 +1,7 @@
-// l2_normalize.split, last part    y[r, c] = post(v[r, c] / max(sqrt(Σ part[r, 0, s]), eps)),  v = pre(x)
+// l2_normalize.split, last part    y[r, c] = post(v[r, c] / max(sqrt(Σ part[0, r, s]), eps)),  v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
-//   part  [R, 2, SPLITS]  f32      in   sums of squares of the shares of a row
+//   part  [1, R, SPLITS]  f32      in   sums of squares of the shares of a row
 //   y     [R, C]          f32 f16  out
 //
 // A team of LANES invocations owns a share of a row, as in the pass before; every team adds the row's parts up.

@@ -1,10 +1,10 @@
-// layer_norm.split, last part    y[r, c] = post((v[r, c] - mean) / sqrt(Σ part[r, 1, s] / C + eps) · w[c] + b[c]),
-//                                mean = Σ part[r, 0, s] / C,  v = pre(x)
+// layer_norm.split, last part    y[r, c] = post((v[r, c] - mean) / sqrt(Σ part[1, r, s] / C + eps) · w[c] + b[c]),
+//                                mean = Σ part[0, r, s] / C,  v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
 //   w     [C]             f32 f16  in
 //   b     [C]             f32 f16  in
-//   part  [R, 2, SPLITS]  f32      in   sums of the shares of a row, then their sums of (v - mean)²
+//   part  [2, R, SPLITS]  f32      in   sums of the shares of a row, then their sums of (v - mean)²
 //   y     [R, C]          f32 f16  out
 //
 // A team of LANES invocations owns a share of a row, as in the passes before; every team adds the row's parts up.

@@ -1,8 +1,8 @@
-// rms_norm.split, last part    y[r, c] = post(v[r, c] / sqrt(Σ part[r, 0, s] / C + eps) · w[c]),  v = pre(x)
+// rms_norm.split, last part    y[r, c] = post(v[r, c] / sqrt(Σ part[0, r, s] / C + eps) · w[c]),  v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
 //   w     [C]             f32 f16  in
-//   part  [R, 2, SPLITS]  f32      in   sums of squares of the shares of a row
+//   part  [1, R, SPLITS]  f32      in   sums of squares of the shares of a row
 //   y     [R, C]          f32 f16  out
 //
 // A team of LANES invocations owns a share of a row, as in the pass before; every team adds the row's parts up.

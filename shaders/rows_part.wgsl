@@ -1,7 +1,7 @@
-// A pass over rows that are cut into shares    part[r, again, s] = Σ or max of f(v[r, c]) over share s,  v = pre(x)
+// A pass over rows that are cut into shares    part[again, r, s] = Σ or max of f(v[r, c]) over share s, v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
-//   part  [R, 2, SPLITS]  f32      out  of the second pass also in: what the first one found
+//   part  [2, R, SPLITS]  f32      out  of the second pass also in: what the first one found
 //
 // Where rows are few and long, several workgroups do one: for what has to be known of a whole row before any of
 // it can be written, a pass each that leaves a number for every share. A share's end depends on C alone, and
@@ -86,6 +86,6 @@ fn main(
         whole = team_sum(dot(found, vec4<f32>(1.0)), index);
     }
     if index % LANES == 0u && at < p.R * SPLITS {
-        part[(r * 2u + select(0u, 1u, HOW > 2u)) * SPLITS + at % SPLITS] = whole;
+        part[(select(0u, p.R, HOW > 2u) + r) * SPLITS + at % SPLITS] = whole;
     }
 }

@@ -1,8 +1,9 @@
-// softmax.split, last part    y[r, c] = post(exp(v[r, c] - m) / Σ part[r, 1, s]),  m = max part[r, 0, s],  v = pre(x)
-//            with LOG         y[r, c] = post((v[r, c] - m) - log(Σ part[r, 1, s]))
+// softmax.split, last part    y[r, c] = post(exp(v[r, c] - m) / Σ part[1, r, s]),
+//            with LOG         y[r, c] = post((v[r, c] - m) - log(Σ part[1, r, s])),
+//                             m = max part[0, r, s],  v = pre(x)
 //
 //   x     [R, C]          f32 f16  in
-//   part  [R, 2, SPLITS]  f32      in   the largest of the shares of a row, then their sums of exp(v - m)
+//   part  [2, R, SPLITS]  f32      in   the largest of the shares of a row, then their sums of exp(v - m)
 //   y     [R, C]          f32 f16  out
 //
 // A team of LANES invocations owns a share of a row, as in the passes before; every team joins the row's parts.

@@ -1,5 +1,5 @@
-// Rows cut into SPLITS shares of whole groups of four, of which each team does one; and what the shares of a row
-// came to: in `part` lie, row by row, SPLITS results of the first pass over it, then SPLITS of the second.
+// Rows cut into SPLITS shares of whole groups of four, of which each team does one; and what the shares of a
+// row came to: in `part` lie SPLITS results of the first pass for each row, then those of the second, if any.
 
 // Of the `at`-th share of all rows: its row, the first group of this lane, and where the share ends. Past the last
 // share there is no group to do, but a row to wait with at barriers.
@@ -14,7 +14,7 @@ fn share_of(at: u32, lane: u32) -> vec3<u32> {
 fn part_sum(r: u32, again: u32, index: u32) -> f32 {
     var sum = 0.0;
     for (var s = index % LANES; s < SPLITS; s += LANES) {
-        sum += part[(r * 2u + again) * SPLITS + s];
+        sum += part[(again * p.R + r) * SPLITS + s];
     }
     return team_sum(sum, index);
 }
@@ -22,7 +22,7 @@ fn part_sum(r: u32, again: u32, index: u32) -> f32 {
 fn part_max(r: u32, again: u32, index: u32) -> f32 {
     var largest = -3.4028234e38; // nothing finite is less
     for (var s = index % LANES; s < SPLITS; s += LANES) {
-        largest = max(largest, part[(r * 2u + again) * SPLITS + s]);
+        largest = max(largest, part[(again * p.R + r) * SPLITS + s]);
     }
     return team_max(largest, index);
 }

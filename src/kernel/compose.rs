@@ -182,14 +182,10 @@ impl Text {
                 _ => source::WEIGHT_PLAIN,
             });
         }
-        if self.calls("column_scale4(") || self.calls("scale_at(") {
-            let given = site.arg("w_scale").is_some();
-            self.append(if given { source::SCALE_INT8 } else { source::SCALE_NONE });
-        }
-        if self.calls("share_of(") {
-            self.append(source::SHARES);
-        }
         let given = |name| site.arg(name).is_some();
+        if self.calls("column_scale4(") || self.calls("scale_at(") {
+            self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
+        }
         let handing = rows::handing(site.profile).is_some();
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
@@ -197,6 +193,7 @@ impl Text {
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
             ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
+            ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
             ("combine(", source::COMBINE),

@@ -58,6 +58,7 @@ static SPLIT: Kernel = Kernel {
     file: "l2_normalize_split.wgsl",
     source: include_str!("../../shaders/l2_normalize_split.wgsl"),
     cost: |s| split::cost(s, (ROW.cost)(s), 1),
+    scratch: split::ONE_PASS,
     first: &[&SQUARES],
     ..split::LAST
 };

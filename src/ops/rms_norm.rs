@@ -60,6 +60,7 @@ static SPLIT: Kernel = Kernel {
     file: "rms_norm_split.wgsl",
     source: include_str!("../../shaders/rms_norm_split.wgsl"),
     cost: |s| split::cost(s, (ROW.cost)(s), 1),
+    scratch: split::ONE_PASS,
     first: &[&SQUARES],
     ..split::LAST
 };

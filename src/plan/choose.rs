@@ -41,7 +41,7 @@ pub(super) struct Dispatch {
     pub composed: Composed,
     /// How many workgroups.
     pub workgroups: Expr,
-    /// The tensors that live within the kernel, by name, and those of the op in whose place this dispatch finds them.
+    /// The tensors within the kernel, by name, that this dispatch finds in the place of some of the op's.
     pub instead: Vec<(&'static str, SiteArg)>,
 }
 

@@ -1,6 +1,6 @@
-//! Few rows that are long: each is cut into shares, a team for each. What has to be known of a whole row before any
-//! of it can be written takes a pass of its own, one dispatch, that leaves a number for every share; the last
-//! dispatch reads those. How many shares there are follows from how long rows are, never from how many.
+//! Few rows that are long: each is cut into shares, a team for each. What has to be known of a whole row before
+//! any of it can be written takes a pass of its own, one dispatch, that leaves a number for every share; the
+//! last dispatch reads those. How many shares there are follows from how long rows are, never from how many.
 
 use super::{invocations, knobs_apart, rows};
 use crate::dim::Expr;
@@ -48,8 +48,12 @@ pub(crate) const LAST: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Where the policy asks that choices not see how many rows there are, a choice has to stand: so what may be in the
-/// way of the dispatches is asked for here.
+/// What a single pass leaves.
+pub(crate) const ONE_PASS: &[Scratch] =
+    &[Scratch::new("part", DType::F32, |s| vec![s.dim(R).times(&shares(s).into())])];
+
+/// Where the policy asks that choices not see how many rows there are, a choice has to stand: so what may be in
+/// the way of the dispatches is asked for here.
 fn fits(s: &Site<'_>) -> Result<(), String> {
     let operands = chain::operands(s.pre).len() + chain::operands(s.post).len();
     let tensors = s.args.iter().filter(|a| a.name != "part").count();

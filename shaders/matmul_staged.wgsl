@@ -8,8 +8,8 @@
 //   ws       [N]     f32             out
 //
 // So that many rows of x share it, weights are taken apart once. Relative to a power of two of its column, f16
-// holds any f32 without overflow. A workgroup owns COLUMNS neighbours, side by side in panels, and reads
-// them twice, from cache the second time.
+// holds any f32 without overflow; sums are then up to 2^15 times as large as x times K. A workgroup owns COLUMNS
+// neighbours, side by side in panels, and reads them twice, from cache the second time.
 
 alias w_group = vec4<f32>; // knob: four elements of w
 const COLUMNS: u32 = 16u; // columns of a workgroup

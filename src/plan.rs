@@ -41,8 +41,8 @@ pub enum Numerics {
     /// Inputs as given, sums in f32.
     #[default]
     F32,
-    /// What is multiplied is first rounded to f16, relative to the largest of its row; sums in f32. 11 bits
-    /// remain of 24.
+    /// What is multiplied may first be rounded to f16, relative to the largest of its row: 11 bits remain of 24.
+    /// Sums are f32, of products up to 2^15 times as large: inputs times K must stay below 1e34.
     F16Staged,
     /// Each row of activations is first rounded to whole multiples, at most 127, of a step of its own, which
     /// is its largest element over 127; int8 weights are multiplied with these whole numbers exactly.

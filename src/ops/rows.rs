@@ -117,7 +117,7 @@ pub(crate) fn workgroups_apart(s: &Site<'_>, along: Axis) -> Expr {
 
 /// Sizes with which a kernel needs more than 65,535 workgroups.
 pub(crate) fn many_workgroups(kernel: &Kernel) -> Option<Sizes> {
-    let rows = if kernel.file.ends_with("_split.wgsl") { split::MANY } else { MOST };
+    let rows = if !kernel.first.is_empty() { split::MANY } else { MOST };
     Some(Sizes::new(&[(R, past_one_axis(rows)), (C, 3)]))
 }
 

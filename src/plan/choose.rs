@@ -115,9 +115,11 @@ impl Candidate {
     }
 }
 
-/// The estimated time of a kernel, each of its dispatches counted.
+/// The estimated time of a kernel, with each of its dispatches, and the wait for the one before.
 fn seconds(kernel: &Kernel, site: &Site<'_>) -> f64 {
-    (kernel.cost)(site).seconds(site.profile) + kernel.first.len() as f64 * site.profile.speeds.dispatch_s
+    let speeds = &site.profile.speeds;
+    let before = kernel.first.len() as f64 * (speeds.dispatch_s + speeds.barrier_s);
+    (kernel.cost)(site).seconds(site.profile) + before
 }
 
 /// What can be asked of a kernel before it is composed.

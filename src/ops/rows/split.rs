@@ -13,21 +13,21 @@ const WORTH: u64 = 512;
 /// The least and the most shares: every team of a later pass reads them all.
 const LEAST: u64 = 4;
 const MOST: u64 = 32;
-/// The longest row of which shares are so short that none is worth one; cases straddle it.
-pub(crate) const SHORT: u64 = 4 * LEAST * WORTH;
+/// The shortest row of more shares than a processor's team has lanes: cases straddle it, so that lanes take several.
+pub(crate) const MANY_SHARES: u64 = 4 * WORTH * 9;
 /// Rows of a case that needs many workgroups, with the fewest shares and up to 16 in a workgroup.
 pub(crate) const MANY: u64 = 16 / LEAST;
 
-/// What a pass finds of each share.
+/// What a pass finds of each share; the numbers are those of `HOW` in rows_part.wgsl.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Find {
-    Sum,
-    Squares,
-    Largest,
+    Sum = 0,
+    Squares = 1,
+    Largest = 2,
     /// The squares of what is left after subtracting the mean, which a pass for the sum found.
-    Spread,
+    Spread = 3,
     /// The exponentials of what is left after subtracting the largest, which a pass found.
-    Exponentials,
+    Exponentials = 4,
 }
 
 /// A pass, but for its name and its knobs.
@@ -40,7 +40,7 @@ pub(crate) const PASS: Kernel = Kernel {
 
 /// The kernel that comes after the passes, but for what is its op's.
 pub(crate) const LAST: Kernel = Kernel {
-    blocks: &[(R, 4), (C, 4 * LEAST), (C, SHORT)],
+    blocks: &[(R, 4), (C, 4 * LEAST), (C, MANY_SHARES)],
     fits,
     knobs,
     workgroups,
@@ -89,11 +89,14 @@ fn shares(s: &Site<'_>) -> u64 {
 }
 
 /// The cost of a kernel with these passes: as much as that which does a row at once, whose cost `row` is, but that
-/// x is read again whole. Shares fill a device only where they are long.
+/// x is read again whole. Shares fill a device only where they are long; where one team holds a whole row in
+/// registers, which reads it once, nobody measured yet that anything is gained.
 pub(crate) fn cost(s: &Site<'_>, row: Work, passes: u32) -> Work {
+    let again = super::again(s, C);
+    let filled = if again == 0.0 { 1 } else { wanted(s) };
     Work {
-        bytes: row.bytes + f64::from(passes) * (1.0 - super::again(s, C)) * s.bytes("x"),
-        invocations: invocations(s, C) * wanted(s) as f64,
+        bytes: row.bytes + f64::from(passes) * (1.0 - again) * s.bytes("x"),
+        invocations: invocations(s, C) * filled as f64,
         ..row
     }
 }

@@ -66,7 +66,7 @@ fn long_headers_are_read_as_far_as_they_go() {
     let folder = Folder::new("long");
     let words = (0..50_000).map(|i| format!("word {i}")).collect();
     let vocabulary = ("tokens".to_owned(), Value::Array(tachylite::files::Array::String(words)));
-    let path = folder.put("v.gguf", &gguf(&[vocabulary.clone()], &[spec("w", "F32", &[7])]));
+    let path = folder.put("v.gguf", &gguf(std::slice::from_ref(&vocabulary), &[spec("w", "F32", &[7])]));
     let model = ModelFiles::open(&path).unwrap();
     assert_eq!(model.contents().metadata(), [vocabulary]);
     let mut bytes = [0; 28];

@@ -56,7 +56,7 @@ fn cve_2026_33298_elements_times_size_that_overflow() {
 
 #[test]
 fn issue_24759_padding_that_wraps() {
-    for offset in [u64::MAX - 31, u64::MAX & !63, 1 << 63] {
+    for offset in [u64::MAX - 31, !63, 1 << 63] {
         let raw = Raw::gguf(1, 0).tensor("w", &[4], 0, offset).data(64);
         refuses(raw, &format!("tensor `w`: lies {offset} bytes into the data"));
     }

@@ -88,7 +88,7 @@ fn unfit(t: &TensorInfo, to: &Encoding) -> Option<String> {
         return Some(format!("there is nothing yet that unpacks {from}"));
     }
     let last = t.shape.last().copied().unwrap_or(1);
-    (last as u64 % to.block != 0)
+    (!(last as u64).is_multiple_of(to.block))
         .then(|| format!("its last axis has {last} values, but a block of {to} has {}", to.block))
 }
 

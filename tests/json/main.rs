@@ -19,7 +19,7 @@ fn plans() -> impl Iterator<Item = (Case, Plan)> {
     let cases = cases.filter(|case| !case.kernel().starts_with("matmul.matrix"));
     cases.map(|case| {
         // What needs a feature is planned for a device that has them all.
-        let subgroups = case.kernel().ends_with("broadcast");
+        let subgroups = case.kernel() == "matmul.broadcast";
         let plan = planned(&case, &if subgroups { Profile::capable() } else { Profile::portable() });
         (case, plan)
     })

@@ -164,6 +164,7 @@ fn few_long_rows_are_cut_into_shares_where_rows_alone_do_not_fill_the_device() {
         (DeviceKind::Discrete, 1, 4096, "softmax.row"),
         (DeviceKind::Integrated, 1, 65536, "softmax.split"),
         (DeviceKind::Integrated, 256, 65536, "softmax.row"),
+        (DeviceKind::Cpu, 1, 65536, "softmax.row"),
         (DeviceKind::Cpu, 16, 65536, "softmax.row"),
     ] {
         let (g, profile) = (softmax(rows, width), profile(kind));

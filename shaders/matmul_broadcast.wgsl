@@ -12,7 +12,8 @@
 // multiplications, where a load is dear (llvmpipe: as much as a hundred multiplications) and a
 // broadcast is not. Rows and columns past the end are read from the last one and never written; all
 // lanes of a workgroup go the same way up to the last broadcast. The last group of four along K is masked
-// like all others: a second copy of the loop for it is no faster, and twice as much to compile.
+// like all others: a second copy of the loop for it is no faster, and twice as much to compile. Weights whose
+// padding is numbers need no mask, since that of x is 0 there.
 // Sums are f32, k ascending, so a row's bits do not depend on the other rows.
 
 alias x_group = vec4<f32>; // knob: four elements of x
@@ -86,7 +87,10 @@ fn main(
             for (var c = 0u; c < 4u; c++) {
                 let at = j * 4u + c;
                 let v = load_w(column[at] + k4 * p.w_K, block_of(k4 / BLOCK4, n[at]));
-                ws[j * 4u + c] = select(vec4<f32>(0.0), v, live);
+                ws[j * 4u + c] = v;
+                if !PADDED {
+                    ws[j * 4u + c] = select(vec4<f32>(0.0), v, live);
+                }
             }
         }
         //@unroll i 0..XS

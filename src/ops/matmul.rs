@@ -30,7 +30,7 @@ use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
 use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
-use staged::{STAGED, STAGED_BROADCAST};
+use staged::STAGED;
 use vector::VECTOR;
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
@@ -60,7 +60,6 @@ pub static MATMUL: Op = Op {
         &SPLIT,
         &INT8,
         &STAGED,
-        &STAGED_BROADCAST,
         &MATRIX_16,
         &MATRIX_8,
     ],

@@ -12,7 +12,11 @@ pub(super) static BROADCAST: Kernel = Kernel {
     source: include_str!("../../../shaders/matmul_broadcast.wgsl"),
     blocks: &[(M, 16), (M, 32), (N, 32), (N, 64), (N, 128), (K, 4)],
     fits: |s| shape(s).map(|_| ()),
-    knobs: |s| [known_knobs(s), weight_knobs(s)].concat(),
+    knobs: |s| {
+        let Shape { lanes, loads, groups } = known(s);
+        let own = [("XS", loads), ("TN4", groups), ("LANES", lanes), ("ROWS", loads * lanes)];
+        own.map(|(name, n)| (name, format!("{n}u"))).into_iter().chain(weight_knobs(s)).collect()
+    },
     workgroups: |s| tiles(s, known(s).rows(), known(s).columns()),
     cost: |s| {
         let shape = known(s);
@@ -63,13 +67,6 @@ fn shape(s: &Site<'_>) -> Result<Shape, String> {
         }
     };
     Ok(Shape { lanes: s.profile.subgroup_sizes.0.into(), loads, groups })
-}
-
-/// The knobs that say it.
-pub(super) fn known_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
-    let Shape { lanes, loads, groups } = known(s);
-    let own = [("XS", loads), ("TN4", groups), ("LANES", lanes), ("ROWS", loads * lanes)];
-    own.map(|(name, n)| (name, format!("{n}u"))).into()
 }
 
 /// The shape where it fits; estimates and texts are only asked for there.

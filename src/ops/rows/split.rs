@@ -7,6 +7,7 @@ use crate::dim::Expr;
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Scratch, Site, Work, chain};
 use crate::op::Axis::{C, R};
+use crate::profile::DeviceKind;
 
 /// Groups of four that are worth a share.
 const WORTH: u64 = 512;
@@ -89,11 +90,13 @@ fn shares(s: &Site<'_>) -> u64 {
 }
 
 /// The cost of a kernel with these passes: as much as that which does a row at once, whose cost `row` is, but that
-/// x is read again whole. Shares fill a device only where they are long; where one team holds a whole row in
-/// registers, which reads it once, nobody measured yet that anything is gained.
+/// x is read again whole. Shares fill a device only where they are long; and no processor, where a single row
+/// takes 1.22 to 1.35 times as long in shares on two cores (llvmpipe of Mesa 26.2, benches/log.md); and where one
+/// team holds a whole row in registers, nobody measured yet that anything is gained.
 pub(crate) fn cost(s: &Site<'_>, row: Work, passes: u32) -> Work {
     let again = super::again(s, C);
-    let filled = if again == 0.0 { 1 } else { wanted(s) };
+    let alone = again == 0.0 || s.profile.kind == DeviceKind::Cpu;
+    let filled = if alone { 1 } else { wanted(s) };
     Work {
         bytes: row.bytes + f64::from(passes) * (1.0 - again) * s.bytes("x"),
         invocations: invocations(s, C) * filled as f64,

@@ -8,6 +8,7 @@ pub mod report;
 pub mod rounds;
 pub mod row;
 pub mod samples;
+pub mod sittings;
 pub mod suite;
 pub mod text;
 pub mod versus;

@@ -72,6 +72,7 @@ fn right(gpu: &Gpu, bench: &mut Bench) {
         let timed = row.timed().unwrap_or_else(|| panic!("{row:?}"));
         let beside = timed.beside.as_ref().unwrap();
         assert_eq!((timed.seconds.len(), beside.seconds.len(), &timed.rounds[..]), (2, 2, &[1, 1][..]));
+        assert_eq!(timed.sittings, [1, 1]);
         assert!(timed.fraction().unwrap() > 0.0 && timed.rate().0 > 0.0);
         assert!(timed.error <= 1.0 && timed.bits == rows[0].timed().unwrap().bits);
         assert_eq!(timed.bytes, 4097.0 * 1023.0 * 12.0);

@@ -71,55 +71,6 @@ pub fn compare_rounds(first: [&[f64]; 2], second: [&[f64]; 2], margin: f64) -> C
     Comparison { verdict, ..sure }
 }
 
-/// Compares two runs by their sittings: each is a number for every sitting, of a kernel as a multiple of its
-/// yardstick. What lasts as long as a device is open makes those of one run differ among themselves, and is no
-/// difference between two; nothing is assumed of how it is distributed. The interval is Hodges and Lehmann's
-/// (1963), of the ratios of all pairs, which holds the ratio of two like distributions 99 times of 100. Of four
-/// and four sittings there is none so sure: then it is all that the ratios span, and the second is `false`.
-///
-/// `None` if a run has fewer than two sittings.
-pub fn compare_sittings(first: &[f64], second: &[f64], margin: f64) -> Option<(Comparison, bool)> {
-    let mut ratios: Vec<f64> = second.iter().flat_map(|b| first.iter().map(move |a| b / a)).collect();
-    ratios.sort_by(f64::total_cmp);
-    if first.len().min(second.len()) < 2 || !ratios.iter().all(|r| r.is_finite()) {
-        return None;
-    }
-    let left_out = left_out(first.len(), second.len());
-    let (at, last) = (left_out.unwrap_or(0), ratios.len() - 1);
-    let compared = Comparison::new(ratios[ratios.len() / 2], ratios[at], ratios[last - at], margin);
-    Some((compared, left_out.is_some()))
-}
-
-/// How many of the smallest and of the largest ratios of all pairs lie outside of the interval: as many as Mann
-/// and Whitney's U is below, on each side, at most half of the times that the interval may miss. `None` if
-/// not even the whole range is sure enough.
-fn left_out(n: usize, m: usize) -> Option<usize> {
-    // In how many of all orders of n and m numbers so many pairs stand the wrong way round.
-    let mut orders = vec![1.0];
-    for i in 1..=n {
-        // Times (1 - q^(m + i)) / (1 - q^i): the Gaussian binomial, factor by factor.
-        let mut next = vec![0.0; i * m + 1];
-        for (u, count) in orders.iter().enumerate() {
-            next[u] += count;
-        }
-        for u in i..next.len() {
-            next[u] += next[u - i];
-        }
-        let powers: Vec<f64> = next.clone();
-        for u in m + i..next.len() {
-            next[u] -= powers[u - m - i];
-        }
-        orders = next;
-    }
-    let all: f64 = orders.iter().sum();
-    let (mut below, mut u) = (0.0, 0);
-    while u < orders.len() && (below + orders[u]) / all <= (1.0 - CONFIDENCE) / 2.0 {
-        below += orders[u];
-        u += 1;
-    }
-    u.checked_sub(1)
-}
-
 /// The third shortest; NaN if there are fewer.
 fn third(rounds: &[f64]) -> f64 {
     let mut sorted = rounds.to_vec();
@@ -198,42 +149,6 @@ mod tests {
             let mut of = || -> Vec<f64> { (0..24).map(|_| 1.0 + 0.3 * rng.unit()).collect() };
             let ones = [1.0; 24];
             let c = compare_rounds([&of(), &ones], [&of(), &ones], 0.0);
-            c.low > 1.0 || c.high < 1.0
-        });
-        let misses = misses.count();
-        assert!(misses <= 30, "{misses} of 2000, of which 20 are allowed in the mean");
-    }
-
-    #[test]
-    fn sittings_are_compared_where_there_are_enough() {
-        // Of 12 numbers 4 can be chosen in 495 ways: one of them and its mirror image are less than a hundredth,
-        // and so are two.
-        assert_eq!(
-            [left_out(4, 4), left_out(4, 8), left_out(4, 12), left_out(5, 5)],
-            [None, Some(1), Some(3), Some(0)]
-        );
-        assert_eq!(left_out(0, 4), None);
-        assert_eq!(compare_sittings(&[1.0; 4], &[1.0], 0.05), None);
-        assert!(!compare_sittings(&[1.0; 4], &[1.0; 4], 0.05).unwrap().1);
-        // A sitting that was lucky, and one that something else disturbed, are two of sixteen.
-        let mut many = [[1.01, 0.99, 1.0, 1.02, 0.98, 1.0, 1.01]; 2].concat();
-        many.extend([0.85, 1.9]);
-        let said = |of: &[f64]| compare_sittings(&[1.0, 1.01, 0.99, 1.02], of, 0.05).unwrap();
-        assert_eq!((said(&many).0.verdict, said(&many).1), (Verdict::Same, true));
-        many.iter_mut().for_each(|s| *s *= 1.1);
-        assert_ne!(said(&many).0.verdict, Verdict::Same);
-        assert!(compare_sittings(&[f64::NAN; 4], &many, 0.05).is_none());
-    }
-
-    #[test]
-    fn the_interval_of_sittings_holds_the_truth_as_often_as_it_says() {
-        let misses = (0..2000).filter(|seed| {
-            let mut rng = Rng::new(*seed);
-            // Two kinds of luck, a seventh apart.
-            let mut of = |n: usize| -> Vec<f64> {
-                (0..n).map(|_| if rng.below(2) == 0 { 1.0 } else { 1.14 } + 0.01 * rng.unit()).collect()
-            };
-            let (c, _) = compare_sittings(&of(4), &of(8), 0.0).unwrap();
             c.low > 1.0 || c.high < 1.0
         });
         let misses = misses.count();

@@ -146,11 +146,17 @@ impl Timed {
         [rounds::shortest(&self.seconds, &self.rounds), self.beside.as_ref().map_or_else(ones, of_probe)]
     }
 
-    /// The shortest time of each sitting as a multiple of what the probe took for each of what it counts.
-    pub(super) fn sitting_by_sitting(&self) -> Vec<f64> {
-        let [kernel, probe] = self.shortest().map(|rounds| rounds::shortest(&rounds, &self.sittings));
+    /// [`shortest`](Self::shortest) of each sitting, of the probe for each of what it counts. All rounds are of
+    /// one where nobody noted it.
+    pub(super) fn by_sitting(&self) -> Vec<[Vec<f64>; 2]> {
         let work = self.beside.as_ref().map_or(1.0, |b| b.work);
-        kernel.iter().zip(&probe).map(|(k, p)| k / p * work).collect()
+        let [mut kernel, mut probe] = self.shortest().map(Vec::into_iter);
+        let all = [self.rounds.len()];
+        let sittings = if self.sittings.is_empty() { &all[..] } else { &self.sittings };
+        let mut one = |count: &usize| {
+            [kernel.by_ref().take(*count).collect(), probe.by_ref().take(*count).map(|s| s / work).collect()]
+        };
+        sittings.iter().map(&mut one).collect()
     }
 
     /// A rate in what binds it: operations in a second, or bytes.

@@ -3,15 +3,15 @@
 //! Two runs cannot be interleaved, and between them a machine may have become faster or slower as a whole.
 //! So each row is compared by multiples of the probe that was measured in turn with it, and not by
 //! seconds: what slows both down cancels. The median of all rows would cancel too, but a change that
-//! slows every kernel down would cancel with it. How sure a difference is follows from rounds ([`rounds`]). What
-//! lasts as long as a device is open no round shows; so a row that is slower or faster must be so by more than
-//! its sittings differ among themselves, and it is the same too if those, taken together, surely say so.
+//! slows every kernel down would cancel with it. How sure a difference is follows from rounds ([`rounds`]) and
+//! from sittings ([`sittings`]).
 //!
 //! [`rounds`]: crate::bench::rounds
+//! [`sittings`]: crate::bench::sittings
 
-use crate::bench::rounds::compare_sittings;
 use crate::bench::samples::{Comparison, Verdict};
-use crate::bench::{Outcome, Row, compare_rounds};
+use crate::bench::sittings::compare_sittings;
+use crate::bench::{Outcome, Row};
 
 /// The smallest difference between two runs that is reported; what is the same differs by less than twice that.
 /// On a machine that others share, all that lives in a cache which they share too may be slower by up to this
@@ -73,38 +73,13 @@ pub fn change(old: &Row, new: &Row) -> Change {
             if a.watch() != b.watch() {
                 return Change::Incomparable(format!("it was timed by {}, now by {}", a.watch(), b.watch()));
             }
-            let per_work = |t: &super::Timed| {
-                let [kernel, probe] = t.shortest();
-                let work = t.beside.as_ref().map_or(1.0, |b| b.work);
-                [kernel, probe.into_iter().map(|s| s / work).collect()]
-            };
-            let ([k, p], [l, q]) = (per_work(a), per_work(b));
-            let mut comparison = compare_rounds([&k, &p], [&l, &q], MARGIN);
-            let sittings = [a, b].map(super::Timed::sitting_by_sitting);
-            if let Some(sittings) = compare_sittings(&sittings[0], &sittings[1], MARGIN) {
-                comparison = agreed(comparison, sittings);
-            }
+            let comparison = compare_sittings(&a.by_sitting(), &b.by_sitting(), MARGIN);
             Change::Compared { comparison, other_bits: a.bits != b.bits }
         }
         (Outcome::Timed(_), Outcome::Wrong(why) | Outcome::Unable(why)) => Change::Broken(why.clone()),
         (_, Outcome::Timed(_)) => Change::Mended,
         _ => Change::Untimed,
     }
-}
-
-/// What rounds say, held against what sittings say: who is ranked must be ahead in these too, and what rounds do
-/// not know sittings may. What one build differs by from one sitting to the next is no difference between two.
-fn agreed(rounds: Comparison, (sittings, sure): (Comparison, bool)) -> Comparison {
-    let ahead = 1.0 + MARGIN / 2.0;
-    let verdict = match rounds.verdict {
-        Verdict::Slower if sittings.low < ahead => Verdict::TooNoisy,
-        Verdict::Faster if sittings.high * ahead > 1.0 => Verdict::TooNoisy,
-        other => other,
-    };
-    if verdict == Verdict::TooNoisy && sure && sittings.verdict == Verdict::Same {
-        return sittings;
-    }
-    Comparison { verdict, ..rounds }
 }
 
 /// All rows of two runs: those of the new one in its order, and then what it lacks.
@@ -166,31 +141,30 @@ mod tests {
         assert_eq!(change(&wrong, &wrong), Change::Untimed);
     }
 
+    /// Eight sittings of two and three rounds, in turn, and more samples in each round.
     #[test]
-    fn what_differs_between_sittings_is_no_difference() {
-        let of = |factors: [f64; 4], seed: u64| {
-            let rows = factors.iter().zip(seed..).map(|(f, seed)| noisy(*f, 1.0, seed));
-            let each: Vec<Row> = rows.collect();
-            let mut all = each[0].clone();
-            let Outcome::Timed(timed) = &mut all.outcome else { unreachable!("it was timed") };
-            timed.sittings = vec![25];
-            for mut more in each.into_iter().skip(1) {
-                if let Outcome::Timed(t) = &mut more.outcome {
-                    t.sittings = vec![25];
-                }
-                all.add(more);
-            }
+    fn rows_are_compared_by_sittings() {
+        let of = |factors: [f64; 8], seed: u64| {
+            let mut rows = factors.iter().zip(seed..).map(|(f, seed)| {
+                let mut one = noisy(*f, 1.0, seed);
+                let Outcome::Timed(t) = &mut one.outcome else { unreachable!("it was timed") };
+                (t.rounds, t.sittings) = (vec![5; 5], vec![2, 3]);
+                one
+            });
+            let mut all = rows.next().unwrap();
+            rows.for_each(|more| all.add(more));
             all
         };
         let said = |old, new, seed| verdict(&change(&of(old, seed), &of(new, seed + 100))).unwrap();
-        for seed in 0..20 {
-            let steady = [1.0; 4];
+        for seed in 0..10 {
+            let (steady, mut slow) = ([1.0; 8], [1.0; 8]);
             assert_eq!(said(steady, steady, seed), Verdict::Same, "{seed}");
-            assert_eq!(said(steady, [1.1; 4], seed), Verdict::Slower, "{seed}");
-            // Three sittings of the one were unlucky, all of the other.
-            assert_eq!(said([1.12, 1.12, 1.0, 1.12], [1.12; 4], seed), Verdict::TooNoisy, "{seed}");
-            assert_eq!(said([1.12; 4], [1.0, 1.0, 1.12, 1.0], seed), Verdict::TooNoisy, "{seed}");
-            assert_eq!(said([1.12, 1.0, 1.0, 1.0], [1.3; 4], seed), Verdict::Slower, "{seed}");
+            assert_eq!(said(steady, [1.1; 8], seed), Verdict::Slower, "{seed}");
+            slow[3] = 1.12;
+            assert_eq!(said(slow, [1.1; 8], seed), Verdict::Slower, "{seed}");
+            slow[..4].fill(1.12);
+            assert_eq!(said(slow, [1.12; 8], seed), Verdict::TooNoisy, "{seed}");
+            assert_eq!(said([1.12; 8], slow, seed), Verdict::TooNoisy, "{seed}");
         }
     }
 

@@ -185,6 +185,11 @@ impl Bench {
         for (cold, copies) in [(false, near), (true, copies)].into_iter().take(1 + usize::from(is_cold)) {
             if let Some(failed) = self.more(&mut out.right, entry, trial, copies, cold)? {
                 out.failed.push(failed);
+                // No later sitting has more room.
+                for kernel in &mut out.right {
+                    kernel.runs.truncate(near as usize);
+                    kernel.copies = kernel.runs.len() as u64;
+                }
                 break;
             }
             let heat = self.heat(entry, demand, cold)?;

@@ -19,6 +19,9 @@ mod duel;
 /// After one look, whoever takes longer than this many times the best's time leaves.
 const HOPELESS: f64 = 3.0;
 
+/// Why what was right at first is not.
+const OTHER_BITS: &str = "a later run, or the same kernel loaded again, gave other bits";
+
 /// What became of one task.
 #[derive(Debug, Clone, Default)]
 pub struct Tuned {
@@ -57,8 +60,6 @@ struct Runner {
     call: Call,
     /// What the first made of them.
     outputs: Vec<Tensor>,
-    /// Whether another loading made something else of them.
-    unsteady: bool,
     seconds: f64,
 }
 
@@ -128,15 +129,16 @@ impl Gpu {
                 continue;
             };
             match self.enter(task, kernel, trials.of(task, kernel)?)? {
-                Ok(runner) => {
-                    out.push(Ok(field.len()));
-                    field.push(runner);
+                Ok(mut runner) => {
+                    if self.load_again(task, &mut runner, trials.of(task, kernel)?, effort.budget)? {
+                        out.push(Ok(field.len()));
+                        field.push(runner);
+                    } else {
+                        out.push(Err(OTHER_BITS.into()));
+                    }
                 }
                 Err(Out::Unable(why) | Out::Wrong(why)) => out.push(Err(why)),
             }
-        }
-        for runner in &mut field {
-            self.load_again(task, runner, trials.of(task, runner.kernel)?, effort.budget)?;
         }
         let all: Vec<usize> = (0..field.len()).collect();
         let samples = self.time_loadings(&mut field, &all, effort)?;
@@ -162,11 +164,12 @@ impl Gpu {
         }
         while let Some(first) = field.first() {
             tuned.estimate = first.kernel.name.into();
-            let at = self.race(task, &mut field, &mut trials, share, &mut tuned)?;
+            let raced = self.race(task, &mut field, &mut trials, share, &mut tuned)?;
+            let (Ok(at) | Err(at)) = raced;
             let winner = &mut field[at];
-            if winner.unsteady || !same_again(winner, trials.of(task, winner.kernel)?)? {
+            if raced.is_err() || !same_again(winner, trials.of(task, winner.kernel)?)? {
                 let kernel = field.remove(at).kernel;
-                reject(task, kernel, "a later run gave other bits".into(), tuning, &mut tuned);
+                reject(task, kernel, OTHER_BITS.into(), tuning, &mut tuned);
                 continue;
             }
             let name = winner.kernel.name;
@@ -212,14 +215,15 @@ impl Gpu {
             return Ok(Err(Out::Wrong(why)));
         }
         let (loadings, call) = (vec![[run]], trial.call.clone());
-        let mut runner = Runner { kernel, loadings, call, outputs, unsteady: false, seconds: 0.0 };
+        let mut runner = Runner { kernel, loadings, call, outputs, seconds: 0.0 };
         if !same_again(&mut runner, trial)? {
             return Ok(Err(Out::Wrong("two runs gave other bits".into())));
         }
         Ok(Ok(runner))
     }
 
-    /// Who of the field is fastest: its place. The first is the estimate's choice.
+    /// Who of the field is fastest: its place; or the place of one that gave other bits when it was loaded
+    /// again. The first is the estimate's choice.
     fn race(
         &self,
         task: &Task,
@@ -227,7 +231,7 @@ impl Gpu {
         trials: &mut Trials,
         share: Duration,
         tuned: &mut Tuned,
-    ) -> Result<usize> {
+    ) -> Result<Result<usize, usize>> {
         let once = Effort { warmup: 1, least: 1, most: 1, ..Effort::quick() };
         let mut left: Vec<usize> = (0..field.len()).collect();
         self.time(field, &left, &once)?;
@@ -251,8 +255,13 @@ impl Gpu {
             let budget = (share / 2).min(Effort::default().budget);
             for i in [0, other] {
                 let runner = &mut field[i];
-                self.load_again(task, runner, trials.of(task, runner.kernel)?, budget)?;
+                if !self.load_again(task, runner, trials.of(task, runner.kernel)?, budget)? {
+                    return Ok(Err(i));
+                }
             }
+            // As long for each pair of loadings as for two executables.
+            let pairs = (field[0].loadings.len() + field[other].loadings.len()).div_ceil(2) as u32;
+            let budget = (share / 2).min(Effort::default().budget * pairs);
             let mut compared = self.duel(field, other, budget)?;
             if compared.verdict == Verdict::TooNoisy {
                 compared = self.duel(field, other, budget * 2)?;
@@ -261,7 +270,7 @@ impl Gpu {
             tuned.comparison = Some((field[other].kernel.name.into(), compared));
         }
         tuned.times = field.iter().map(|r| (r.kernel.name.into(), r.seconds)).collect();
-        Ok(winner)
+        Ok(Ok(winner))
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn run(
     say(&format!(
         "\nagainst the older run, by {}: the new time as a fraction of the old, both as multiples of the\n\
          probe measured in turn with the kernel, so that a slower machine does not count; in brackets where\n\
-         it lies 99 times of 100; a difference of {:.0} % or less is none\n",
+         it lies, by rounds, or what sittings span where these decided; a difference of {:.0} % or less is none\n",
         old.device,
         100.0 * versus::MARGIN
     ));

@@ -40,7 +40,7 @@ impl Default for BenchOptions {
     /// A second and a half for each row and the probe beside it.
     fn default() -> Self {
         let effort = Effort { least: 40, most: 160, sample: SAMPLE, ..Effort::default() };
-        Self { effort, rounds: 20, sittings: 4, cold: Cold::All, trusted: false }
+        Self { effort, rounds: 24, sittings: 8, cold: Cold::All, trusted: false }
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Standing<'a> {
     pub(super) heats: Vec<Heat>,
     /// The rounds of each sitting.
     pub(super) sittings: Vec<usize>,
+    /// Whether it has all the rounds that it will have.
+    pub(super) over: bool,
     /// What could not be timed.
     pub(super) failed: Vec<Row>,
 }
@@ -106,7 +108,15 @@ fn share(effort: &Effort, rounds: u32) -> Effort {
 
 impl<'a> Standing<'a> {
     pub(super) fn new(entry: &'a Entry, trial: Rc<Trial>) -> Self {
-        Self { entry, trial, right: Vec::new(), heats: Vec::new(), sittings: Vec::new(), failed: Vec::new() }
+        Self {
+            entry,
+            trial,
+            right: Vec::new(),
+            heats: Vec::new(),
+            sittings: Vec::new(),
+            over: false,
+            failed: Vec::new(),
+        }
     }
 
     /// Takes a kernel out, with what was measured of it.

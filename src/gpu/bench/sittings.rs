@@ -27,9 +27,10 @@ impl Bench {
             }
             let (own, begun) = (done..done + (rounds - done).div_ceil(left), Instant::now());
             (done, left) = (own.end, (left - 1).max(1));
-            window.iter_mut().for_each(|standing| standing.sittings.push(own.len()));
+            let open = |standing: &&mut Standing<'_>| !standing.over;
+            window.iter_mut().filter(open).for_each(|standing| standing.sittings.push(own.len()));
             for round in own {
-                window.iter_mut().try_for_each(|standing| self.visit(standing, round))?;
+                window.iter_mut().filter(open).try_for_each(|standing| self.visit(standing, round))?;
             }
             measuring = begun.elapsed();
         }
@@ -43,15 +44,21 @@ impl Bench {
         if let Some(gpu) = self.gpu.reopened()? {
             self.gpu = gpu;
         }
-        window.iter_mut().try_for_each(|standing| self.reload(standing))
+        window.iter_mut().filter(|standing| !standing.over).try_for_each(|standing| self.reload(standing))
     }
 
-    /// Loads an entry's kernels and probes once more.
+    /// Loads an entry's kernels and probes once more. If there is no room for one any more, the rounds that the
+    /// entry has are all.
     fn reload(&mut self, standing: &mut Standing<'_>) -> Result<()> {
         let mut at = 0;
         while at < standing.right.len() {
             match self.again(standing, at)? {
                 None => at += 1,
+                Some(Outcome::Unable(_)) => {
+                    standing.over = true;
+                    standing.right.iter_mut().for_each(|kernel| kernel.runs.clear());
+                    return Ok(());
+                }
                 Some(why) => standing.fail(at, why),
             }
         }

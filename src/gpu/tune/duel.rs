@@ -13,35 +13,42 @@ use crate::tune::{Task, Trial};
 /// How often each is loaded, and at least: compiling may take seconds.
 const LOADINGS: usize = 4;
 const LEAST: usize = 2;
+/// Samples of each loading that say something, and of each where there are fewer loadings.
+const SAMPLES: usize = 5;
+const SAMPLES_OF_FEW: usize = 10;
 /// The smallest difference that is worth another kernel.
 const MARGIN: f64 = 0.03;
 
 impl Gpu {
     /// Loads a kernel's plan until there are enough loadings, or the time is up. What has no room any more is
-    /// left; what gives other bits is noted.
+    /// left. `false` if one gives other bits than the first.
     pub(super) fn load_again(
         &self,
         task: &Task,
         runner: &mut Runner,
         trial: &Trial,
         budget: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let begun = Instant::now();
         while runner.loadings.len() < LOADINGS && (runner.loadings.len() < LEAST || begun.elapsed() < budget)
         {
             // Another handle shares neither pipelines nor weights with this one.
             let aside = self.with_profile(self.profile().clone());
-            let (mut exe, io) = match aside.load_one(task, runner.kernel, trial) {
+            let loaded = aside.load_one(task, runner.kernel, trial).and_then(|(mut exe, io)| {
+                let outputs = exe.run_blocking(&inputs(&exe, trial), &trial.call)?;
+                Ok((exe, io, outputs))
+            });
+            let (exe, io, outputs) = match loaded {
                 Ok(loaded) => loaded,
                 Err(e @ Error::DeviceLost(_)) => return Err(e),
-                Err(_) => return Ok(()),
+                Err(_) => break,
             };
-            let outputs = exe.run_blocking(&inputs(&exe, trial), &trial.call)?;
-            let same = outputs.iter().map(Tensor::to_bytes).eq(runner.outputs.iter().map(Tensor::to_bytes));
-            runner.unsteady |= !same;
+            if !outputs.iter().map(Tensor::to_bytes).eq(runner.outputs.iter().map(Tensor::to_bytes)) {
+                return Ok(false);
+            }
             runner.loadings.push([(exe, io)]);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The estimate's choice against another. The other is faster only if its slowest loading is faster than the
@@ -106,6 +113,13 @@ pub(super) fn sorted(loadings: &[Samples]) -> Vec<&Samples> {
 /// What the times of all loadings of two say: see [`Gpu::duel`].
 fn decide(first: &[Samples], second: &[Samples]) -> Comparison {
     let (a, b) = (sorted(first), sorted(second));
+    // Of one sample each the slowest of one is below the fastest of the other soon enough, by chance.
+    let fewest = first.iter().chain(second).map(|s| s.seconds().len()).min().unwrap_or(0);
+    let enough = if a.len().min(b.len()) < LOADINGS { SAMPLES_OF_FEW } else { SAMPLES };
+    if fewest < enough {
+        let middle = compare(a[a.len() / 2], b[b.len() / 2], MARGIN);
+        return Comparison { verdict: Verdict::TooNoisy, ..middle };
+    }
     let surely = compare(a[0], b[b.len() - 1], MARGIN);
     let shortest = |of: &[Samples]| of.iter().map(Samples::min).fold(f64::INFINITY, f64::min);
     if surely.verdict == Verdict::Faster && shortest(second) * (1.0 + MARGIN) < shortest(first) {
@@ -121,9 +135,29 @@ mod tests {
     use super::*;
 
     /// Loadings that take so long, each sample a little more than the last.
-    fn loadings(seconds: &[f64]) -> Vec<Samples> {
-        let of = |s: &f64| Samples::new((0..20).map(|i| s * (1.0 + 1e-4 * f64::from(i))).collect());
+    fn few(samples: u32, seconds: &[f64]) -> Vec<Samples> {
+        let of = |s: &f64| Samples::new((0..samples).map(|i| s * (1.0 + 1e-4 * f64::from(i))).collect());
         seconds.iter().map(of).collect()
+    }
+
+    fn loadings(seconds: &[f64]) -> Vec<Samples> {
+        few(20, seconds)
+    }
+
+    #[test]
+    fn a_few_samples_decide_nothing() {
+        let said = |samples, loadings| {
+            let of = |s| few(samples, &vec![s; loadings]);
+            [decide(&of(1.0), &of(0.8)), decide(&of(1.0), &of(1.0)), decide(&of(1.0), &of(1.2))]
+                .map(|c| c.verdict)
+        };
+        let known = [Verdict::Faster, Verdict::Same, Verdict::Slower];
+        for (samples, loadings) in [(1, 2), (1, 4), (4, 4), (5, 2), (9, 2), (9, 3), (9, 1)] {
+            assert_eq!(said(samples, loadings), [Verdict::TooNoisy; 3], "{samples} {loadings}");
+        }
+        for (samples, loadings) in [(5, 4), (10, 2), (10, 1)] {
+            assert_eq!(said(samples, loadings), known, "{samples} {loadings}");
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ struct Inner {
     lost: Option<Arc<OnceLock<String>>>,
     /// The name that our own device was asked for by; `None` likewise.
     name: Option<Arc<str>>,
+    /// Shared by all handles of a device, and by no others.
+    which: Arc<()>,
     /// Pipelines by WGSL text, while an executable holds them: those with checks, those without.
     pipelines: Mutex<[HashMap<String, Weak<Pipeline>>; 2]>,
     /// The pipeline cache that pipelines are made through, once there is one.
@@ -139,9 +141,21 @@ impl Gpu {
         opened: OpenTimings,
         own: Option<(Arc<str>, Arc<OnceLock<String>>)>,
     ) -> Self {
-        let (pipelines, cache, weights, keys) = Default::default();
+        let (pipelines, cache, weights, keys, which) = Default::default();
         let (name, lost) = own.unzip();
-        Self(Arc::new(Inner { device, queue, profile, opened, lost, name, pipelines, cache, weights, keys }))
+        Self(Arc::new(Inner {
+            device,
+            queue,
+            profile,
+            opened,
+            lost,
+            name,
+            which,
+            pipelines,
+            cache,
+            weights,
+            keys,
+        }))
     }
 
     /// The same adapter opened once more, from an instance of its own: what is known of it is the same, and
@@ -177,7 +191,7 @@ impl Gpu {
     }
 
     fn with_profile(&self, profile: Profile) -> Self {
-        let Inner { device, queue, opened, lost, name, cache, .. } = &*self.0;
+        let Inner { device, queue, opened, lost, name, which, cache, .. } = &*self.0;
         let (pipelines, weights, keys) = Default::default();
         Self(Arc::new(Inner {
             device: device.clone(),
@@ -186,6 +200,7 @@ impl Gpu {
             opened: *opened,
             lost: lost.clone(),
             name: name.clone(),
+            which: which.clone(),
             pipelines,
             cache: cache.clone(),
             weights,
@@ -211,6 +226,13 @@ impl Gpu {
     /// The wgpu queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.0.queue
+    }
+
+    /// Whether both are handles of one device.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn is_same(&self, other: &Self) -> bool {
+        // wgpu's own comparison calls devices of two instances the same.
+        Arc::ptr_eq(&self.0.which, &other.0.which)
     }
 
     /// Whether the device is ours, and not handed over.

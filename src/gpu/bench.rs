@@ -2,7 +2,7 @@
 //! measuring this submits and waits, on a device that was handed over too.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use pollster::block_on;
 
@@ -47,7 +47,7 @@ pub struct Bench {
     /// it was before.
     preferred: BTreeMap<String, (String, [u32; 2])>,
     /// Inputs and answer of the last shape: of the case's name without kernel, and the class.
-    last: Option<(String, Numerics, Rc<Trial>)>,
+    last: Option<(String, Numerics, Arc<Trial>)>,
     /// Whether rows were measured since the device was opened.
     used: bool,
 }
@@ -144,18 +144,18 @@ impl Bench {
         Ok(())
     }
 
-    fn trial(&mut self, entry: &Entry) -> Result<Rc<Trial>> {
+    fn trial(&mut self, entry: &Entry) -> Result<Arc<Trial>> {
         let (name, class) = (shape_name(entry), entry.kernel.numerics);
         let trial = match self.last.take() {
             Some((last, numerics, trial)) if last == name && numerics == class => trial,
-            _ => Rc::new(entry.task.trial(entry.kernel)?),
+            _ => Arc::new(entry.task.trial(entry.kernel)?),
         };
         self.last = Some((name, class, trial.clone()));
         Ok(trial)
     }
 
     /// Loads what an entry needs, and judges it.
-    fn standing<'a>(&mut self, entry: &'a Entry, trial: Rc<Trial>) -> Result<Standing<'a>> {
+    fn standing<'a>(&mut self, entry: &'a Entry, trial: Arc<Trial>) -> Result<Standing<'a>> {
         let mut out = Standing::new(entry, trial.clone());
         let trial = &*trial;
         match self.enter(entry, trial, false)? {

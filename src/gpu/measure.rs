@@ -96,10 +96,9 @@ impl Gpu {
     /// into one submit, whatever the plan's segments are.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a subject has no executable, one that was not loaded on this device, or a call
-    /// of another plan; [`Error::SlotsExhausted`] if recorded calls hold every
-    /// slot; [`Error::OutOfMemory`];
-    /// [`Error::DeviceLost`].
+    /// [`Error::Argument`] if a subject has no executable, one that was loaded on another device (opened or
+    /// adopted once more is another), or a call of another plan; [`Error::SlotsExhausted`] if recorded calls
+    /// hold every slot; [`Error::OutOfMemory`]; [`Error::DeviceLost`].
     pub fn measure(&self, subjects: &mut [Subject<'_>], effort: &Effort) -> Result<Vec<Measured>> {
         self.measure_in_turn(subjects, effort, true)
     }
@@ -115,7 +114,7 @@ impl Gpu {
         fresh: bool,
     ) -> Result<Vec<Measured>> {
         for subject in subjects.iter() {
-            let ours = |(exe, _): &(Executable, Io)| exe.gpu().device() == self.device();
+            let ours = |(exe, _): &(Executable, Io)| exe.gpu().is_same(self);
             if subject.runs.is_empty() || !subject.runs.iter().all(ours) {
                 return Err(Error::Argument(
                     "measure: a subject has no executable, or one that was loaded on another device".into(),

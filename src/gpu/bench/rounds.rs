@@ -1,7 +1,7 @@
 //! The rounds of rows. What slows a machine down lasts for seconds as often as for milliseconds, so a row is not
 //! measured at once: the entries of a window take turns, and every round of a row is of other seconds.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Bench, Right, row};
 use crate::bench::{Beside, Demand, Entry, Outcome, Row, Timed};
@@ -14,7 +14,7 @@ use crate::tune::Trial;
 /// An entry whose turn comes again and again.
 pub(super) struct Standing<'a> {
     pub(super) entry: &'a Entry,
-    pub(super) trial: Rc<Trial>,
+    pub(super) trial: Arc<Trial>,
     /// With and without checks.
     pub(super) right: Vec<Right>,
     pub(super) heats: Vec<Heat>,
@@ -107,7 +107,7 @@ fn share(effort: &Effort, rounds: u32) -> Effort {
 }
 
 impl<'a> Standing<'a> {
-    pub(super) fn new(entry: &'a Entry, trial: Rc<Trial>) -> Self {
+    pub(super) fn new(entry: &'a Entry, trial: Arc<Trial>) -> Self {
         Self {
             entry,
             trial,

@@ -106,3 +106,40 @@ fn made_blocks_are_the_same_bytes() {
     }
     assert_eq!(types, 10);
 }
+
+/// The short list's cases of weights in blocks, each type and kernel once for each personality, others for others.
+#[cfg(feature = "virtual")]
+#[test]
+fn blocks_are_multiplied_right_on_virtual_gpus() {
+    use tachylite::check::{Case, Event, Machine, cases, run_altered};
+    use tachylite::virtual_gpu::{Personality, VirtualGpu};
+
+    let names: Vec<_> = DType::ALL.into_iter().filter(|d| d.is_blocks() || *d == DType::Bf16).collect();
+    let of_blocks = |case: &Case| names.iter().any(|d| case.to_string().contains(&format!(".{d}/")));
+    let all = cases();
+    let quick: Vec<_> = all.iter().filter(|c| c.quick && of_blocks(c)).cloned().collect();
+    eprintln!(
+        "{} of {} cases, quick {} of {}",
+        all.iter().filter(|c| of_blocks(c)).count(),
+        all.len(),
+        quick.len(),
+        all.iter().filter(|c| c.quick).count()
+    );
+    let mut ran = 0;
+    for (number, personality) in Personality::presets().into_iter().enumerate() {
+        let gpu = VirtualGpu::new(personality).with_threads(1);
+        let share: Vec<_> = quick.iter().skip(number % 5).step_by(5).cloned().collect();
+        run_altered(&gpu, &share, None, &|_| (), &mut |event| {
+            if let Event::End(case, outcome) = event {
+                assert!(
+                    outcome.failures.is_empty(),
+                    "{case} on {}: {:?}",
+                    gpu.profile().name,
+                    outcome.failures
+                );
+                ran += 1;
+            }
+        });
+    }
+    assert!(ran > 200, "{ran}");
+}

@@ -176,11 +176,8 @@ impl Text {
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
         if self.calls("block_of(") {
-            self.append(match site.arg("w").map(|w| w.dtype) {
-                Some(DType::I8 | DType::U8) => source::WEIGHT_INT8,
-                Some(DType::Q8_0) => source::WEIGHT_Q8_0,
-                _ => source::WEIGHT_PLAIN,
-            });
+            let pieces = source::weight(site.arg("w").map(|w| w.dtype));
+            pieces.iter().for_each(|piece| self.append(*piece));
         }
         if self.calls("column_scale4(") || self.calls("scale_at(") {
             let int8 = site.arg("w").is_some_and(|w| matches!(w.dtype, DType::I8 | DType::U8));
@@ -285,12 +282,8 @@ impl Text {
     }
 
     fn add_load(&mut self, name: &str, dtype: DType) {
-        match dtype {
-            DType::F32 => self.append_renamed(source::LOAD_F32, name),
-            DType::F16 => self.append_renamed(source::LOAD_F16, name),
-            DType::I8 => self.append_renamed(source::LOAD_I8, name),
-            DType::U8 => self.append_renamed(source::LOAD_U8, name),
-            _ => {}
+        if let Some(piece) = source::load(dtype) {
+            self.append_renamed(piece, name);
         }
     }
 
@@ -393,8 +386,9 @@ pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -
 /// The WGSL type of four elements: one load.
 const fn group_type(dtype: DType) -> &'static str {
     match dtype {
-        DType::F16 => "vec2<u32>",
-        DType::I8 | DType::U8 | DType::Q8_0 => "u32",
+        DType::F16 | DType::Bf16 => "vec2<u32>",
+        DType::I8 | DType::U8 => "u32",
+        _ if dtype.block() > 1 => "u32",
         _ => "vec4<f32>",
     }
 }

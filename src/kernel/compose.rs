@@ -202,9 +202,11 @@ impl Text {
             }
         }
         if self.calls("rows4(") {
-            let tables =
-                (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
-            self.append([source::TABLES_1, source::TABLES_2, source::TABLES_3][tables]);
+            let tables = ["table0", "table1", "table2"].into_iter().map_while(|name| site.arg(name));
+            let tables: Vec<_> = tables.map(|t| t.dtype).collect();
+            for (file, text) in source::tables(&tables) {
+                self.lines.extend(lines(file, &text));
+            }
         }
     }
 

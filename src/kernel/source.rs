@@ -62,6 +62,7 @@ pieces! {
     TABLES_1 "tables_1.wgsl"
     TABLES_2 "tables_2.wgsl"
     TABLES_3 "tables_3.wgsl"
+    TABLES_BLOCKS "tables_blocks.wgsl"
 }
 
 /// How a weight of a type is loaded.
@@ -79,6 +80,31 @@ pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
         Some(DType::Iq4Xs) => &[WEIGHT_PLANES, SCALES_IQ4_XS],
         _ => &[WEIGHT_PLAIN],
     }
+}
+
+/// How rows of tables are read, as texts of the files: of so many tables, or of one of blocks, which is read as
+/// the weights of a matmul under other names.
+pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
+    let whole = |piece: Source| (piece.0, text_of(piece).into_owned());
+    let first = match dtypes {
+        [first] if first.is_blocks() => *first,
+        [_] => return vec![whole(TABLES_1)],
+        [_, _] => return vec![whole(TABLES_2)],
+        _ => return vec![whole(TABLES_3)],
+    };
+    let names = [
+        ("p.w_K", "min(p.V0, PANEL)"),
+        ("p.K", "p.C"),
+        ("p.N", "p.V0"),
+        ("(w[", "(table0["),
+        ("w_scale", "table0_scale"),
+    ];
+    let renamed = |piece: &Source| {
+        let text = text_of(*piece).into_owned();
+        (piece.0, names.iter().fold(text, |text, (from, to)| text.replace(from, to)))
+    };
+    let pieces = weight(Some(first)).iter().chain(&[COLUMN_PANEL]).map(renamed);
+    std::iter::once(whole(TABLES_BLOCKS)).chain(pieces).collect()
 }
 
 /// How four elements of a type are read; `None` where pieces of their own do that.

@@ -24,6 +24,7 @@ mod split;
 mod vector;
 
 use broadcast::BROADCAST;
+pub(super) use int8::{block_knobs, packed};
 use int8::{dequantized, plane_folds, weight_knobs};
 use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
@@ -32,11 +33,22 @@ use split::SPLIT;
 use vector::VECTOR;
 
 /// The types of weights. Blocks of others are dequantised first.
-const WEIGHTS: &[DType] = &[
+const WEIGHTS: &[DType] = &{
+    let mut all = [DType::I8; 2 + BLOCKS_AND_FLOATS.len()];
+    let mut i = 0;
+    while i < BLOCKS_AND_FLOATS.len() {
+        // int8 and uint8 third and fourth
+        all[if i < 2 { i } else { i + 2 }] = BLOCKS_AND_FLOATS[i];
+        i += 1;
+    }
+    all[3] = DType::U8;
+    all
+};
+
+/// Those that need nothing beside them.
+pub(super) const BLOCKS_AND_FLOATS: &[DType] = &[
     DType::F32,
     DType::F16,
-    DType::I8,
-    DType::U8,
     DType::Q8_0,
     DType::Bf16,
     DType::Q4_0,

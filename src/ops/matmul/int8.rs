@@ -31,11 +31,11 @@ pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// The format of blocks whose codes lie in planes of a few bits.
-pub(super) fn packed(dtype: DType) -> Option<&'static Packed> {
+pub(in crate::ops) fn packed(dtype: DType) -> Option<&'static Packed> {
     formats::of(dtype).filter(|_| dtype != DType::Q8_0).and_then(formats::Format::packed)
 }
 
-fn block_knobs(packed: &Packed) -> Vec<(&'static str, String)> {
+pub(in crate::ops) fn block_knobs(packed: &Packed) -> Vec<(&'static str, String)> {
     let bits = |i: usize| packed.planes.get(i).map_or(0, |plane| plane.bits);
     let mut knobs = vec![("LOW", format!("{}u", bits(0))), ("HIGH", format!("{}u", bits(1)))];
     knobs.push(("ZERO", format!("{:?}", f64::from(packed.zero()))));

@@ -245,6 +245,7 @@ fn blocks_come_as_near_as_their_bits_allow() {
         (DType::Tq1_0, 0.9),
     ] {
         let error = relative(&x, &quantize(dtype, &x).unwrap());
+        eprintln!("{dtype}: {error:.5}");
         assert!(error <= most && error > most / 3.0, "{dtype}: {error}");
     }
 }

@@ -60,3 +60,66 @@ pub(super) fn scales(dtype: DType, shape: &[usize], blocks: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::WeightForm;
+    use crate::plan::prepare::{PANEL, form_bytes, panel_columns};
+    use crate::rng::Rng;
+
+    fn formats() -> impl Iterator<Item = (DType, &'static Packed)> {
+        formats::FORMATS.iter().filter_map(|f| Some((f.dtype, f.packed()?)))
+    }
+
+    #[test]
+    fn a_device_holds_the_bytes_of_the_file() {
+        for (dtype, _) in formats() {
+            let bytes = |form| form_bytes(form, dtype, &[256, 512]).unwrap();
+            let file = (256 * 512 / dtype.block() * dtype.block_bytes()) as u64;
+            assert_eq!(bytes(WeightForm::Panels) + bytes(WeightForm::BlockScales), file, "{dtype}");
+        }
+        assert!(form_bytes(WeightForm::Panels, DType::Iq1S, &[256, 512]).is_err());
+    }
+
+    /// Codes are where `bits4` of `shaders/lib/weight_planes.wgsl` looks for them.
+    #[test]
+    fn codes_lie_by_planes_in_panels() {
+        for (dtype, packed) in formats() {
+            let [n, k] = [PANEL as usize + 3, 512];
+            let mut rng = Rng::new(3);
+            let size = dtype.block_bytes();
+            let blocks: Vec<u8> = (0..n * k / dtype.block() * size).map(|_| rng.below(256) as u8).collect();
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&codes(dtype, &[n, k], &blocks));
+            for (column, i) in [(0, 0), (1, 7), (5, 300), (127, 511), (128, 0), (130, 259)] {
+                let group = column / 128 * (k / 4) * 128 + i / 4 * 128 + column % 128;
+                let (mut code, mut below, mut first) = (0, 0, 0);
+                for plane in packed.planes {
+                    let each = 8 / plane.bits.min(8);
+                    let shift = group % each * 4 * plane.bits + i % 4 * plane.bits;
+                    let bits = words[first + group / each] >> shift & ((1 << plane.bits) - 1);
+                    code |= bits << below;
+                    below += plane.bits;
+                    first += panel_columns(n) * (k / 4) * plane.bits / 8;
+                }
+                let row = &blocks[column * k / dtype.block() * size..];
+                let block = &row[i / dtype.block() * size..][..size];
+                assert_eq!(code, packed.code(block, i % dtype.block()).into(), "{dtype}: {column}, {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn scales_lie_in_pieces_in_panels() {
+        // Two columns of two blocks: of the first piece four bytes at a time, then two of the second.
+        let size = DType::Q6K.block_bytes();
+        let mut blocks = vec![0; 4 * size];
+        for (i, block) in blocks.chunks_exact_mut(size).enumerate() {
+            block[192..].iter_mut().zip(0..).for_each(|(b, j)| *b = 32 * i as u8 + j);
+        }
+        let out = scales(DType::Q6K, &[2, 512], &blocks);
+        assert_eq!(out[..12], [0, 1, 2, 3, 64, 65, 66, 67, 4, 5, 6, 7]);
+        assert_eq!(out[32..36], [32, 33, 34, 35]);
+        assert_eq!(out[64..], [16, 17, 80, 81, 48, 49, 112, 113]);
+    }
+}

@@ -186,3 +186,23 @@ impl Graph {
         self.apply_one(&EMBED, &inputs, &[])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_give_their_type_or_f32_and_blocks_stand_alone() {
+        let mut g = Graph::new();
+        let idx = g.input("idx", DType::U32, &[3.into()]).unwrap();
+        let mut table = |dtype: DType| g.weight(dtype.name(), dtype, &[5, 64]).unwrap();
+        let [f16, bf16, q8] = [table(DType::F16), table(DType::Bf16), table(DType::Q8_0)];
+        for (table, dtype) in [(f16, DType::F16), (bf16, DType::F32), (q8, DType::F32)] {
+            let y = g.embed(&[(idx, table)]).unwrap();
+            assert_eq!(g.value(y).dtype, dtype);
+        }
+        let e = g.embed(&[(idx, q8), (idx, f16)]).unwrap_err();
+        assert_eq!(e.to_string(), "embed: `table0` is q8_0, and a table of blocks is the only one");
+        assert!(g.embed(&[(idx, f16), (idx, q8)]).is_err());
+    }
+}

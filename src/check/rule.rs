@@ -6,6 +6,7 @@
 //! one tensor. Each is run with inputs of every kind. And one that needs more than 65,535
 //! workgroups, whose rows are of every kind in turn.
 
+use super::alias::has_views;
 use super::graphs;
 use super::{Case, Inputs, Subject};
 use crate::dtype::DType;
@@ -83,7 +84,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
                 let subject = Subject::Kernel { op, kernel, shape };
                 all.push(Case { subject, inputs, aliased: false, quick });
             }
-            if size.views && variant == 0 {
+            if size.views && variant == 0 && has_views(op, w) {
                 for inputs in Inputs::ALL {
                     let quick = inputs == Inputs::Random && size.sizes == Sizes::new(op.cases.axes) && short;
                     let subject = Subject::Kernel { op, kernel, shape };
@@ -142,7 +143,9 @@ fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {
     let (mut past, mut primes) = (default, default);
     for (axis, _) in op.cases.axes {
         let along = along(kernel, *axis);
-        past.set(*axis, along.past_block);
+        // Past a block of the kernel, and past one of weights.
+        let block = if blocked_axis(op, w) == Some(*axis) { w.block() as u64 } else { 0 };
+        past.set(*axis, along.past_block.max(block + 1));
         primes.set(*axis, along.prime);
         for n in along.swept {
             let mut sizes = default;

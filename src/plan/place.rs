@@ -272,9 +272,9 @@ impl Placer<'_, '_> {
         Ok(())
     }
 
-    /// The `w[N, K]` of a matmul, if it is a weight, or a table of blocks: in groups along K, in panels of columns.
-    /// In elements the groups of neighbouring columns of a panel are 4 apart and those along K are its width apart.
-    /// What belongs to its groups lies group-major, an element for a group.
+    /// The `w[N, K]` of a matmul, if it is a weight, or a table of blocks: in groups along K, in panels of
+    /// columns. In elements the groups of neighbouring columns are 4 apart, those along K a panel's width. What
+    /// belongs to its groups lies group-major, an element for a group.
     fn in_panels(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
         let Origin::Weight(sources) = self.program.vals[used.value].origin.clone() else { return Ok(None) };
         let Val { dtype, shape, .. } = &self.program.vals[used.value];

@@ -104,7 +104,8 @@ mod tests {
                 }
                 let row = &blocks[column * k / dtype.block() * size..];
                 let block = &row[i / dtype.block() * size..][..size];
-                assert_eq!(code, packed.code(block, i % dtype.block()).into(), "{dtype}: {column}, {i}");
+                let own = u32::from(packed.code(block, i % dtype.block()));
+                assert_eq!(code, own, "{dtype}: {column}, {i}");
             }
         }
     }

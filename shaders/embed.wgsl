@@ -1,7 +1,7 @@
 // embed    y[r, c] = post(Σ_i table_i[idx_i[r], c]), one to three tables
 //
 //   idx_i    [R]       u32      in
-//   table_i  [V_i, C]  f32 f16  in
+//   table_i  [V_i, C]  f32 f16 bf16, or one of blocks  in
 //   y        [R, C]    f32 f16  out
 //
 // LANES neighbours walk along a part of a row, whose indices are the same for all of them. The tables and

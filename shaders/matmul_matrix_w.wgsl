@@ -1,6 +1,6 @@
 // matmul.matrix, part 2   wh[b, n, k] = w[b, n, k] · 2^(ONE - we[b, n]), we[b, n] = exponent of max_k |w[b, n, k]|
 //
-//   w        [B, N, K]    f32 f16 i8 u8 q8_0  in   groups of four along K
+//   w        [B, N, K]    f32 f16 bf16 i8 u8 blocks  in   groups of four along K
 //   w_scale  [N, K]       f32                 in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]       i8 u8               in   likewise, may be left out
 //   wh       [B, NP, KP]  f16                 out  groups of four along K, zeros where w has nothing

@@ -1,7 +1,7 @@
 // matmul.shared    y[b, m, n] = post(scale · Σ_k x[b, m, k] · w[b, n, k])
 //
 //   x        [B, M, K]  f32 f16            in   groups of four along K
-//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K
+//   w        [B, N, K]  f32 f16 bf16 i8 u8 blocks  in   groups of four along K
 //   w_scale  [N, K]     f32                in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8              in   likewise, may be left out
 //   y        [B, M, N]  f32 f16            out  groups of four along N

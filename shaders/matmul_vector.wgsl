@@ -1,7 +1,7 @@
 // matmul.vector    y[b, m, n] = post(scale · Σ_k x[b, m, k] · w[b, n, k]), for few rows
 //
 //   x        [B, M, K]  f32 f16             in   groups of four along K
-//   w        [B, N, K]  f32 f16 i8 u8 q8_0  in   groups of four along K
+//   w        [B, N, K]  f32 f16 bf16 i8 u8 blocks  in   groups of four along K
 //   w_scale  [N, K]     f32                 in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8               in   likewise, may be left out
 //   y        [B, M, N]  f32 f16             out  groups of four along N
@@ -21,7 +21,7 @@ const ROWS: u32 = 4u; // knob: rows that share a weight
 const COLS: u32 = 4u; // knob: columns of an invocation
 const LANES: u32 = 8u; // knob: invocations along N
 const PARTS: u32 = 16u; // knob: invocations along K
-const RUN: u32 = 8u; // groups of four along K that one invocation takes in a row
+const RUN: u32 = 8u; // knob: groups of four along K that one invocation takes in a row
 const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line

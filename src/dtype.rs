@@ -168,6 +168,11 @@ impl DType {
         self.facts().2
     }
 
+    /// Whether elements lie in blocks, of which only weights are made.
+    pub const fn is_blocks(self) -> bool {
+        self.block() > 1
+    }
+
     /// Whether activations may have this type.
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16)

@@ -17,6 +17,11 @@ pub(crate) mod packed;
 pub mod q8_0;
 mod ternary;
 
+/// Makes one block.
+type Pack = fn(&[f32], &mut [u8]);
+/// Unpacks one.
+type UnpackOne = fn(&[u8], &mut [f64]);
+
 /// How the blocks of a type are unpacked, and made.
 #[derive(Debug)]
 pub struct Format {
@@ -25,7 +30,7 @@ pub struct Format {
     /// Unpacks one block into as many values as it has.
     unpack: Unpack,
     /// Makes one block of as many values as it has; `None` where nobody makes files of the type here.
-    pack: Option<fn(&[f32], &mut [u8])>,
+    pack: Option<Pack>,
 }
 
 /// How a block is unpacked.
@@ -34,7 +39,7 @@ enum Unpack {
     /// Codes in planes of bits, each of which stands for a number, times a scale.
     Planes(&'static packed::Packed),
     /// As the format's own function has it.
-    Own(fn(&[u8], &mut [f64])),
+    Own(UnpackOne),
 }
 
 /// Every block format.
@@ -64,15 +69,11 @@ pub static FORMATS: [Format; 23] = [
     own(DType::Iq3S, codebook::unpack_iq3_s, None),
 ];
 
-const fn planes(
-    dtype: DType,
-    packed: &'static packed::Packed,
-    pack: Option<fn(&[f32], &mut [u8])>,
-) -> Format {
+const fn planes(dtype: DType, packed: &'static packed::Packed, pack: Option<Pack>) -> Format {
     Format { dtype, unpack: Unpack::Planes(packed), pack }
 }
 
-const fn own(dtype: DType, unpack: fn(&[u8], &mut [f64]), pack: Option<fn(&[f32], &mut [u8])>) -> Format {
+const fn own(dtype: DType, unpack: UnpackOne, pack: Option<Pack>) -> Format {
     Format { dtype, unpack: Unpack::Own(unpack), pack }
 }
 

@@ -106,3 +106,75 @@ fn made_blocks_are_the_same_bytes() {
     }
     assert_eq!(types, 10);
 }
+
+#[cfg(feature = "virtual")]
+mod on_virtual_gpus {
+    use tachylite::DType;
+    use tachylite::check::{Case, Event, cases, run_altered};
+    use tachylite::kernel::{sources, with_source};
+    use tachylite::virtual_gpu::{Personality, VirtualGpu};
+
+    /// What fails of some cases on a virtual GPU, and how many ran.
+    fn failures(personality: Personality, cases: &[Case]) -> (Vec<String>, usize) {
+        let gpu = VirtualGpu::new(personality).with_threads(1);
+        let (mut failed, mut ran) = (Vec::new(), 0);
+        run_altered(&gpu, cases, None, &|_| (), &mut |event| {
+            if let Event::End(case, outcome) = event {
+                ran += 1;
+                failed.extend(outcome.failures.iter().map(|f| format!("{case}: {}", f.what)));
+            }
+        });
+        (failed, ran)
+    }
+
+    fn quick() -> Vec<Case> {
+        cases().into_iter().filter(|c| c.quick).collect()
+    }
+
+    fn is_of(case: &Case, dtype: DType) -> bool {
+        case.to_string().contains(&format!(".{dtype}/"))
+    }
+
+    /// Of the short list's cases of weights in blocks each personality has a share, others for others.
+    #[test]
+    fn blocks_are_multiplied_and_looked_up_right() {
+        let types: Vec<_> = DType::ALL.into_iter().filter(|d| d.is_blocks() || *d == DType::Bf16).collect();
+        let cases: Vec<_> = quick().into_iter().filter(|c| types.iter().any(|d| is_of(c, *d))).collect();
+        let mut all = 0;
+        for (number, personality) in Personality::presets().into_iter().enumerate() {
+            let share: Vec<_> = cases.iter().skip(number % 5).step_by(5).cloned().collect();
+            let (failed, ran) = failures(personality, &share);
+            assert!(failed.is_empty(), "{}", failed.join("\n"));
+            all += ran;
+        }
+        assert!(all > cases.len(), "{all} of {}", cases.len());
+    }
+
+    /// A text that is broken on purpose is noticed by the cases of the type that reads it.
+    #[test]
+    fn broken_texts_are_noticed() {
+        let cases = quick();
+        for (dtype, file, from, to) in [
+            (DType::Q5_0, "lib/weight_planes.wgsl", "<< vec4<u32>(LOW)", "<< vec4<u32>(3u)"),
+            (DType::Q3K, "lib/weight_planes.wgsl", "(p.K / 4u) * LOW / 8u", "(p.K / 4u) * LOW / 4u"),
+            (DType::Iq4Nl, "lib/weight_planes.wgsl", "code >= vec4<u32>(8u)", "code > vec4<u32>(8u)"),
+            (DType::Q4_0, "lib/functions.wgsl", "5.9604644775390625e-8", "0.0"),
+            (DType::Q4_1, "lib/scales_pair.wgsl", "word >> 16u", "word >> 17u"),
+            (DType::Mxfp4, "lib/scales_power.wgsl", "max(e, 2u) - 1u", "max(e, 2u)"),
+            (DType::Q2K, "lib/scales_q2_k.wgsl", "block / 16u", "block / 32u"),
+            (DType::Q3K, "lib/scales_q3_k.wgsl", "- 32", "- 31"),
+            (DType::Q4K, "lib/scales_q4_k.wgsl", "(low >> 2u) & 48u", "(low >> 2u) & 16u"),
+            (DType::Q6K, "lib/scales_q6_k.wgsl", "block % 4u", "block % 2u"),
+            (DType::Iq4Xs, "lib/scales_iq4_xs.wgsl", "part * 2u", "part"),
+            (DType::Bf16, "lib/load_bf16.wgsl", "words.y << 16u", "words.x << 16u"),
+        ] {
+            let whole = sources().into_iter().find(|(name, _)| *name == file).unwrap().1;
+            assert!(whole.contains(from), "{file}: {from}");
+            let of_type = |c: &&Case| is_of(c, dtype) && c.to_string().starts_with("matmul.tile/f32");
+            let some: Vec<_> = cases.iter().filter(of_type).cloned().collect();
+            let run = || failures(Personality::hostile(), &some);
+            let (failed, ran) = with_source(file, &whole.replace(from, to), run);
+            assert!(ran > 0 && !failed.is_empty(), "{dtype}: {file}: nobody notices `{to}`");
+        }
+    }
+}

@@ -217,5 +217,5 @@ const COVERED: [(&str, &str); 3] = [
          Slice Split Pad Cast Attention",
     ),
     ("misc", "norms softmax activations matmul_nt"),
-    ("gguf", "dequantise matmul"),
+    ("gguf", "dequantise matmul quantise"),
 ];

@@ -155,3 +155,14 @@ fn power(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let zero = (a == vec4<f32>(0.0)) & (b > vec4<f32>(0.0));
     return select(select(large, small, whole & (n <= vec4<f32>(64.0))), vec4<f32>(0.0), zero);
 }
+
+// The number of these 16 bits as an f16. With integers: `unpack2x16float` may flush a denormal scale to zero,
+// which would silently drop a whole block of small weights.
+fn f16_value(bits: u32) -> f32 {
+    let magnitude = bits & 0x7fffu;
+    var value = bitcast<f32>((magnitude << 13u) + 0x38000000u);
+    if magnitude < 0x0400u {
+        value = f32(magnitude) * 5.9604644775390625e-8;
+    }
+    return select(value, -value, (bits & 0x8000u) != 0u);
+}

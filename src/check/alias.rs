@@ -6,7 +6,7 @@ use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::{Graph, Source, Value, ValueId};
-use crate::op::Kind;
+use crate::op::{INDEX, Kind, Op};
 use crate::rng::Rng;
 
 /// How far apart views of one tensor start along its last axis, in elements: aligned, so that kernels
@@ -15,9 +15,18 @@ const APART: usize = 8;
 /// What joins the names of the values that one tensor holds.
 const JOINT: char = '+';
 
-/// Whether an input can be a view: indices are read tight.
+/// Whether an input can be a view: indices are read tight, and of some types there are weights only.
 fn suits(v: &Value, source: Source) -> bool {
-    v.source == source && v.dtype != DType::U32 && v.dtype.block() == 1 && !v.shape.is_empty()
+    v.source == source && v.dtype != DType::U32 && !only_weights(v.dtype) && !v.shape.is_empty()
+}
+
+fn only_weights(dtype: DType) -> bool {
+    dtype.is_blocks() || dtype == DType::Bf16
+}
+
+/// Whether a case of an op has anything to view: more than indices and weights of such a type.
+pub(super) fn has_views(op: &Op, w: DType) -> bool {
+    !only_weights(w) || op.inputs.first().is_some_and(|first| first.dtypes != INDEX)
 }
 
 /// The values that become views: inputs, or weights if no input can.

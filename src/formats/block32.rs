@@ -19,6 +19,7 @@ pub(super) static Q4_0: Packed = Packed {
     codes: Codes::Less(8),
     halves: &[0],
     exponent: None,
+    scales: &[(0, 2, 2)],
     scale: |b, _| (half_at(b, 0), -0.0),
 };
 
@@ -28,6 +29,7 @@ pub(super) static Q4_1: Packed = Packed {
     codes: Codes::Less(0),
     halves: &[0, 2],
     exponent: None,
+    scales: &[(0, 4, 4)],
     scale: |b, _| (half_at(b, 0), half_at(b, 2)),
 };
 
@@ -37,6 +39,7 @@ pub(super) static Q5_0: Packed = Packed {
     codes: Codes::Less(16),
     halves: &[0],
     exponent: None,
+    scales: &[(0, 2, 2)],
     scale: |b, _| (half_at(b, 0), -0.0),
 };
 
@@ -46,6 +49,7 @@ pub(super) static Q5_1: Packed = Packed {
     codes: Codes::Less(0),
     halves: &[0, 2],
     exponent: None,
+    scales: &[(0, 4, 4)],
     scale: |b, _| (half_at(b, 0), half_at(b, 2)),
 };
 

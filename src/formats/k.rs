@@ -25,6 +25,7 @@ pub(super) static Q2_K: Packed = Packed {
     codes: Codes::Less(0),
     halves: &[80, 82],
     exponent: None,
+    scales: &[(0, 16, 4), (80, 84, 4)],
     scale: |b, part| (half_at(b, 80) * f64::from(b[part] & 15), -(half_at(b, 82) * f64::from(b[part] >> 4))),
 };
 
@@ -34,6 +35,7 @@ pub(super) static Q3_K: Packed = Packed {
     codes: Codes::Less(4),
     halves: &[108],
     exponent: None,
+    scales: &[(96, 108, 4), (108, 110, 2)],
     scale: |b, part| (half_at(b, 108) * (f64::from(six_bits(&b[96..108], part)) - 32.0), -0.0),
 };
 
@@ -43,6 +45,7 @@ pub(super) static Q4_K: Packed = Packed {
     codes: Codes::Less(0),
     halves: &[0, 2],
     exponent: None,
+    scales: &[(0, 16, 4)],
     scale: scale_and_least,
 };
 
@@ -52,6 +55,7 @@ pub(super) static Q5_K: Packed = Packed {
     codes: Codes::Less(0),
     halves: &[0, 2],
     exponent: None,
+    scales: &[(0, 16, 4)],
     scale: scale_and_least,
 };
 
@@ -61,6 +65,7 @@ pub(super) static Q6_K: Packed = Packed {
     codes: Codes::Less(32),
     halves: &[208],
     exponent: None,
+    scales: &[(192, 208, 4), (208, 210, 2)],
     scale: |b, part| (half_at(b, 208) * f64::from(b[192 + part] as i8), -0.0),
 };
 

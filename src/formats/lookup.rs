@@ -24,6 +24,7 @@ pub(super) static IQ4_NL: Packed = Packed {
     codes: Codes::Table(&UNEVEN),
     halves: &[0],
     exponent: None,
+    scales: &[(0, 2, 2)],
     scale: |b, _| (half_at(b, 0), -0.0),
 };
 
@@ -33,6 +34,7 @@ pub(super) static IQ4_XS: Packed = Packed {
     codes: Codes::Table(&UNEVEN),
     halves: &[0],
     exponent: None,
+    scales: &[(0, 8, 4)],
     scale: |b, part| {
         let low = b[4 + part / 2] >> (4 * (part % 2)) & 15;
         let high = u16::from_le_bytes([b[2], b[3]]) >> (2 * part) & 3;
@@ -46,6 +48,7 @@ pub(super) static MXFP4: Packed = Packed {
     codes: Codes::Table(&E2M1),
     halves: &[],
     exponent: Some(0),
+    scales: &[(0, 1, 1)],
     scale: |b, _| (power(b[0]), -0.0),
 };
 
@@ -55,6 +58,7 @@ pub(super) static NVFP4: Packed = Packed {
     codes: Codes::Table(&E2M1),
     halves: &[],
     exponent: None,
+    scales: &[(0, 4, 4)],
     scale: |b, part| (e4m3(b[part]) / 2.0, -0.0),
 };
 

@@ -73,11 +73,35 @@ pub(crate) struct Packed {
     pub halves: &'static [usize],
     /// Or where the exponent of that lies, of which 128 is 1.
     pub exponent: Option<usize>,
+    /// The bytes of a block that hold its scales, in pieces: from, to, and how many a device keeps together.
+    pub scales: &'static [(usize, usize, usize)],
     /// Scale and least of a part of a block. Without a least it is -0, which changes no sum's sign.
     pub scale: fn(&[u8], usize) -> (f64, f64),
 }
 
 impl Packed {
+    /// The code that stands for 0; 0 where codes are looked up.
+    pub const fn zero(&self) -> u8 {
+        match self.codes {
+            Codes::Less(zero) => zero,
+            _ => 0,
+        }
+    }
+
+    /// What codes stand for, as `shaders/lib/weight_planes.wgsl` counts: numbers, those of e2m1, those of IQ4.
+    pub const fn table(&self) -> u32 {
+        match self.codes {
+            Codes::Table(table) => {
+                if table[0] == 0 {
+                    1
+                } else {
+                    2
+                }
+            }
+            _ => 0,
+        }
+    }
+
     /// The code of an element.
     pub fn code(&self, block: &[u8], element: usize) -> u8 {
         let (mut code, mut shift) = (0, 0);

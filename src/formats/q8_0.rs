@@ -20,6 +20,7 @@ pub(super) static Q8_0: Packed = Packed {
     codes: Codes::Signed,
     halves: &[0],
     exponent: None,
+    scales: &[(0, 2, 2)],
     scale: |b, _| (half_at(b, 0), -0.0),
 };
 

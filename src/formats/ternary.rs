@@ -13,6 +13,7 @@ pub(super) static TQ2_0: Packed = Packed {
     codes: Codes::Less(1),
     halves: &[64],
     exponent: None,
+    scales: &[(64, 66, 2)],
     scale: |b, _| (half_at(b, 64), -0.0),
 };
 
@@ -30,7 +31,7 @@ pub(super) fn unpack_tq1_0(block: &[u8], values: &mut [f64]) {
     let d = half_at(block, 52);
     for (v, (byte, digit)) in values.iter_mut().zip(digits()) {
         let rest = block[byte].wrapping_mul(3u8.pow(digit));
-        *v = d * (f64::from(u16::from(rest) * 3 >> 8) - 1.0);
+        *v = d * (f64::from((u16::from(rest) * 3) >> 8) - 1.0);
     }
 }
 

@@ -176,11 +176,8 @@ impl Text {
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
         if self.calls("block_of(") {
-            self.append(match site.arg("w").map(|w| w.dtype) {
-                Some(DType::I8 | DType::U8) => source::WEIGHT_INT8,
-                Some(DType::Q8_0) => source::WEIGHT_Q8_0,
-                _ => source::WEIGHT_PLAIN,
-            });
+            let pieces = source::weight(site.arg("w").map(|w| w.dtype));
+            pieces.iter().for_each(|piece| self.append(*piece));
         }
         let given = |name| site.arg(name).is_some();
         if self.calls("column_scale4(") || self.calls("scale_at(") {
@@ -205,9 +202,11 @@ impl Text {
             }
         }
         if self.calls("rows4(") {
-            let tables =
-                (1..3).take_while(|i| site.arg(["table0", "table1", "table2"][*i]).is_some()).count();
-            self.append([source::TABLES_1, source::TABLES_2, source::TABLES_3][tables]);
+            let tables = ["table0", "table1", "table2"].into_iter().map_while(|name| site.arg(name));
+            let tables: Vec<_> = tables.map(|t| t.dtype).collect();
+            for (file, text) in source::tables(&tables) {
+                self.lines.extend(lines(file, &text));
+            }
         }
     }
 
@@ -285,12 +284,8 @@ impl Text {
     }
 
     fn add_load(&mut self, name: &str, dtype: DType) {
-        match dtype {
-            DType::F32 => self.append_renamed(source::LOAD_F32, name),
-            DType::F16 => self.append_renamed(source::LOAD_F16, name),
-            DType::I8 => self.append_renamed(source::LOAD_I8, name),
-            DType::U8 => self.append_renamed(source::LOAD_U8, name),
-            _ => {}
+        if let Some(piece) = source::load(dtype) {
+            self.append_renamed(piece, name);
         }
     }
 
@@ -393,8 +388,9 @@ pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -
 /// The WGSL type of four elements: one load.
 const fn group_type(dtype: DType) -> &'static str {
     match dtype {
-        DType::F16 => "vec2<u32>",
-        DType::I8 | DType::U8 | DType::Q8_0 => "u32",
+        DType::F16 | DType::Bf16 => "vec2<u32>",
+        DType::I8 | DType::U8 => "u32",
+        _ if dtype.block() > 1 => "u32",
         _ => "vec4<f32>",
     }
 }

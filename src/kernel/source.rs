@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
+use crate::dtype::DType;
+
 /// A file's name under `shaders/`, and its text.
 pub(crate) type Source = (&'static str, &'static str);
 
@@ -21,6 +23,7 @@ pieces! {
     LOAD_F16 "load_f16.wgsl"
     LOAD_I8 "load_i8.wgsl"
     LOAD_U8 "load_u8.wgsl"
+    LOAD_BF16 "load_bf16.wgsl"
     STORE_F32 "store_f32.wgsl"
     STORE_F16 "store_f16.wgsl"
     STORE_I8 "store_i8.wgsl"
@@ -28,6 +31,15 @@ pieces! {
     WEIGHT_PLAIN "weight_plain.wgsl"
     WEIGHT_INT8 "weight_int8.wgsl"
     WEIGHT_Q8_0 "weight_q8_0.wgsl"
+    WEIGHT_PLANES "weight_planes.wgsl"
+    SCALES_HALF "scales_half.wgsl"
+    SCALES_PAIR "scales_pair.wgsl"
+    SCALES_POWER "scales_power.wgsl"
+    SCALES_Q2_K "scales_q2_k.wgsl"
+    SCALES_Q3_K "scales_q3_k.wgsl"
+    SCALES_Q4_K "scales_q4_k.wgsl"
+    SCALES_Q6_K "scales_q6_k.wgsl"
+    SCALES_IQ4_XS "scales_iq4_xs.wgsl"
     SCALE_INT8 "scale_int8.wgsl"
     SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
@@ -51,6 +63,61 @@ pieces! {
     TABLES_1 "tables_1.wgsl"
     TABLES_2 "tables_2.wgsl"
     TABLES_3 "tables_3.wgsl"
+    TABLES_BLOCKS "tables_blocks.wgsl"
+}
+
+/// How a weight of a type is loaded.
+pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
+    match dtype {
+        Some(DType::I8 | DType::U8) => &[WEIGHT_INT8],
+        Some(DType::Q8_0) => &[WEIGHT_Q8_0],
+        Some(DType::Q4_0 | DType::Q5_0 | DType::Iq4Nl) => &[WEIGHT_PLANES, SCALES_HALF],
+        Some(DType::Q4_1 | DType::Q5_1) => &[WEIGHT_PLANES, SCALES_PAIR],
+        Some(DType::Mxfp4) => &[WEIGHT_PLANES, SCALES_POWER],
+        Some(DType::Q2K) => &[WEIGHT_PLANES, SCALES_Q2_K],
+        Some(DType::Q3K) => &[WEIGHT_PLANES, SCALES_Q3_K],
+        Some(DType::Q4K | DType::Q5K) => &[WEIGHT_PLANES, SCALES_Q4_K],
+        Some(DType::Q6K) => &[WEIGHT_PLANES, SCALES_Q6_K],
+        Some(DType::Iq4Xs) => &[WEIGHT_PLANES, SCALES_IQ4_XS],
+        _ => &[WEIGHT_PLAIN],
+    }
+}
+
+/// How rows of tables are read, as texts of the files: of so many tables, or of one of blocks, which is read as
+/// the weights of a matmul under other names.
+pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
+    let whole = |piece: Source| (piece.0, text_of(piece).into_owned());
+    let first = match dtypes {
+        [first] if first.is_blocks() => *first,
+        [_] => return vec![whole(TABLES_1)],
+        [_, _] => return vec![whole(TABLES_2)],
+        _ => return vec![whole(TABLES_3)],
+    };
+    let names = [
+        ("p.w_K", "min(p.V0, PANEL)"),
+        ("p.K", "p.C"),
+        ("p.N", "p.V0"),
+        ("(w[", "(table0["),
+        ("w_scale", "table0_scale"),
+    ];
+    let renamed = |piece: &Source| {
+        let text = text_of(*piece).into_owned();
+        (piece.0, names.iter().fold(text, |text, (from, to)| text.replace(from, to)))
+    };
+    let pieces = weight(Some(first)).iter().chain(&[COLUMN_PANEL]).map(renamed);
+    std::iter::once(whole(TABLES_BLOCKS)).chain(pieces).collect()
+}
+
+/// How four elements of a type are read; `None` where pieces of their own do that.
+pub(super) const fn load(dtype: DType) -> Option<Source> {
+    match dtype {
+        DType::F32 => Some(LOAD_F32),
+        DType::F16 => Some(LOAD_F16),
+        DType::I8 => Some(LOAD_I8),
+        DType::U8 => Some(LOAD_U8),
+        DType::Bf16 => Some(LOAD_BF16),
+        _ => None,
+    }
 }
 
 /// Every shader file: its name under `shaders/` and its text, by name.

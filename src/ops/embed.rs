@@ -4,11 +4,16 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
-use crate::numerics::{Approx, sum_of};
+use crate::numerics::{Approx, round_error, sum_of};
 use crate::op::Axis::{C, R, V};
 use crate::op::{Arg, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
+use crate::ops::matmul::{block_knobs, packed};
 use crate::ops::{parts, past_one_axis};
 use crate::plan::Numerics;
+
+/// The types of tables, and of those that are added to the first.
+const WEIGHTS: &[DType] = crate::ops::matmul::BLOCKS_AND_FLOATS;
+const PLAIN: &[DType] = &[DType::F32, DType::F16, DType::Bf16];
 
 /// `y[r] = Σ_i table_i[idx_i[r]]`; an index past the end of its table counts as a row of zeros.
 pub static EMBED: Op = Op {
@@ -17,11 +22,11 @@ pub static EMBED: Op = Op {
     kind: Kind::Compute,
     inputs: &[
         Arg::new("idx0", &[R], INDEX),
-        Arg::new("table0", &[V, C], FLOATS),
+        Arg::new("table0", &[V, C], WEIGHTS),
         Arg::optional("idx1", &[R], INDEX),
-        Arg::optional("table1", &[V, C], FLOATS),
+        Arg::optional("table1", &[V, C], PLAIN),
         Arg::optional("idx2", &[R], INDEX),
-        Arg::optional("table2", &[V, C], FLOATS),
+        Arg::optional("table2", &[V, C], PLAIN),
     ],
     outputs: &[Arg::new("y", &[R, C], FLOATS)],
     attrs: &[],
@@ -31,9 +36,10 @@ pub static EMBED: Op = Op {
     kernels: &[&ROWS],
     cases: Cases {
         axes: &[(R, 5), (C, 7), (V, 11)],
-        weights: &[DType::F32, DType::F16],
+        weights: WEIGHTS,
         variants: &["one", "two", "three", "past_the_end"],
-        applies: |_| true,
+        // Of blocks there is one table.
+        applies: |shape| !shape.w.is_blocks() || matches!(shape.variant, 0 | 3),
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1), (V, 7)])),
         build,
         fill: |name, shape, rng| {
@@ -50,7 +56,10 @@ static ROWS: Kernel = Kernel {
     source: include_str!("../../shaders/embed.wgsl"),
     blocks: &[(R, 16), (C, 64), (C, 1024)],
     fits: |_| Ok(()),
-    knobs: parts::knobs,
+    knobs: |s| {
+        let blocks = s.arg("table0").and_then(|table| packed(table.dtype)).map(block_knobs);
+        [parts::knobs(s), blocks.unwrap_or_default()].concat()
+    },
     workgroups: parts::workgroups,
     cost: |s| Work {
         flops: s.sizes.product(&[R, C]) * 3.0,
@@ -79,13 +88,19 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
             }
         }
     }
+    let first = i.operand(1)?.dtype;
+    if first.is_blocks() && i.inputs.get(2).is_some_and(Option::is_some) {
+        return Err(Error::Argument(format!(
+            "embed: `table0` is {first}, and a table of blocks is the only one"
+        )));
+    }
     let shape = [idx.as_slice(), &table[1..]].concat();
-    let outputs = vec![(shape, i.operand(1)?.dtype)];
+    let outputs = vec![(shape, if first.is_float() { first } else { DType::F32 })];
     let axes = Axes::new(&[(R, rows), (C, table[1].clone()), (V, table[0].clone())]);
     Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
 }
 
-// One table is a copy. Each further one is an f32 sum.
+// One table is a copy, but for weights of blocks that are no f32. Each further one is an f32 sum.
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (rows, width) = (c.sizes.get(R), c.sizes.get(C));
     let mut out = Approx::exact(&[rows, width], vec![0.0; rows * width]);
@@ -96,7 +111,9 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
             for i in 0..width {
                 let at = r * width + i;
                 let (v, e) = if (row + 1) * width <= table.value.len() {
-                    table.at(row * width + i)
+                    let (v, e) = table.at(row * width + i);
+                    let is_float = c.dtypes[1 + 2 * number].is_none_or(DType::is_float);
+                    (v, if is_float { e } else { round_error(v, e) })
                 } else {
                     (0.0, 0.0)
                 };
@@ -152,7 +169,8 @@ impl Graph {
     }
 
     /// The sum of `table[idx]` over one to three pairs `(idx, table)`: `idx` u32 of any shape, `table`
-    /// `[V, C]`; the result has the first index's shape and C, and the first table's type.
+    /// `[V, C]`; the result has the first index's shape and C, and the first table's type;
+    /// f32, if that is bf16 or blocks. A table of blocks is the only one.
     ///
     /// # Errors
     /// [`Error::Shape`] if the C of two tables or the counts of two index tensors differ;
@@ -166,5 +184,25 @@ impl Graph {
         }
         let inputs: Vec<_> = pairs.iter().flat_map(|(i, t)| [Some(*i), Some(*t)]).collect();
         self.apply_one(&EMBED, &inputs, &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_give_their_type_or_f32_and_blocks_stand_alone() {
+        let mut g = Graph::new();
+        let idx = g.input("idx", DType::U32, &[3.into()]).unwrap();
+        let mut table = |dtype: DType| g.weight(dtype.name(), dtype, &[5, 64]).unwrap();
+        let [f16, bf16, q8] = [table(DType::F16), table(DType::Bf16), table(DType::Q8_0)];
+        for (table, dtype) in [(f16, DType::F16), (bf16, DType::F32), (q8, DType::F32)] {
+            let y = g.embed(&[(idx, table)]).unwrap();
+            assert_eq!(g.value(y).dtype, dtype);
+        }
+        let e = g.embed(&[(idx, q8), (idx, f16)]).unwrap_err();
+        assert_eq!(e.to_string(), "embed: `table0` is q8_0, and a table of blocks is the only one");
+        assert!(g.embed(&[(idx, f16), (idx, q8)]).is_err());
     }
 }

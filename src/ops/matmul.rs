@@ -25,6 +25,7 @@ mod staged;
 mod vector;
 
 use broadcast::BROADCAST;
+pub(super) use int8::{block_knobs, packed};
 use int8::{dequantized, plane_folds, weight_knobs};
 use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
@@ -32,6 +33,39 @@ use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
 use staged::STAGED;
 use vector::VECTOR;
+
+/// The types of weights. Blocks of others are dequantised first.
+const WEIGHTS: &[DType] = &{
+    let mut all = [DType::I8; 2 + BLOCKS_AND_FLOATS.len()];
+    let mut i = 0;
+    while i < BLOCKS_AND_FLOATS.len() {
+        // int8 and uint8 third and fourth
+        all[if i < 2 { i } else { i + 2 }] = BLOCKS_AND_FLOATS[i];
+        i += 1;
+    }
+    all[3] = DType::U8;
+    all
+};
+
+/// Those that need nothing beside them.
+pub(super) const BLOCKS_AND_FLOATS: &[DType] = &[
+    DType::F32,
+    DType::F16,
+    DType::Q8_0,
+    DType::Bf16,
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q2K,
+    DType::Q3K,
+    DType::Q4K,
+    DType::Q5K,
+    DType::Q6K,
+    DType::Iq4Nl,
+    DType::Iq4Xs,
+    DType::Mxfp4,
+];
 
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
 pub static MATMUL: Op = Op {
@@ -41,7 +75,7 @@ pub static MATMUL: Op = Op {
     kind: Kind::Compute,
     inputs: &[
         Arg::new("x", &[B, M, K], FLOATS),
-        Arg::new("w", &[B, N, K], &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0]),
+        Arg::new("w", &[B, N, K], WEIGHTS),
         Arg::optional("w_scale", &[N, K], &[DType::F32]),
         Arg::optional("w_zero", &[N, K], &[DType::I8, DType::U8]),
     ],
@@ -65,7 +99,7 @@ pub static MATMUL: Op = Op {
     ],
     cases: Cases {
         axes: &[(M, 5), (N, 8), (K, 36)],
-        weights: &[DType::F32, DType::F16, DType::I8, DType::U8, DType::Q8_0],
+        weights: WEIGHTS,
         variants: &[
             "plain",
             "bias_gelu_add",
@@ -78,6 +112,8 @@ pub static MATMUL: Op = Op {
             "group_zero",
         ],
         applies: |shape| match shape.variant {
+            // What follows the sum does not see in what kind of blocks weights lay.
+            1..=3 => !shape.w.is_blocks() || shape.w == DType::Q8_0,
             4 => shape.w.is_float(),
             5..=8 => shape.w.integer_range().is_some(),
             _ => true,
@@ -179,10 +215,10 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
 }
 
 // |error| ≤ min(n, λ√n)·u·Σ|x·w| for the sum, what errors of the inputs add, and one rounding for
-// the scale of a column of int8 weights. q - z is exact. Weights of block formats are d·q with 11 and
-// 8 bits: exact in f32; those of groups with an f32 scale round once where they do not fit.
+// the scale of a column of int8 weights. q - z is exact. Weights of block formats are products that are exact
+// in f32, and round once where a least is added and they do not fit, as those of groups with an f32 scale.
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
-    if c.numerics == Numerics::Int8Activations && c.dtypes[1].is_some_and(|w| !w.is_float()) {
+    if c.numerics == Numerics::Int8Activations && c.dtypes[1].is_some_and(int8_rows::takes) {
         return int8_rows::reference(c);
     }
     let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
@@ -326,7 +362,7 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
 
 impl Graph {
     /// y = x · wᵀ: `x [.., K]` with `w [N, K]` gives `[.., N]`; `x [B, M, K]` with `w [B, N, K]` gives
-    /// `[B, M, N]`. `w` may be f32, f16 or `q8_0`; sums are f32.
+    /// `[B, M, N]`. `w` may be f32, f16, or a weight of bf16 or blocks; sums are f32.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) where the K of both differ, or the batches.

@@ -256,8 +256,10 @@ impl Place<'_> {
         let name = decl.name.as_str();
         let instead = self.instead.iter().find(|(_, arg)| arg.name == name).map(|(scratch, _)| *scratch);
         let arg = self.placed.args.iter().find(|a| a.site.name == name).map(|a| a.home);
-        let scales =
-            || self.placed.args.iter().find_map(|a| a.scales).filter(|_| name == "w_scale").map(Home::Weight);
+        let scales = || {
+            let of = |a: &PlacedArg| name.strip_suffix("_scale") == Some(a.site.name);
+            self.placed.args.iter().find(|a| of(a)).and_then(|a| a.scales).map(Home::Weight)
+        };
         let operand = || {
             ["pre", "post"].iter().zip(&self.placed.operands).find_map(|(hook, operands)| {
                 let i: usize = name.strip_prefix(hook)?.parse().ok()?;

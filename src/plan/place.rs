@@ -272,21 +272,25 @@ impl Placer<'_, '_> {
         Ok(())
     }
 
-    /// The `w[N, K]` of a matmul, if it is a weight: in groups along K, in panels of columns. In elements the
-    /// groups of neighbouring columns of a panel are 4 apart and those along K are its width apart. What
+    /// The `w[N, K]` of a matmul, if it is a weight, or a table of blocks: in groups along K, in panels of
+    /// columns. In elements the groups of neighbouring columns are 4 apart, those along K a panel's width. What
     /// belongs to its groups lies group-major, an element for a group.
     fn in_panels(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
         let Origin::Weight(sources) = self.program.vals[used.value].origin.clone() else { return Ok(None) };
-        let [(Axis::N, 1), (Axis::K, 1)] = used.fold.as_slice() else { return Ok(None) };
         let Val { dtype, shape, .. } = &self.program.vals[used.value];
+        let [(columns, 1), (along, 1)] = used.fold.as_slice() else { return Ok(None) };
+        let is_table = (*columns, *along) == (Axis::V, Axis::C) && dtype.is_blocks();
+        if (*columns, *along) != (Axis::N, Axis::K) && !is_table {
+            return Ok(None);
+        }
         let (is_block, n) = (dtype.block() > 1, shape[0].clone());
-        let panels = arg.name == "w";
+        let panels = arg.name == "w" || is_table;
         let (form, apart, along_k) = if panels {
             (WeightForm::Panels, 4, panel_width(n.max(self.program.graph.scalars())).into())
         } else {
             (WeightForm::GroupMajor, 1, n)
         };
-        let strides = vec![(Axis::N, Dim::from(apart)), (Axis::K, along_k)];
+        let strides = vec![(*columns, Dim::from(apart)), (*along, along_k)];
         let site = SiteArg { strides, panels, ..self.site_arg(arg, used.value) };
         let home = Home::Weight(self.weight(&sources, form)?);
         let scales = if is_block { Some(self.weight(&sources, WeightForm::BlockScales)?) } else { None };

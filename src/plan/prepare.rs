@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::formats::q8_0;
 use crate::plan::{WeightForm, WeightSource, WeightSpec};
 use crate::tensor::Tensor;
+
+mod blocks;
 
 /// The tensors that a user gives as weights, by name.
 pub type Weights = BTreeMap<String, Tensor>;
@@ -46,18 +47,13 @@ pub(crate) fn prepared<'a>(spec: &WeightSpec, weights: &'a Weights) -> Result<Co
     };
     let mut out = match spec.form {
         WeightForm::Rows => rows(dtype, &shape, bytes),
-        WeightForm::Panels if dtype == DType::Q8_0 => {
-            in_panels(shape[0], shape[1], 4, &q8_0::planes(&bytes).1).into()
-        }
+        WeightForm::Panels if dtype.block() > 1 => blocks::codes(dtype, &shape, &bytes).into(),
         WeightForm::Panels => {
             let element = dtype.block_bytes();
             in_panels(shape[0], shape[1] * element, 4 * element, &bytes).into()
         }
         WeightForm::GroupMajor => group_major(dtype.block_bytes(), &shape, &bytes).into(),
-        WeightForm::BlockScales => {
-            let scales: Vec<_> = q8_0::planes(&bytes).0.into_iter().flat_map(u16::to_le_bytes).collect();
-            in_panels(shape[0], shape[1] / q8_0::BLOCK * 2, 2, &scales).into()
-        }
+        WeightForm::BlockScales => blocks::scales(dtype, &shape, &bytes).into(),
     };
     if out.len() as u64 != needed {
         out.to_mut().resize(needed as usize, 0);
@@ -81,14 +77,17 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             let (last, leading) = shape.split_last().unwrap_or((&1, &[]));
             count(leading).saturating_mul(row_bytes(dtype, *last) as u64)
         }
+        (WeightForm::Panels | WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => {
+            let Some((codes, scales)) = blocks::block_bytes(dtype) else {
+                return Err(Error::Shape(format!("weight: no kernel reads {dtype}")));
+            };
+            let each = if form == WeightForm::Panels { codes } else { scales };
+            count(&[panel_columns(*n), k / dtype.block(), each])
+        }
         (WeightForm::Panels, [n, k]) if dtype != DType::U32 => {
-            let element = if dtype == DType::Q8_0 { 1 } else { dtype.block_bytes() };
-            count(&[panel_columns(*n), k.div_ceil(4), 4 * element])
+            count(&[panel_columns(*n), k.div_ceil(4), 4 * dtype.block_bytes()])
         }
         (WeightForm::GroupMajor, [n, g]) if dtype.block() == 1 => count(&[*n, *g, dtype.block_bytes()]),
-        (WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => {
-            count(&[panel_columns(*n), k / dtype.block(), 2])
-        }
         _ => {
             return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
         }
@@ -202,6 +201,7 @@ fn group_major(element_bytes: usize, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::q8_0;
     use crate::rng::Rng;
 
     fn spec(form: WeightForm, tensors: &[(&str, &Tensor)]) -> WeightSpec {

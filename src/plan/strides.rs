@@ -22,7 +22,8 @@ const fn element_bytes(dtype: DType) -> u64 {
 /// Elements to which rows are padded: 16 bytes of floats or int8; indices and blocks are tight.
 const fn row_align(dtype: DType) -> u64 {
     match dtype {
-        DType::U32 | DType::Q8_0 => 1,
+        DType::U32 => 1,
+        _ if dtype.block() > 1 => 1,
         _ => 16 / element_bytes(dtype),
     }
 }

@@ -5,13 +5,18 @@ use std::borrow::Cow;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::formats;
+use crate::formats::packed::Packed;
 use crate::kernel::Site;
 use crate::numerics::{Approx, round_error};
 use crate::op::Axis::{B, K, N};
 use crate::op::{Fold, Infer, Operand, RefCall};
 
-/// How int8 and uint8 weights are scaled.
+/// How weights of blocks lie, and how int8 and uint8 weights are scaled.
 pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    if let Some(packed) = s.arg("w").and_then(|w| packed(w.dtype)) {
+        return block_knobs(packed);
+    }
     let (Some(w), Some(scale)) = (s.arg("w"), s.arg("w_scale")) else { return Vec::new() };
     let groups = scale.shape.get(1).map(|g| g.max(s.scalars).max(1) as usize);
     let zeros = s.arg("w_zero").is_some();
@@ -21,6 +26,22 @@ pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
     }
     if let Some(groups) = groups {
         knobs.push(("BLOCK4", format!("{}u", (s.size(K) / groups / 4).max(8))));
+    }
+    knobs
+}
+
+/// The format of blocks whose codes lie in planes of a few bits.
+pub(in crate::ops) fn packed(dtype: DType) -> Option<&'static Packed> {
+    formats::of(dtype).filter(|_| dtype != DType::Q8_0).and_then(formats::Format::packed)
+}
+
+pub(in crate::ops) fn block_knobs(packed: &Packed) -> Vec<(&'static str, String)> {
+    let bits = |i: usize| packed.planes.get(i).map_or(0, |plane| plane.bits);
+    let mut knobs = vec![("LOW", format!("{}u", bits(0))), ("HIGH", format!("{}u", bits(1)))];
+    knobs.push(("ZERO", format!("{:?}", f64::from(packed.zero()))));
+    knobs.push(("TABLE", format!("{}u", packed.table())));
+    if packed.part < 32 {
+        knobs.push(("BLOCK4", format!("{}u", packed.part / 4)));
     }
     knobs
 }
@@ -102,6 +123,11 @@ pub(super) fn less_zero<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
 /// The weights that are multiplied with: less their zero points, and times the scales of their groups.
 pub(super) fn dequantized<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
     let mut out = less_zero(c);
+    if c.dtypes[1].is_some_and(|w| w.is_blocks() || w == DType::Bf16) {
+        let Approx { value, error, .. } = out.to_mut();
+        error.iter_mut().zip(value).for_each(|(e, v)| *e = round_error(*v, *e));
+        return out;
+    }
     let Some(scale) = c.inputs[2].filter(|s| s.shape.len() == 2) else { return out };
     let (n, k) = (c.sizes.get(N), c.sizes.get(K));
     let Approx { value, error, .. } = out.to_mut();

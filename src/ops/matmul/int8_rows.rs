@@ -27,8 +27,8 @@ pub(super) static INT8: Kernel = Kernel {
     source: include_str!("../../../shaders/matmul_int8.wgsl"),
     blocks: &[(M, ROWS), (N, 128), (K, 32)],
     fits: |s| match s.arg("w").map(|w| w.dtype) {
-        Some(DType::I8 | DType::U8 | DType::Q8_0) if s.size(K) <= LARGEST_K => Ok(()),
-        Some(DType::I8 | DType::U8 | DType::Q8_0) => {
+        Some(w) if takes(w) && s.size(K) <= LARGEST_K => Ok(()),
+        Some(w) if takes(w) => {
             Err(format!("its sums are i32, and hold {LARGEST_K} products, but K is {}", s.size(K)))
         }
         w => Err(format!("`w` must be i8, u8 or q8_0, but it is {}", w.unwrap_or(DType::F32))),
@@ -55,6 +55,11 @@ static ROUND: Kernel = Kernel {
     workgroups: |s| Expr::from(rows(s)),
     ..Kernel::PLAIN
 };
+
+/// Whether weights of a type are multiplied as whole numbers.
+pub(super) const fn takes(w: DType) -> bool {
+    matches!(w, DType::I8 | DType::U8 | DType::Q8_0)
+}
 
 /// The most that K is, in sixteens: rows are filled up with zeros.
 fn padded_k(s: &Site<'_>) -> Dim {

@@ -1,7 +1,7 @@
 //! Few rows: reading the weights is all the work there is, so every weight is read once for several rows, and
 //! in runs as long as can be.
 
-use super::int8::weight_knobs;
+use super::int8::{packed, weight_knobs};
 use super::tiles;
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Site, Work};
@@ -38,7 +38,10 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LINES", shape.lines(s)),
             number("LINE", LINE_BYTES / group_bytes(s)),
         ];
-        [own, weight_knobs(s)].concat()
+        // What one invocation takes in a row shares a scale.
+        let part = s.arg("w").and_then(|w| packed(w.dtype)).map(|p| p.part as u64 / 4);
+        let run = part.filter(|n| *n < 8).map(|n| number("RUN", n));
+        [own, run.into_iter().collect(), weight_knobs(s)].concat()
     },
     workgroups: |s| {
         let shape = Shape::of(s);
@@ -109,9 +112,14 @@ impl Shape {
 /// The bytes of a cache line of every processor that runs WGSL by itself.
 const LINE_BYTES: u64 = 64;
 
-/// The bytes of four elements of `w`.
+/// The bytes of four elements of `w`; of blocks, those of the lower bits of their codes.
 fn group_bytes(s: &Site<'_>) -> u64 {
-    s.arg("w").map_or(16, |w| 4 * if w.dtype == DType::Q8_0 { 1 } else { w.dtype.block_bytes() as u64 })
+    let Some(w) = s.arg("w") else { return 16 };
+    match packed(w.dtype) {
+        Some(packed) => packed.planes[0].bits as u64 / 2,
+        None if w.dtype == DType::Q8_0 => 4,
+        None => 4 * w.dtype.block_bytes() as u64,
+    }
 }
 
 /// Rows that share a weight: no more than there are, so that a decode step does no idle work; but under

@@ -1,0 +1,126 @@
+//! Weights in blocks as devices hold them: codes by planes of bits, and scales as blocks have them, all in panels.
+
+use super::in_panels;
+use crate::dtype::DType;
+use crate::formats;
+use crate::formats::packed::{Packed, Plane};
+
+fn packed(dtype: DType) -> Option<&'static Packed> {
+    formats::of(dtype).and_then(formats::Format::packed)
+}
+
+/// The bytes of codes and of scales that a block has; `None` for formats that no kernel reads.
+pub(super) fn block_bytes(dtype: DType) -> Option<(usize, usize)> {
+    let packed = packed(dtype)?;
+    let codes = packed.planes.iter().map(|plane| dtype.block() * plane.bits / 8).sum();
+    Some((codes, packed.scales.iter().map(|(from, to, _)| to - from).sum()))
+}
+
+/// The codes of `[N, K]`: the first plane of all of them in panels, then the next. A group of four along K is as
+/// many bits as it needs, side by side, the first of them lowest.
+pub(super) fn codes(dtype: DType, shape: &[usize], blocks: &[u8]) -> Vec<u8> {
+    let Some(packed) = packed(dtype) else { return Vec::new() };
+    let mut out = Vec::new();
+    for plane in packed.planes {
+        let row = shape[1] * plane.bits / 8;
+        let natural = natural(plane, dtype, blocks);
+        if plane.bits == 1 {
+            // Panels know no less than a byte, and a group is half of one.
+            let halves: Vec<u8> = natural.iter().flat_map(|b| [b & 15, b >> 4]).collect();
+            let halves = in_panels(shape[0], 2 * row, 1, &halves);
+            out.extend(halves.chunks_exact(2).map(|pair| pair[0] | pair[1] << 4));
+        } else {
+            out.extend(in_panels(shape[0], row, plane.bits / 2, &natural));
+        }
+    }
+    out
+}
+
+/// The bits of all elements in their order, the first lowest.
+fn natural(plane: &Plane, dtype: DType, blocks: &[u8]) -> Vec<u8> {
+    let (each, bytes) = (8 / plane.bits, dtype.block() * plane.bits / 8);
+    let mut out = Vec::with_capacity(blocks.len() / dtype.block_bytes() * bytes);
+    for block in blocks.chunks_exact(dtype.block_bytes()) {
+        for byte in 0..bytes {
+            let bits = (0..each).map(|i| plane.get(block, byte * each + i) << (i * plane.bits));
+            out.push(bits.fold(0, |byte, bits| byte | bits));
+        }
+    }
+    out
+}
+
+/// The scales of `[N, K]`: of each piece of the blocks that holds some, what belongs together side by side.
+pub(super) fn scales(dtype: DType, shape: &[usize], blocks: &[u8]) -> Vec<u8> {
+    let Some(packed) = packed(dtype) else { return Vec::new() };
+    let mut out = Vec::new();
+    for (from, to, unit) in packed.scales {
+        let pieces: Vec<u8> =
+            blocks.chunks_exact(dtype.block_bytes()).flat_map(|b| &b[*from..*to]).copied().collect();
+        out.extend(in_panels(shape[0], shape[1] / dtype.block() * (to - from), *unit, &pieces));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::WeightForm;
+    use crate::plan::prepare::{PANEL, form_bytes, panel_columns};
+    use crate::rng::Rng;
+
+    fn formats() -> impl Iterator<Item = (DType, &'static Packed)> {
+        formats::FORMATS.iter().filter_map(|f| Some((f.dtype, f.packed()?)))
+    }
+
+    #[test]
+    fn a_device_holds_the_bytes_of_the_file() {
+        for (dtype, _) in formats() {
+            let bytes = |form| form_bytes(form, dtype, &[256, 512]).unwrap();
+            let file = (256 * 512 / dtype.block() * dtype.block_bytes()) as u64;
+            assert_eq!(bytes(WeightForm::Panels) + bytes(WeightForm::BlockScales), file, "{dtype}");
+        }
+        assert!(form_bytes(WeightForm::Panels, DType::Iq1S, &[256, 512]).is_err());
+    }
+
+    /// Codes are where `bits4` of `shaders/lib/weight_planes.wgsl` looks for them.
+    #[test]
+    fn codes_lie_by_planes_in_panels() {
+        for (dtype, packed) in formats() {
+            let [n, k] = [PANEL as usize + 3, 512];
+            let mut rng = Rng::new(3);
+            let size = dtype.block_bytes();
+            let blocks: Vec<u8> = (0..n * k / dtype.block() * size).map(|_| rng.below(256) as u8).collect();
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&codes(dtype, &[n, k], &blocks));
+            for (column, i) in [(0, 0), (1, 7), (5, 300), (127, 511), (128, 0), (130, 259)] {
+                let group = column / 128 * (k / 4) * 128 + i / 4 * 128 + column % 128;
+                let (mut code, mut below, mut first) = (0, 0, 0);
+                for plane in packed.planes {
+                    let each = 8 / plane.bits.min(8);
+                    let shift = group % each * 4 * plane.bits + i % 4 * plane.bits;
+                    let bits = words[first + group / each] >> shift & ((1 << plane.bits) - 1);
+                    code |= bits << below;
+                    below += plane.bits;
+                    first += panel_columns(n) * (k / 4) * plane.bits / 8;
+                }
+                let row = &blocks[column * k / dtype.block() * size..];
+                let block = &row[i / dtype.block() * size..][..size];
+                let own = u32::from(packed.code(block, i % dtype.block()));
+                assert_eq!(code, own, "{dtype}: {column}, {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn scales_lie_in_pieces_in_panels() {
+        // Two columns of two blocks: of the first piece four bytes at a time, then two of the second.
+        let size = DType::Q6K.block_bytes();
+        let mut blocks = vec![0; 4 * size];
+        for (i, block) in blocks.chunks_exact_mut(size).enumerate() {
+            block[192..].iter_mut().zip(0..).for_each(|(b, j)| *b = 32 * i as u8 + j);
+        }
+        let out = scales(DType::Q6K, &[2, 512], &blocks);
+        assert_eq!(out[..12], [0, 1, 2, 3, 64, 65, 66, 67, 4, 5, 6, 7]);
+        assert_eq!(out[32..36], [32, 33, 34, 35]);
+        assert_eq!(out[64..], [16, 17, 80, 81, 48, 49, 112, 113]);
+    }
+}

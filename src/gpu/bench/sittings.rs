@@ -10,10 +10,10 @@ use crate::bench::Outcome;
 use crate::error::Result;
 
 /// How many times as long as the rounds of a sitting its loading may take: some drivers compile for minutes.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 3;
 
 impl Bench {
-    /// All rounds of what is loaded. Where loading takes much longer than measuring there are two sittings.
+    /// All rounds of what is loaded. Where loading takes much longer than measuring the second sitting is the last.
     pub(super) fn sit(&mut self, window: &mut [Standing<'_>]) -> Result<()> {
         let rounds = self.options.rounds.max(1) as usize;
         let (mut done, mut left) = (0, self.options.sittings.max(1) as usize);

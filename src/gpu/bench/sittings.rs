@@ -13,7 +13,7 @@ use crate::error::Result;
 const PATIENCE: u32 = 3;
 
 impl Bench {
-    /// All rounds of what is loaded. Where loading takes much longer than measuring the second sitting is the last.
+    /// All rounds of what is loaded. Where loading takes much longer than measuring there is one more sitting.
     pub(super) fn sit(&mut self, window: &mut [Standing<'_>]) -> Result<()> {
         let rounds = self.options.rounds.max(1) as usize;
         let (mut done, mut left) = (0, self.options.sittings.max(1) as usize);

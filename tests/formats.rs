@@ -156,7 +156,7 @@ mod on_virtual_gpus {
         let cases = quick();
         for (dtype, file, from, to) in [
             (DType::Q5_0, "lib/weight_planes.wgsl", "<< vec4<u32>(LOW)", "<< vec4<u32>(3u)"),
-            (DType::Q3K, "lib/weight_planes.wgsl", "(p.K / 4u) * LOW / 8u", "(p.K / 4u) * LOW / 4u"),
+            (DType::Q3K, "lib/weight_planes.wgsl", "(p.K / 32u) * LOW", "(p.K / 16u) * LOW"),
             (DType::Iq4Nl, "lib/weight_planes.wgsl", "code >= vec4<u32>(8u)", "code > vec4<u32>(8u)"),
             (DType::Q4_0, "lib/functions.wgsl", "5.9604644775390625e-8", "0.0"),
             (DType::Q4_1, "lib/scales_pair.wgsl", "word >> 16u", "word >> 17u"),

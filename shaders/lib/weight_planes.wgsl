@@ -45,7 +45,7 @@ fn scaled(scale: f32) -> vec2<f32> {
 fn load_w(i: u32, block: vec2<f32>) -> vec4<f32> {
     var code = bits4(0u, i, LOW);
     if HIGH > 0u {
-        code |= bits4(all_columns() * (p.K / 4u) * LOW / 8u, i, HIGH) << vec4<u32>(LOW);
+        code |= bits4(all_columns() * (p.K / 32u) * LOW, i, HIGH) << vec4<u32>(LOW);
     }
     if TABLE > 0u {
         return number4(code) * block.y * block.x;

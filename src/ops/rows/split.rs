@@ -14,7 +14,8 @@ const WORTH: u64 = 512;
 /// The least and the most shares: every team of a later pass reads them all.
 const LEAST: u64 = 4;
 const MOST: u64 = 32;
-/// The shortest row of more shares than a processor's team has lanes: cases straddle it, so that lanes take several.
+/// The shortest row of more shares than a processor's team has lanes, which then take several; cases straddle
+/// it.
 pub(crate) const MANY_SHARES: u64 = 4 * WORTH * 9;
 /// Rows of a case that needs many workgroups, with the fewest shares and up to 16 in a workgroup.
 pub(crate) const MANY: u64 = 16 / LEAST;

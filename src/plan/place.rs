@@ -234,7 +234,7 @@ impl Placer<'_, '_> {
         let (dtype, shape) = joined(sources)?;
         let bytes = form_bytes(form, dtype, &shape).map_err(|_| {
             Error::Shape(format!(
-                "weight `{}`: {dtype} {shape:?} can only be, as a whole, a matmul's `w` [N, K] or an embed's table",
+                "weight `{}`: {dtype} {shape:?} can only be a whole `w` [N, K] of a matmul or table of an embed",
                 sources[0].name
             ))
         })?;

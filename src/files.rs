@@ -14,6 +14,7 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::formats;
 use crate::tensor::Tensor;
 
 mod convert;
@@ -99,6 +100,8 @@ pub struct Contents {
     parts: Vec<Part>,
     /// Indices of `tensors` by name.
     sorted: Vec<usize>,
+    /// Where the first file has each key of its metadata; nothing of safetensors.
+    places: Vec<u64>,
 }
 
 impl Contents {
@@ -115,6 +118,12 @@ impl Contents {
     /// The value of a key.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.metadata.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// Where the first file has a key; 0 if that is not known.
+    fn place(&self, key: &str) -> u64 {
+        let found = self.metadata.iter().zip(&self.places).find(|((k, _), _)| k == key);
+        found.map_or(0, |(_, at)| *at)
     }
 
     /// Every tensor, in the order of the files.
@@ -171,7 +180,8 @@ impl<'a> Model<'a> {
     /// A tensor as the library has it, its bytes copied.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no tensor of that name, or the library has no such type.
+    /// [`Error::Argument`] if there is no tensor of that name, or the library has no such type; [`Error::File`]
+    /// with the block and its offset if a block stands for values that are not finite.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let shown = shown(name);
         let info = self.contents.tensor(name);
@@ -182,6 +192,12 @@ impl<'a> Model<'a> {
         let bytes = self.bytes(info).ok_or_else(|| {
             Error::Argument(format!("model: `{shown}` lies at {:?}, past the end of its file", info.range))
         })?;
+        if let Some(block) = formats::first_not_finite(dtype, bytes) {
+            let at = info.range.start + block as u64 * info.encoding.block_bytes;
+            let field = format_args!("block {block} of `{shown}`");
+            let what = format_args!("stands for values that are no finite f32");
+            return Err(wrong(&self.contents.parts[info.part].name, at, field, what));
+        }
         Tensor::new(dtype, &info.shape, bytes)
     }
 }

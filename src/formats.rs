@@ -112,6 +112,19 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
     out
 }
 
+/// The first block that stands for a value which is no finite f32; `None` of a plain type.
+pub(crate) fn first_not_finite(dtype: DType, blocks: &[u8]) -> Option<usize> {
+    /// No number that a code stands for is as large.
+    const CODE: f64 = 256.0;
+    let format = of(dtype)?;
+    let fine = |(scale, least): (f64, f64)| scale.abs() * CODE + least.abs() < f64::from(f32::MAX);
+    blocks.chunks_exact(dtype.block_bytes()).position(|b| {
+        // Scales that are small enough say it without unpacking.
+        let parts = format.packed().map(|p| (0..dtype.block() / p.part).all(|i| fine((p.scale)(b, i))));
+        parts != Some(true) && dequantize(dtype, b).iter().any(|v| !(*v as f32).is_finite())
+    })
+}
+
 /// The same elements as another type: blocks along the last axis for a block format, each element rounded to
 /// nearest for a plain type. Elements must be finite.
 ///

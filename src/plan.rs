@@ -192,10 +192,10 @@ pub enum WeightForm {
     /// 128 columns (rows of `w`): in a panel the groups of all its columns side by side, then those next along
     /// `K`. Element `(n, k)` lies in group `⌊n/128⌋·⌈K/4⌉·128 + ⌊k/4⌋·128 + n mod 128`, place `k mod 4`; the
     /// last panel is padded with zeros to 128 columns. Of fewer than 128 columns there is one panel, as
-    /// wide as they are. The int8 values of block formats take this form too, four to a `u32`.
+    /// wide as they are. Of blocks, it is the codes: one plane of bits after another, each in such groups.
     Panels,
-    /// The f16 scales of a block format, in the same panels: the scale of block `b` of row `n` is half-word
-    /// `⌊n/128⌋·B·128 + b·128 + n mod 128` of `B` blocks to a row.
+    /// The bytes of blocks that hold scales, in the same panels: of one piece of the block after another, the unit
+    /// `u` of row `n` (1, 2 or 4 bytes of `U` in a row) is unit `⌊n/128⌋·U·128 + u·128 + n mod 128`.
     BlockScales,
     /// What belongs to groups along `K`, `[N, G]`, group-major and tight: the element of group `g` of row
     /// `n` is number `g·N + n`.

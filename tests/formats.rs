@@ -178,3 +178,29 @@ mod on_virtual_gpus {
         }
     }
 }
+
+#[test]
+fn bf16_is_not_multiplied_in_batches() {
+    let mut g = tachylite::Graph::new();
+    let x = g.input("x", DType::F32, &[2.into(), 3.into(), 8.into()]).unwrap();
+    let w = g.weight("w", DType::Bf16, &[2, 5, 8]).unwrap();
+    let e = g.matmul(x, w).unwrap_err().to_string();
+    assert_eq!(e, "matmul: `w` is bf16 [2, 5, 8], which is not read in batches");
+}
+
+#[test]
+fn values_below_the_smallest_scale_become_their_mean() {
+    let mut rng = tachylite::rng::Rng::new(7);
+    for dtype in [DType::Q4K, DType::Q5K] {
+        for shift in [0.0, -1e-6, 1e-6] {
+            let values: Vec<f32> = (0..2560).map(|_| (rng.signed() * 1e-6) as f32 + shift).collect();
+            let x = Tensor::from_f32(&[10, 256], &values).unwrap();
+            let made = tachylite::formats::quantize(dtype, &x).unwrap().to_f32();
+            let error = |to: &dyn Fn(usize) -> f32| -> f64 {
+                values.iter().enumerate().map(|(i, v)| f64::from(v - to(i)).powi(2)).sum()
+            };
+            let (made, zeros) = (error(&|i| made[i]), error(&|_| 0.0));
+            assert!(made <= zeros, "{dtype}, {shift}: {made:e}, but zeros {zeros:e}");
+        }
+    }
+}

@@ -1,18 +1,21 @@
 //! `tachylite inspect`: what a model file holds.
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
-use tachylite::files::{Array, Contents, Format, ModelFiles, Value};
+use tachylite::files::{Array, Contents, Format, ModelFiles, TensorInfo, Value};
 
-use crate::{cannot_run, say};
+use crate::{cannot_run, said, say};
 
 /// Values of an array that are printed.
 const SHOWN: usize = 8;
-/// Characters of a text that are printed.
+/// Characters of a text that are printed, as they are escaped.
 const CHARACTERS: usize = 100;
+/// A column gets no wider for cells that are: one long name is not paid for by every row.
+const COLUMN: usize = 64;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -30,54 +33,65 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(model) => {
-            say(&to_text(model.contents()));
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            said(to_text(model.contents(), &mut out).and_then(|()| out.flush()));
             ExitCode::SUCCESS
         }
         Err(why) => cannot_run(&why.to_string()),
     }
 }
 
-fn to_text(contents: &Contents) -> String {
-    let mut out = String::new();
+fn to_text(contents: &Contents, out: &mut impl Write) -> std::io::Result<()> {
     for part in contents.parts() {
-        out += &format!("{}: {}\n", part.name, size(part.bytes));
+        writeln!(out, "{}: {}", part.name, size(part.bytes))?;
     }
     let (tensors, metadata) = (contents.tensors(), contents.metadata());
     let format = contents.format();
-    out += &format!("{format}, {} tensors, {} metadata entries\n", tensors.len(), metadata.len());
+    writeln!(out, "{format}, {} tensors, {} metadata entries", tensors.len(), metadata.len())?;
     if !metadata.is_empty() {
+        writeln!(out, "\nmetadata")?;
         let rows = metadata.iter().map(|(key, value)| [plain(key), type_name(value), value_text(value)]);
-        out += &format!("\nmetadata\n{}", table(rows.collect(), [false; 3]));
+        table(rows, [false; 3], out)?;
     }
     if !tensors.is_empty() {
+        let bytes = |t: &TensorInfo| t.range.end - t.range.start;
         let mut types: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-        let rows = tensors.iter().map(|t| {
-            let bytes = t.range.end - t.range.start;
+        for t in tensors {
             let of_type = types.entry(t.encoding.name).or_default();
-            *of_type = (of_type.0 + 1, of_type.1 + bytes);
-            [plain(&t.name), t.encoding.name.to_owned(), shape(&t.shape), size(bytes)]
-        });
-        out += &format!("\ntensors\n{}", table(rows.collect(), [false, false, false, true]));
+            *of_type = (of_type.0 + 1, of_type.1 + bytes(t));
+        }
+        writeln!(out, "\ntensors")?;
+        let rows = tensors
+            .iter()
+            .map(|t| [plain(&t.name), t.encoding.name.to_owned(), shape(&t.shape), size(bytes(t))]);
+        table(rows, [false, false, false, true], out)?;
+        writeln!(out, "\ntypes, tensors, bytes")?;
         let rows = types.iter().map(|(name, (n, bytes))| [(*name).to_owned(), n.to_string(), size(*bytes)]);
-        out += &format!("\ntypes, tensors, bytes\n{}", table(rows.collect(), [false, true, true]));
+        table(rows, [false, true, true], out)?;
     }
-    out
+    Ok(())
 }
 
-/// Rows in columns, some of which end flush.
-pub(crate) fn table<const N: usize>(rows: Vec<[String; N]>, right: [bool; N]) -> String {
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut out = String::new();
-    for row in &rows {
+/// Rows in columns, some of which end flush; they are made twice, so that none is kept.
+pub(crate) fn table<const N: usize>(
+    rows: impl Iterator<Item = [String; N]> + Clone,
+    right: [bool; N],
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let mut widths = [0; N];
+    for row in rows.clone() {
+        for (width, cell) in widths.iter_mut().zip(&row) {
+            *width = cell.chars().count().min(COLUMN).max(*width);
+        }
+    }
+    for row in rows {
         let mut line = String::new();
         for ((cell, width), right) in row.iter().zip(widths).zip(right) {
             line += &if right { format!("  {cell:>width$}") } else { format!("  {cell:<width$}") };
         }
-        out += line.trim_end();
-        out.push('\n');
+        writeln!(out, "{}", line.trim_end())?;
     }
-    out
+    Ok(())
 }
 
 /// Bytes, to a human.
@@ -97,10 +111,14 @@ pub(crate) fn shape(shape: &[usize]) -> String {
 
 /// Text of a file, harmless to a terminal.
 pub(crate) fn plain(text: &str) -> String {
-    let mut out: String = text.chars().take(CHARACTERS).flat_map(char::escape_debug).collect();
-    let more = text.chars().count().saturating_sub(CHARACTERS);
-    if more > 0 {
-        out += &format!("… {more} more");
+    let (mut out, mut width) = (String::new(), 0);
+    for (i, c) in text.chars().enumerate() {
+        let escaped = c.escape_debug();
+        width += escaped.len();
+        if width > CHARACTERS {
+            return out + &format!("… {} more", text.chars().count() - i);
+        }
+        out.extend(escaped);
     }
     out
 }
@@ -143,7 +161,7 @@ fn to_json(contents: &Contents) -> Json {
     let metadata = contents.metadata().iter();
     let metadata: serde_json::Map<_, _> =
         metadata.map(|(k, v)| (k.clone(), json!({"type": type_name(v), "value": value_json(v)}))).collect();
-    let tensor = |t: &tachylite::files::TensorInfo| {
+    let tensor = |t: &TensorInfo| {
         json!({
             "name": t.name,
             "type": t.encoding.name,

@@ -86,9 +86,15 @@ const UNREAD: i32 = 128 + 13;
 
 /// Writes to stdout, and ends the program quietly if nobody reads it any more.
 fn say(text: &str) {
-    use std::io::{ErrorKind, Write};
+    use std::io::Write;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    said(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Ends the program if stdout took nothing: quietly if nobody reads it any more.
+fn said(written: std::io::Result<()>) {
+    use std::io::ErrorKind;
+    match written {
         Ok(()) => {}
         Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(UNREAD),
         Err(e) => {

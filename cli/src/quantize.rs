@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tachylite::files::{
-    Encoding, GgufWriter, Loss, ModelFiles, TensorInfo, TensorSpec, dequantize, quantize,
+    Encoding, GgufWriter, Loss, ModelFiles, TensorInfo, TensorSpec, dequantize, gguf_header, quantize,
 };
 
 use crate::inspect::{plain, shape, size, table};
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TYPE")]
     to: String,
     /// The type of tensors whose name matches, `*` for any characters and `?` for one; `keep` leaves them as they
-    /// are; may be repeated, and the last that matches counts
+    /// are, `drop` leaves them out; may be repeated, and the last that matches counts
     #[arg(long = "override", value_name = "PATTERN=TYPE")]
     overrides: Vec<String>,
 }
@@ -58,26 +58,30 @@ fn quantized(arguments: &Arguments) -> Result<String, String> {
     let overrides = arguments.overrides.iter().map(|text| Override::parse(text));
     let overrides: Vec<_> = overrides.collect::<Result<_, _>>()?;
     let model = ModelFiles::open(&arguments.r#in).map_err(|e| e.to_string())?;
-    let tensors = model.contents().tensors();
-    let choices = choose::choose(tensors, to, &overrides)?;
-    let specs: Vec<_> = tensors
-        .iter()
-        .zip(&choices)
-        .map(|(t, c)| TensorSpec { name: t.name.clone(), encoding: c.encoding, shape: t.shape.clone() })
-        .collect();
+    let all = model.contents().tensors();
+    let choices = choose::choose(all, to, &overrides)?;
+    let dropped: Vec<_> = all.iter().zip(&choices).filter(|(_, c)| c.dropped).map(|(t, _)| t).collect();
+    let (tensors, choices): (Vec<&TensorInfo>, Vec<Choice>) =
+        all.iter().zip(choices).filter(|(_, c)| !c.dropped).unzip();
+    let specs = specs(&model, &tensors, &choices)?;
     say_leftovers(out);
-    let metadata = choose::metadata(model.contents(), to);
-    let mut writer = GgufWriter::create(out, &metadata, &specs).map_err(|e| e.to_string())?;
-    let mut progress = Progress::new(tensors);
+    let metadata = choose::metadata(model.contents(), &specs);
+    let mut writer = GgufWriter::create(out, &metadata, &specs).map_err(|e| match e {
+        tachylite::Error::Argument(why) => format!("{}: {why}", arguments.r#in.display()),
+        other => other.to_string(),
+    })?;
+    let mut progress = Progress::new(&tensors);
     let mut losses = Vec::new();
-    for (tensor, choice) in tensors.iter().zip(&choices) {
+    for (tensor, choice) in tensors.iter().copied().zip(&choices) {
         let loss = convert(&model, tensor, choice.encoding, &mut writer, &mut progress);
         losses.push(loss.inspect_err(|_| progress.clear())?);
     }
     progress.clear();
     let bytes = writer.finish().map_err(|e| e.to_string())?;
     let before: u64 = model.contents().parts().iter().map(|p| p.bytes).sum();
-    Ok(report(tensors, &choices, &losses)
+    let left_out: String = dropped.iter().map(|t| format!("  left out: {}\n", plain(&t.name))).collect();
+    Ok(report(&tensors, &choices, &losses)
+        + &left_out
         + &format!(
             "{}: {} before, {} after, {:.3} of it\n",
             out.display(),
@@ -85,6 +89,55 @@ fn quantized(arguments: &Arguments) -> Result<String, String> {
             size(bytes),
             bytes as f64 / before as f64
         ))
+}
+
+/// The tensors of the file to write; what GGUF cannot hold is said with the way out.
+fn specs(model: &ModelFiles, tensors: &[&TensorInfo], choices: &[Choice]) -> Result<Vec<TensorSpec>, String> {
+    let mut specs = Vec::with_capacity(tensors.len());
+    for (t, c) in tensors.iter().zip(choices) {
+        let spec = TensorSpec { name: t.name.clone(), encoding: c.encoding, shape: t.shape.clone() };
+        gguf_header(&[], std::slice::from_ref(&spec))
+            .map_err(|e| format!("{}: {e}; --override PATTERN=drop leaves a tensor out", file(model, t)))?;
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// The file that a tensor lies in.
+fn file<'a>(model: &'a ModelFiles, tensor: &TensorInfo) -> &'a str {
+    model.contents().parts().get(tensor.part).map_or("", |part| &part.name)
+}
+
+/// All values came through as a number, in both directions; what no longer is one is named with its place.
+fn check(
+    (from, to): (&Encoding, &Encoding),
+    (before, after): (&[f32], &[f32]),
+    (first, at): (u64, u64),
+) -> Result<(), String> {
+    let bad = |values: &[f32]| values.iter().position(|v| !v.is_finite());
+    if from.block > 1
+        && let Some(i) = bad(before)
+    {
+        let block = i as u64 / from.block;
+        let (number, at) = (first / from.block + block, at + block * from.block_bytes);
+        return Err(format!(
+            "block {number}, at offset {at}, stands for {}, not for finite values",
+            before[i]
+        ));
+    }
+    let lost = before.iter().zip(after).position(|(b, a)| b.is_finite() && !a.is_finite());
+    match lost {
+        None => Ok(()),
+        Some(i) => {
+            let (number, v, a) = (first + i as u64, before[i], after[i]);
+            let large = before[i - i % to.block as usize..]
+                .iter()
+                .take(to.block as usize)
+                .fold(v, |m, v| if v.abs() > m.abs() { *v } else { m });
+            let why = if to.block > 1 { format!(" (its block holds {large:e})") } else { String::new() };
+            Err(format!("value {number} is {v:e}, which {to} makes {a}{why}"))
+        }
+    }
 }
 
 /// Converts one tensor piece by piece; says what it lost, unless its bytes stay as they are.
@@ -102,7 +155,7 @@ fn convert(
     let mut loss = Loss::default();
     let mut buffer = Vec::new();
     let mut at = 0;
-    let said = |e: tachylite::Error| format!("`{}`: {e}", plain(&tensor.name));
+    let label = format!("{}: `{}`", file(model, tensor), plain(&tensor.name));
     while at < total {
         let n = piece.min(total - at);
         buffer.resize(usize::try_from(n).map_err(|e| e.to_string())?, 0);
@@ -111,11 +164,14 @@ fn convert(
             writer.write(&buffer).map_err(|e| e.to_string())?;
         } else {
             let dtype = to.dtype().ok_or_else(|| format!("{to}: there is nothing yet that makes it"))?;
-            let before = dequantize(from, &buffer).map_err(said)?;
             let first = at / from.block_bytes * from.block;
-            let made = quantize(dtype, &before)
-                .map_err(|e| format!("`{}`, values from {first}: {e}", plain(&tensor.name)))?;
+            let said = |e: tachylite::Error| format!("{label}, values from {first}: {e}");
+            let before = dequantize(from, &buffer).map_err(said)?;
+            let place = (first, tensor.range.start + at);
+            check((from, to), (&before, &[]), place).map_err(|e| format!("{label}: {e}"))?;
+            let made = quantize(dtype, &before).map_err(said)?;
             let after = dequantize(to, &made).map_err(said)?;
+            check((from, to), (&before, &after), place).map_err(|e| format!("{label}: {e}"))?;
             let block = if dtype.block() > 1 { dtype.block() } else { PLAIN_BLOCK };
             loss.add(block, &before, &after);
             writer.write(&made).map_err(|e| e.to_string())?;
@@ -126,7 +182,7 @@ fn convert(
     Ok((from != to).then_some(loss))
 }
 
-fn report(tensors: &[TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -> String {
+fn report(tensors: &[&TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -> String {
     let head = ["tensor", "shape", "from", "to", "before", "after", "rel. RMS", "worst block", "SNR", ""];
     let mut rows = vec![head.map(String::from)];
     for ((t, choice), loss) in tensors.iter().zip(choices).zip(losses) {
@@ -153,7 +209,11 @@ fn report(tensors: &[TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -
             choice.kept.clone().unwrap_or_default(),
         ]);
     }
-    table(rows, [false, false, false, false, true, true, true, true, true, false])
+    let mut out = Vec::new();
+    // Into memory, which takes everything.
+    let _ =
+        table(rows.into_iter(), [false, false, false, false, true, true, true, true, true, false], &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// What runs that were interrupted have left beside the file.
@@ -179,7 +239,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(tensors: &[TensorInfo]) -> Self {
+    fn new(tensors: &[&TensorInfo]) -> Self {
         let total = tensors.iter().map(|t| t.range.end - t.range.start).sum();
         Self { total, done: 0, terminal: std::io::stderr().is_terminal(), last: Instant::now() }
     }

@@ -234,6 +234,108 @@ fn what_cannot_be_written_leaves_nothing() {
     assert_eq!(folder.names(), ["m.gguf"]);
 }
 
+/// A safetensors file of these tensors.
+fn put(path: &str, tensors: &[(&str, safetensors::Dtype, &[usize], Vec<u8>)]) {
+    let views = tensors.iter().map(|(name, d, shape, data)| {
+        (*name, safetensors::tensor::TensorView::new(*d, shape.to_vec(), data).unwrap())
+    });
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn finite_values_that_would_not_stay_so_are_named() {
+    let folder = Folder::new("large");
+    let (from, to) = (folder.file("m.safetensors"), folder.file("q.gguf"));
+    let with = |v: f32| {
+        let mut values = values(512, 1);
+        values[300] = v;
+        bytes(&values)
+    };
+    put(&from, &[("w", safetensors::Dtype::F32, &[2, 256], with(1e9))]);
+    for (name, value) in [("q8_0", 288), ("q4_0", 288), ("q4_k", 256), ("q6_k", 256), ("f16", 300)] {
+        let e = refused(&["quantize", &from, &to, "--to", name]);
+        let says = format!("m.safetensors: `w`: value {value} is ");
+        assert!(e.contains(&says) && e.contains(&name.to_uppercase()), "{name}: {e}");
+        assert!(name == "f16" || e.contains("(its block holds 1e9)"), "{e}");
+    }
+    stdout(&program(&["quantize", &from, &to, "--to", "bf16"]).output().unwrap());
+    fs::remove_file(&to).unwrap();
+    let wide: Vec<u8> =
+        values(64, 1).iter().map(|v| f64::from(*v)).chain([1e300; 32]).flat_map(f64::to_le_bytes).collect();
+    put(&from, &[("w", safetensors::Dtype::F64, &[3, 32], wide)]);
+    for name in ["bf16", "q8_0"] {
+        let e = refused(&["quantize", &from, &to, "--to", name]);
+        assert!(e.contains("m.safetensors: `w`, values from 0: F64: value 64 is 1e300"), "{e}");
+    }
+    assert_eq!(folder.names(), ["m.safetensors"]);
+}
+
+#[test]
+fn blocks_that_stand_for_no_numbers_are_named() {
+    let folder = Folder::new("scale");
+    let (from, to) = (folder.file("m.gguf"), folder.file("q.gguf"));
+    let encoding = Encoding::by_name("Q8_0").unwrap();
+    let spec = TensorSpec { name: "w".into(), encoding, shape: vec![4, 32] };
+    let mut writer = GgufWriter::create(Path::new(&from), &[], &[spec]).unwrap();
+    let mut data = [1; 4 * 34];
+    data[2 * 34..2 * 34 + 2].copy_from_slice(&0x7c00u16.to_le_bytes());
+    writer.write(&data).unwrap();
+    writer.finish().unwrap();
+    let at = ModelFiles::open(Path::new(&from)).unwrap().contents().tensors()[0].range.start + 2 * 34;
+    let e = refused(&["quantize", &from, &to, "--to", "f16"]);
+    assert!(e.contains(&format!("m.gguf: `w`: block 2, at offset {at}, stands for inf")), "{e}");
+    assert_eq!(folder.names(), ["m.gguf"]);
+}
+
+#[test]
+fn what_gguf_has_no_place_for_is_left_out_when_asked() {
+    let folder = Folder::new("drop");
+    let (from, to) = (folder.file("m.safetensors"), folder.file("q.gguf"));
+    let long = "n".repeat(64);
+    put(
+        &from,
+        &[
+            ("mask", safetensors::Dtype::U8, &[4], vec![1; 4]),
+            (&long, safetensors::Dtype::F32, &[1, 32], bytes(&values(32, 2))),
+            ("w", safetensors::Dtype::F32, &[2, 32], bytes(&values(64, 1))),
+            ("odd", safetensors::Dtype::F32, &[9, 33], bytes(&values(297, 1))),
+        ],
+    );
+    let e = refused(&["quantize", &from, &to, "--to", "q8_0", "--override", "n*=drop"]);
+    let way = "; --override PATTERN=drop leaves a tensor out";
+    assert!(
+        e.contains(&format!("m.safetensors: gguf: `mask` is U8, which GGUF has no type for{way}")),
+        "{e}"
+    );
+    let e = refused(&["quantize", &from, &to, "--to", "q8_0", "--override", "mask=drop"]);
+    assert!(e.contains("has 64 bytes, but ggml reads 1 to 63") && e.trim_end().ends_with(way), "{e}");
+    let arguments =
+        ["quantize", &from, &to, "--to", "q8_0", "--override", "mask=drop", "--override", "n*=drop"];
+    let out = stdout(&program(&arguments).output().unwrap());
+    assert!(out.contains("  left out: mask\n") && out.contains("  left out: nnn"), "{out}");
+    let made = ModelFiles::open(Path::new(&to)).unwrap();
+    assert_eq!(made.contents().tensors().len(), 2);
+    // Most bytes are still f32.
+    assert_eq!(made.contents().value("general.file_type").and_then(Value::as_u64), Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn one_long_name_is_not_paid_for_by_every_row() {
+    let folder = Folder::new("wide");
+    let file = folder.file("m.gguf");
+    let encoding = Encoding::by_name("I8").unwrap();
+    let spec = |name: String| TensorSpec { name, encoding, shape: vec![0] };
+    let wide = spec("\u{e000}".repeat(21));
+    let specs: Vec<_> = (0..20_000).map(|i| spec(format!("{i}"))).chain([wide]).collect();
+    GgufWriter::create(Path::new(&file), &[], &specs).unwrap().finish().unwrap();
+    let out = stdout(&program(&["inspect", &file]).output().unwrap());
+    let longest = out.lines().skip(3).map(str::len).max().unwrap();
+    assert!(longest < 140 && out.contains("… 9 more"), "{longest}");
+    let row = out.lines().find(|l| l.starts_with("  17 ")).unwrap();
+    assert!(row.len() < 90, "{row}");
+}
+
 /// How long the file that is being written is, whatever its process has called it.
 #[cfg(unix)]
 fn partial(folder: &Folder) -> Option<u64> {

@@ -26,7 +26,8 @@ pub fn quantize(dtype: DType, values: &[f32]) -> Result<Vec<u8>> {
 /// The values that bytes of an encoding stand for, each as the nearest f32.
 ///
 /// # Errors
-/// [`Error::Argument`] if the library cannot unpack this encoding; [`Error::Shape`] if the bytes are no whole
+/// [`Error::Argument`] if the library cannot unpack this encoding, or a finite value is more than f32 can hold;
+/// [`Error::Shape`] if the bytes are no whole
 /// number of blocks.
 pub fn dequantize(encoding: &Encoding, bytes: &[u8]) -> Result<Vec<f32>> {
     let size = usize::try_from(encoding.block_bytes).unwrap_or(usize::MAX);
@@ -41,7 +42,7 @@ pub fn dequantize(encoding: &Encoding, bytes: &[u8]) -> Result<Vec<f32>> {
         "F32" => return Ok(bytes.as_chunks().0.iter().map(|c| f32::from_le_bytes(*c)).collect()),
         "F16" => return Ok(bytes.as_chunks().0.iter().map(|c| f16::from_le_bytes(*c).to_f32()).collect()),
         "BF16" => return Ok(bytes.as_chunks().0.iter().map(|c| bf16::from_le_bytes(*c).to_f32()).collect()),
-        "F64" => return Ok(bytes.as_chunks().0.iter().map(|c| f64::from_le_bytes(*c) as f32).collect()),
+        "F64" => return narrow(bytes),
         _ => {}
     }
     let Some(dtype) = encoding.dtype() else {
@@ -49,6 +50,18 @@ pub fn dequantize(encoding: &Encoding, bytes: &[u8]) -> Result<Vec<f32>> {
     };
     let values = bytes.len() / size * dtype.block();
     Ok(Tensor::new(dtype, &[values], bytes)?.to_f32())
+}
+
+/// F64 as f32, where that has such large numbers.
+fn narrow(bytes: &[u8]) -> Result<Vec<f32>> {
+    let wide = bytes.as_chunks().0.iter().map(|c| f64::from_le_bytes(*c));
+    let one = |(i, v): (usize, f64)| match v as f32 {
+        narrow if v.is_finite() && !narrow.is_finite() => {
+            Err(Error::Argument(format!("F64: value {i} is {v:e}, which is more than f32 can hold")))
+        }
+        narrow => Ok(narrow),
+    };
+    wide.enumerate().map(one).collect()
 }
 
 /// What values lost on their way into a type: sums over all values, and the worst block.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::cursor::Stop;
 use super::{Contents, TensorInfo, contents, shards, shown, wrong};
@@ -15,7 +16,8 @@ const FIRST: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct ModelFiles {
     contents: Contents,
-    files: Vec<File>,
+    /// Each has one position, so that one caller at a time moves it and reads there.
+    files: Vec<Mutex<File>>,
 }
 
 impl ModelFiles {
@@ -32,16 +34,17 @@ impl ModelFiles {
         let (one, file) = read_head(path)?;
         let n = shards::count(&one)?;
         if n == 1 {
-            return Ok(Self { contents: shards::join(vec![one])?, files: vec![file] });
+            return Ok(Self { contents: shards::join(vec![one])?, files: vec![Mutex::new(file)] });
         }
+        let at = one.place(shards::COUNT_KEY);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Some((stem, _, told)) = shards::parse_name(&name) else {
             let what = format_args!("is {n}, but the file is not called `*-00001-of-{n:05}.gguf`");
-            return Err(wrong(&path.display().to_string(), 0, shards::COUNT_KEY, what));
+            return Err(wrong(&path.display().to_string(), at, shards::COUNT_KEY, what));
         };
         if told != n {
             let what = format_args!("is {n}, but the file's name says {told}");
-            return Err(wrong(&path.display().to_string(), 0, shards::COUNT_KEY, what));
+            return Err(wrong(&path.display().to_string(), at, shards::COUNT_KEY, what));
         }
         let paths: Vec<PathBuf> = (0..n).map(|i| path.with_file_name(shards::name(stem, i, n))).collect();
         Self::open_all(&paths)
@@ -53,7 +56,7 @@ impl ModelFiles {
         for path in paths {
             let (part, file) = read_head(path)?;
             parts.push(part);
-            files.push(file);
+            files.push(Mutex::new(file));
         }
         Ok(Self { contents: shards::join(parts)?, files })
     }
@@ -76,7 +79,8 @@ impl ModelFiles {
         for (name, part) in tensors {
             if model.contents.tensor(&name).is_none_or(|t| t.part != part) {
                 let field = format_args!("weight_map, `{}`", shown(&name));
-                return Err(wrong(&label, 0, field, format_args!("is not in {}", names[part])));
+                let at = shards::quoted(&text, &name);
+                return Err(wrong(&label, at, field, format_args!("is not in {}", names[part])));
             }
         }
         Ok(model)
@@ -92,7 +96,8 @@ impl ModelFiles {
         &self.contents
     }
 
-    /// Reads bytes of a tensor, from its byte `from` on, as many as `buffer` takes.
+    /// Reads bytes of a tensor, from its byte `from` on, as many as `buffer` takes. Any threads may read at once;
+    /// those that read one file take turns.
     ///
     /// # Errors
     /// [`Error::Argument`] if the tensor has no such bytes; [`Error::File`] if they cannot be read.
@@ -100,7 +105,7 @@ impl ModelFiles {
         let within = tensor.range.start.checked_add(from);
         let within = within
             .filter(|at| at.checked_add(buffer.len() as u64).is_some_and(|end| end <= tensor.range.end));
-        let (Some(at), Some(mut file), Some(part)) =
+        let (Some(at), Some(file), Some(part)) =
             (within, self.files.get(tensor.part), self.contents.parts.get(tensor.part))
         else {
             return Err(Error::Argument(format!(
@@ -110,6 +115,7 @@ impl ModelFiles {
                 buffer.len()
             )));
         };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.read_exact(buffer))
             .map_err(|e| wrong(&part.name, at, format_args!("data of `{}`", shown(&tensor.name)), e))

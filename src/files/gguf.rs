@@ -50,7 +50,7 @@ pub(super) fn read(file: &str, bytes: &[u8], total: u64) -> Result<Contents, Sto
         ));
     }
     let entries = c.count(ENTRY_MIN, format_args!("number of metadata entries"))?;
-    let (metadata, alignment) = read_metadata(&mut c, entries)?;
+    let (metadata, places, alignment) = read_metadata(&mut c, entries)?;
     let tensors = read_tensors(&mut c, tensors, alignment)?;
     let part = Part { name: file.to_owned(), bytes: total };
     Ok(Contents {
@@ -59,10 +59,14 @@ pub(super) fn read(file: &str, bytes: &[u8], total: u64) -> Result<Contents, Sto
         tensors,
         parts: vec![part],
         sorted: Vec::new(),
+        places,
     })
 }
 
-fn read_metadata(c: &mut Cursor<'_>, n: usize) -> Result<(Vec<(String, Value)>, u64), Stop> {
+/// Keys and values, where the keys are, and the alignment.
+type Metadata = (Vec<(String, Value)>, Vec<u64>, u64);
+
+fn read_metadata(c: &mut Cursor<'_>, n: usize) -> Result<Metadata, Stop> {
     let mut metadata = Vec::with_capacity(n);
     let mut places = Vec::with_capacity(n);
     let mut alignment = ALIGNMENT;
@@ -91,7 +95,7 @@ fn read_metadata(c: &mut Cursor<'_>, n: usize) -> Result<(Vec<(String, Value)>, 
         let what = format_args!("is there already, at offset {first}");
         return Err(c.wrong(places[again], format_args!("key `{key}`"), what));
     }
-    Ok((metadata, alignment))
+    Ok((metadata, places, alignment))
 }
 
 /// Two of `n` things with the same name, the earlier first.

@@ -43,7 +43,14 @@ pub(super) fn read(file: &str, bytes: &[u8], total: u64) -> Result<Contents, Sto
     }
     let part = Part { name: file.to_owned(), bytes: total };
     let metadata = header.metadata;
-    Ok(Contents { format: Format::Safetensors, metadata, tensors, parts: vec![part], sorted: Vec::new() })
+    Ok(Contents {
+        format: Format::Safetensors,
+        metadata,
+        tensors,
+        parts: vec![part],
+        sorted: Vec::new(),
+        places: Vec::new(),
+    })
 }
 
 /// Our own walk, with a place for every fault.
@@ -51,7 +58,7 @@ fn walk(c: &Cursor<'_>, text: &str, data: u64) -> Result<Header, Stop> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let header = HeaderSeed { data }.deserialize(tracked).and_then(|h| json.end().map(|()| h));
+    let header = HeaderSeed { data, again: None }.deserialize(tracked).and_then(|h| json.end().map(|()| h));
     let header = header.map_err(|e| {
         let at = 8 + place(text, e.line(), e.column());
         let what = e.to_string();
@@ -65,13 +72,17 @@ fn walk(c: &Cursor<'_>, text: &str, data: u64) -> Result<Header, Stop> {
     if let Some((_, again)) = twice {
         let t = &header.tensors[again];
         let what = format_args!("is there already");
-        return Err(c.wrong(8, format_args!("header, tensor `{}`", shown(&t.name)), what));
+        // Names have no places in what was read; where this one ends, a second walk stops.
+        let second = HeaderSeed { data, again: Some(again) };
+        let stopped = second.deserialize(&mut serde_json::Deserializer::from_str(text)).err();
+        let at = stopped.map_or(8, |e| 8 + place(text, e.line(), e.column()));
+        return Err(c.wrong(at, format_args!("header, tensor `{}`", shown(&t.name)), what));
     }
     Ok(header)
 }
 
 /// The byte at a line and column of JSON, both counted from 1.
-fn place(text: &str, line: usize, column: usize) -> u64 {
+pub(super) fn place(text: &str, line: usize, column: usize) -> u64 {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     (before + column.saturating_sub(1)) as u64
 }
@@ -131,6 +142,8 @@ struct Header {
 /// `data` is how many bytes follow the header.
 struct HeaderSeed {
     data: u64,
+    /// The tensor, by number, at whose name to stop.
+    again: Option<usize>,
 }
 
 impl<'de> DeserializeSeed<'de> for HeaderSeed {
@@ -157,6 +170,9 @@ impl<'de> Visitor<'de> for HeaderSeed {
                 }
                 header.metadata = map.next_value::<Strings>()?.0;
                 continue;
+            }
+            if self.again == Some(header.tensors.len()) {
+                return Err(A::Error::custom("is there already"));
             }
             if name.len() > NAME_MAX {
                 let n = name.len();

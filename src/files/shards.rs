@@ -1,5 +1,7 @@
 //! Models in several files: which files belong together, and their contents as one.
 
+use std::collections::HashSet;
+
 use super::gguf::twice;
 use super::{Contents, Format, shown, wrong};
 use crate::error::{Error, Result};
@@ -13,14 +15,18 @@ pub(super) const PARTS_MAX: u64 = 9999;
 
 /// How many files GGUF says there are; 1 if it says nothing.
 pub(super) fn count(contents: &Contents) -> Result<u64> {
-    let file = &contents.parts[0].name;
+    let (file, at) = (&contents.parts[0].name, contents.place(COUNT_KEY));
     match contents.value(COUNT_KEY) {
         None => Ok(1),
+        // Strings of safetensors say nothing about GGUF's parts, whatever their keys are.
+        Some(_) if contents.format == Format::Safetensors => Ok(1),
         Some(value) => match value.as_u64() {
             Some(n) if (1..=PARTS_MAX).contains(&n) => Ok(n),
-            Some(n) => Err(wrong(file, 0, COUNT_KEY, format_args!("is {n}, but files are 1 to {PARTS_MAX}"))),
+            Some(n) => {
+                Err(wrong(file, at, COUNT_KEY, format_args!("is {n}, but files are 1 to {PARTS_MAX}")))
+            }
             None => {
-                Err(wrong(file, 0, COUNT_KEY, format_args!("is no count but of type {}", value.type_name())))
+                Err(wrong(file, at, COUNT_KEY, format_args!("is no count but of type {}", value.type_name())))
             }
         },
     }
@@ -46,9 +52,15 @@ pub(super) fn join(parts: Vec<Contents>) -> Result<Contents> {
         all.tensors.append(&mut part.tensors);
         all.parts.append(&mut part.parts);
         if all.format == Format::Safetensors {
-            part.metadata.retain(|(key, _)| all.value(key).is_none());
             all.metadata.append(&mut part.metadata);
         }
+    }
+    if all.format == Format::Safetensors {
+        // Of a key that several files have, the first counts. One look at each, since files may have very many.
+        let mut known = HashSet::with_capacity(all.metadata.len());
+        let new: Vec<bool> = all.metadata.iter().map(|(key, _)| known.insert(key.as_str())).collect();
+        let mut new = new.into_iter();
+        all.metadata.retain(|_| new.next().unwrap_or(true));
     }
     if let Some((first, again)) = twice(all.tensors.len(), |i| all.tensors[i].name.as_str()) {
         let [first, again] = [first, again].map(|i| &all.tensors[i]);
@@ -60,7 +72,7 @@ pub(super) fn join(parts: Vec<Contents>) -> Result<Contents> {
         && told != all.tensors.len() as u64
     {
         let what = format_args!("is {told}, but the {n} files hold {} tensors", all.tensors.len());
-        return Err(wrong(&all.parts[0].name, 0, TENSORS_KEY, what));
+        return Err(wrong(&all.parts[0].name, all.place(TENSORS_KEY), TENSORS_KEY, what));
     }
     let mut sorted: Vec<usize> = (0..all.tensors.len()).collect();
     sorted.sort_unstable_by_key(|i| all.tensors[*i].name.as_str());
@@ -76,14 +88,16 @@ fn check_number(part: &Contents, i: usize, n: usize) -> Result<()> {
     let file = &part.parts[0].name;
     let count = count(part)?;
     if count != n as u64 {
-        return Err(wrong(file, 0, COUNT_KEY, format_args!("is {count}, but {n} files are given")));
+        let what = format_args!("is {count}, but {n} files are given");
+        return Err(wrong(file, part.place(COUNT_KEY), COUNT_KEY, what));
     }
     match part.value(NUMBER_KEY) {
         None if n == 1 => Ok(()),
         Some(value) if value.as_u64() == Some(i as u64) => Ok(()),
         found => {
             let found = found.and_then(super::Value::as_u64).map_or("no number".into(), |n| n.to_string());
-            Err(wrong(file, 0, NUMBER_KEY, format_args!("is {found}, but this is file {i} of {n}")))
+            let what = format_args!("is {found}, but this is file {i} of {n}");
+            Err(wrong(file, part.place(NUMBER_KEY), NUMBER_KEY, what))
         }
     }
 }
@@ -113,6 +127,13 @@ pub(super) struct Index {
     pub tensors: Vec<(String, usize)>,
 }
 
+/// Where an index has this text in quotes after its map begins; 0 if it is written in another way.
+#[cfg(feature = "safetensors")]
+pub(super) fn quoted(index: &str, text: &str) -> u64 {
+    let map = index.find("\"weight_map\"").unwrap_or(0);
+    index[map..].find(&format!("\"{text}\"")).map_or(0, |at| (map + at) as u64)
+}
+
 /// Reads an index of safetensors. A name that is more than a plain file name is refused, so that an index leads
 /// nowhere but beside itself.
 #[cfg(feature = "safetensors")]
@@ -121,7 +142,9 @@ pub(super) fn index(file: &str, text: &str) -> Result<Index> {
     struct Json {
         weight_map: std::collections::BTreeMap<String, String>,
     }
-    let index: Json = serde_json::from_str(text).map_err(|e| wrong(file, 0, "index", format_args!("{e}")))?;
+    let index: Json = serde_json::from_str(text).map_err(|e| {
+        wrong(file, super::safetensors::place(text, e.line(), e.column()), "index", format_args!("{e}"))
+    })?;
     let mut names: Vec<String> = index.weight_map.values().cloned().collect();
     names.sort_unstable();
     names.dedup();
@@ -131,7 +154,7 @@ pub(super) fn index(file: &str, text: &str) -> Result<Index> {
     };
     if let Some(bad) = names.iter().find(|n| !plain(n)) {
         let what = format_args!("`{}` is no plain name of a safetensors file", shown(bad));
-        return Err(wrong(file, 0, "weight_map", what));
+        return Err(wrong(file, quoted(text, bad), "weight_map", what));
     }
     if names.is_empty() || names.len() as u64 > PARTS_MAX {
         let n = names.len();

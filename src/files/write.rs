@@ -7,10 +7,13 @@ use super::value::{Value, put_text};
 use super::{Encoding, HEADER_MAX, NAME_MAX, shown};
 use crate::error::{Error, Result};
 
+/// Bytes of a tensor's name that ggml reads: one less than its `GGML_MAX_NAME`. Readers here take longer ones.
+const TENSOR_NAME_MAX: usize = 63;
+
 /// A tensor that is to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorSpec {
-    /// Its name, 1 to 65,535 bytes.
+    /// Its name, 1 to 63 bytes: ggml refuses a whole file for one that is longer.
     pub name: String,
     /// How its elements lie.
     pub encoding: &'static Encoding,
@@ -27,10 +30,10 @@ impl TensorSpec {
     fn bytes(&self) -> Result<u64> {
         let Self { name, encoding, shape } = self;
         let label = shown(name);
-        if name.is_empty() || name.len() > NAME_MAX {
+        if name.is_empty() || name.len() > TENSOR_NAME_MAX {
             let n = name.len();
             return Err(refuse(format_args!(
-                "the name `{label}` has {n} bytes, but 1 to {NAME_MAX} are allowed"
+                "the name of tensor `{label}` has {n} bytes, but ggml reads 1 to {TENSOR_NAME_MAX}"
             )));
         }
         if encoding.gguf.is_none() {

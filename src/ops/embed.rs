@@ -145,8 +145,8 @@ impl Graph {
     /// the end gives zeros. Rows of a table are read in place; along other axes, `x` is transposed.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the axis does not exist; [`Error::Argument`] if `idx` is not u32, or `x`
-    /// is neither f32 nor f16.
+    /// [`Error::Shape`] if the axis does not exist; [`Error::Argument`] if `idx` is not u32, or the type of `x`
+    /// is none that [`embed`](Self::embed) reads or, along another axis than the first, that transposes.
     pub fn gather(&mut self, x: ValueId, idx: ValueId, axis: usize) -> Result<ValueId> {
         self.has(x)?;
         self.has(idx)?;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Site, Work};
 use crate::numerics::{Approx, grain, round_error, sum_error};
@@ -189,6 +189,10 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let batched = w.shape.len() == 3;
     let (n, batch) = if batched {
         let xs = i.rank(0, 3)?;
+        if w.dtype == DType::Bf16 {
+            let w = i.show(&w.shape);
+            return Err(Error::Argument(format!("matmul: `w` is bf16 {w}, which is not read in batches")));
+        }
         i.same(B, (0, &xs[0]), (1, &w.shape[0]))?;
         (w.shape[1].clone(), w.shape[0].clone())
     } else {
@@ -365,7 +369,7 @@ impl Graph {
     /// `[B, M, N]`. `w` may be f32, f16, or a weight of bf16 or blocks; sums are f32.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) where the K of both differ, or the batches.
+    /// [`Error::Shape`] where the K of both differ, or the batches; [`Error::Argument`] for a bf16 `w [B, N, K]`.
     pub fn matmul(&mut self, x: ValueId, w: ValueId) -> Result<ValueId> {
         self.apply_one(&MATMUL, &[Some(x), Some(w)], &[])
     }

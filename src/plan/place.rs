@@ -234,7 +234,7 @@ impl Placer<'_, '_> {
         let (dtype, shape) = joined(sources)?;
         let bytes = form_bytes(form, dtype, &shape).map_err(|_| {
             Error::Shape(format!(
-                "weight `{}`: {dtype} {shape:?} can only be the `w` [N, K] of a matmul, as a whole",
+                "weight `{}`: {dtype} {shape:?} can only be a whole `w` [N, K] of a matmul or table of an embed",
                 sources[0].name
             ))
         })?;

@@ -174,6 +174,11 @@ pub fn again(name: &str, bytes: &[u8]) {
         .iter()
         .map(|t| TensorSpec { name: t.name.clone(), encoding: t.encoding, shape: t.shape.clone() })
         .collect();
+    if specs.iter().any(|t| t.name.len() > 63) {
+        // Such names are read, but not written.
+        assert!(gguf_header(contents.metadata(), &specs).is_err());
+        return;
+    }
     let file = gguf(contents.metadata(), &specs);
     let model = Model::new(&[("again", &file)]).expect("what was written is read");
     // Floats may be NaN, so text is compared.

@@ -154,12 +154,34 @@ fn an_index_leads_to_files_beside_it_and_nowhere_else() {
     for bad in elsewhere.into_iter().chain(["", ".", ".m.safetensors", "m.bin", "m\\u0000.safetensors"]) {
         let e = refused(&index(&format!("{{\"a\":\"{bad}\"}}")));
         assert!(e.contains("is no plain name of a safetensors file"), "{e}");
+        assert!(bad.contains('\\') || e.contains("json: offset 19: weight_map: "), "{e}");
     }
     assert!(refused(&index("{}")).contains("weight_map: names 0 files"));
-    assert!(refused(&index("7")).contains("offset 0: index: "));
+    assert!(refused(&index("7")).contains("offset 14: index: "));
     let e = refused(&index(r#"{"a": "m-1.safetensors", "c": "m-2.safetensors"}"#));
     assert!(e.contains("weight_map, `c`: is not in m-2.safetensors"), "{e}");
     assert!(refused(&index(r#"{"a": "m-3.safetensors"}"#)).contains("m-3.safetensors: "));
+}
+
+#[test]
+fn callers_at_once_get_the_bytes_they_asked_for() {
+    let folder = Folder::new("threads");
+    let path = folder.put("m.gguf", &gguf(&[], &[spec("w", "I8", &[251 * 64])]));
+    let model = ModelFiles::open(&path).unwrap();
+    let t = model.contents().tensor("w").unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let (model, t) = (&model, &t);
+            scope.spawn(move || {
+                for i in 0..4000u64 {
+                    let at = (i * 37 + thread * 1999) % (251 * 64 - 3);
+                    let mut bytes = [0; 3];
+                    model.read(t, at, &mut bytes).unwrap();
+                    assert_eq!(bytes, [at, at + 1, at + 2].map(|v| v as u8), "thread {thread}, from {at}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -74,7 +74,11 @@ fn tensors_that_overlap_leave_gaps_or_bytes() {
 #[test]
 fn names_that_are_there_twice() {
     let e = entry("U8", "0", "0,0");
-    refuses(&format!("{{\"w\":{e},\"w\":{e}}}"), 0, "bad: offset 8: header, tensor `w`: is there already");
+    refuses(&format!("{{\"w\":{e},\"w\":{e}}}"), 0, "header, tensor `w`: is there already");
+    // The place is where the second name ends.
+    let json = format!("{{\"w\":{e},\n \"v\":{e},\"w\":{e}}}");
+    let (said, at) = (refused(&safetensors(&json, 0)), 8 + json.rfind("\"w\"").unwrap() + 2);
+    assert!(said.starts_with(&format!("bad: offset {at}: header, tensor `w`: is there already")), "{said}");
     // The same name, written in two ways.
     refuses(&format!("{{\"w\":{e},\"\\u0077\":{e}}}"), 0, "tensor `w`: is there already");
     refuses("{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", 0, "`a` is there twice");

@@ -91,6 +91,11 @@ fn what_gguf_cannot_hold_is_not_written() {
     );
     assert!(refused(&[], &[spec("w", "F32", &[1]), spec("w", "F32", &[1])]).contains("`w` is there twice"));
     assert!(refused(&[], &[spec("", "F32", &[1])]).contains("has 0 bytes"));
+    // GGML_MAX_NAME is 64, the zero at the end included.
+    assert!(gguf_header(&[], &[spec(&"n".repeat(63), "F32", &[1])]).is_ok());
+    assert!(
+        refused(&[], &[spec(&"n".repeat(64), "F32", &[1])]).contains("has 64 bytes, but ggml reads 1 to 63")
+    );
     let huge = [spec("a", "I8", &[1 << 62]), spec("b", "I8", &[1 << 62]), spec("c", "F16", &[1 << 62])];
     assert!(refused(&[], &huge).contains("take more than 2^64 bytes"));
     assert!(refused(&[entry("general.alignment", Value::U32(48))], &[]).contains("power of two"));
@@ -115,8 +120,8 @@ fn shards_are_one_model() {
     assert_eq!(model.bytes(model.contents().tensor("b").unwrap()), Some(&[0, 1, 2, 3][..]));
     assert_eq!(model.contents().tensor("b").unwrap().part, 1);
     let refused = |files: &[(&str, &[u8])]| Model::new(files).unwrap_err().to_string();
-    assert_eq!(refused(&[("1", &b), ("2", &a)]), "1: offset 0: split.no: is 1, but this is file 0 of 2");
-    assert_eq!(refused(&[("1", &a)]), "1: offset 0: split.count: is 2, but 1 files are given");
+    assert_eq!(refused(&[("1", &b), ("2", &a)]), "1: offset 24: split.no: is 1, but this is file 0 of 2");
+    assert_eq!(refused(&[("1", &a)]), "1: offset 46: split.count: is 2, but 1 files are given");
     assert!(refused(&[("1", &a), ("2", &part(1, "a"))]).contains("tensor `a`: is in 1 as well"));
     let more = gguf(
         &[("split.no", Value::U16(1)), ("split.count", Value::U16(2))].map(|(k, v)| (k.to_owned(), v)),
@@ -153,5 +158,61 @@ fn values_become_bytes_and_come_back() {
     assert!(quantize(DType::Q8_0, &[f32::NAN; 32]).unwrap_err().to_string().contains("value 0 is NaN"));
     assert!(quantize(DType::Q8_0, &[0.0; 31]).is_err());
     assert!(dequantize(Encoding::by_name("q1_0").unwrap(), &[0; 18]).is_err());
+    let wide: Vec<u8> = [1.0, f64::NAN, 1e300].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let e = dequantize(Encoding::by_name("f64").unwrap(), &wide).unwrap_err().to_string();
+    assert_eq!(e, "F64: value 2 is 1e300, which is more than f32 can hold");
+    assert!(dequantize(Encoding::by_name("f64").unwrap(), &wide[..16]).unwrap()[1].is_nan());
     assert_eq!(Loss::default().relative_rms(), 0.0);
+}
+
+#[test]
+fn a_block_whose_scale_is_not_finite_is_named() {
+    for (name, scale_at, bad) in [
+        ("Q8_0", 0, [0, 0x7c]),
+        ("Q4_K", 2, [1, 0x7e]),
+        ("Q6_K", 208, [0, 0xfc]),
+        ("MXFP4", 0, [255, 0x77]),
+        ("IQ2_XXS", 0, [0, 0x7c]),
+    ] {
+        let t = spec("w", name, &[3, 256]);
+        let (row, size) = (256 / t.encoding.block, t.encoding.block_bytes as usize);
+        let mut file = gguf_header(&[], &[t]).unwrap();
+        let start = file.len();
+        // Codes and scales that are all 1 or 17 stand for something.
+        file.extend(std::iter::repeat_n(0x11, 3 * row as usize * size));
+        Model::new(&[("m", &file)]).unwrap().tensor("w").unwrap();
+        let at = start + size * 2;
+        file[at + scale_at..at + scale_at + 2].copy_from_slice(&bad);
+        let e = Model::new(&[("m", &file)]).unwrap().tensor("w").unwrap_err().to_string();
+        assert!(
+            e.starts_with(&format!("m: offset {at}: block 2 of `w`: stands for values that")),
+            "{name}: {e}"
+        );
+    }
+}
+
+#[test]
+fn metadata_of_safetensors_says_nothing_about_files_of_gguf() {
+    let json = r#"{"__metadata__":{"split.count":"2"},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+    let file = safetensors(json, 1);
+    let model = Model::new(&[("m", &file)]).unwrap();
+    assert_eq!(model.contents().value("split.count").and_then(Value::as_str), Some("2"));
+}
+
+#[test]
+fn keys_of_many_files_are_joined_in_time() {
+    let part = |name: &str, from: usize| {
+        let keys: Vec<_> = (from..from + 100_000).map(|i| format!("\"{i:06}\":\"{name}\"")).collect();
+        let entry = r#"{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#;
+        safetensors(&format!("{{\"__metadata__\":{{{}}},\"{name}\":{entry}}}", keys.join(",")), 1)
+    };
+    let (a, b) = (part("a", 0), part("b", 50_000));
+    let begin = std::time::Instant::now();
+    let model = Model::new(&[("1", &a), ("2", &b)]).unwrap();
+    // To look through all for each key takes more than half a minute.
+    assert!(begin.elapsed().as_secs() < 8, "{:?}", begin.elapsed());
+    let says = |key: &str| model.contents().metadata().iter().filter(|(k, _)| k == key).count();
+    assert_eq!((model.contents().metadata().len(), says("075000")), (150_000, 1));
+    assert_eq!(model.contents().value("075000").and_then(Value::as_str), Some("a"));
+    assert_eq!(model.contents().value("149999").and_then(Value::as_str), Some("b"));
 }

@@ -1,6 +1,6 @@
 //! Which type each tensor gets, and why some keep theirs.
 
-use tachylite::files::{Contents, Encoding, TensorInfo, Value, quantize};
+use tachylite::files::{Contents, Encoding, TensorInfo, TensorSpec, Value, quantize};
 
 use crate::inspect::plain;
 
@@ -10,6 +10,8 @@ pub(super) struct Choice {
     pub encoding: &'static Encoding,
     /// Why it stays as it is, if it was to become something else.
     pub kept: Option<String>,
+    /// Whether it is left out.
+    pub dropped: bool,
 }
 
 /// A type for tensors by name.
@@ -17,8 +19,15 @@ pub(super) struct Choice {
 pub(super) struct Override {
     text: String,
     pattern: Vec<char>,
-    /// `None` leaves them as they are.
-    encoding: Option<&'static Encoding>,
+    to: To,
+}
+
+/// What becomes of tensors that are named.
+#[derive(Debug)]
+enum To {
+    Type(&'static Encoding),
+    Keep,
+    Drop,
 }
 
 impl Override {
@@ -26,11 +35,12 @@ impl Override {
         let Some((pattern, name)) = text.rsplit_once('=') else {
             return Err(format!("--override {text}: must be PATTERN=TYPE"));
         };
-        let encoding = match name {
-            "keep" => None,
-            _ => Some(made(name).map_err(|e| format!("--override {text}: {e}"))?),
+        let to = match name {
+            "keep" => To::Keep,
+            "drop" => To::Drop,
+            _ => To::Type(made(name).map_err(|e| format!("--override {text}: {e}"))?),
         };
-        Ok(Self { text: text.to_owned(), pattern: pattern.chars().collect(), encoding })
+        Ok(Self { text: text.to_owned(), pattern: pattern.chars().collect(), to })
     }
 }
 
@@ -109,21 +119,23 @@ pub(super) fn choose(
                 found = Some(o);
             }
         }
+        let gets = |encoding| Choice { encoding, kept: None, dropped: false };
         choices.push(match found {
-            Some(Override { encoding: None, .. }) => Choice { encoding: t.encoding, kept: None },
-            Some(Override { encoding: Some(e), text, .. }) => match unfit(t, e) {
+            Some(Override { to: To::Keep, .. }) => gets(t.encoding),
+            Some(Override { to: To::Drop, .. }) => Choice { dropped: true, ..gets(t.encoding) },
+            Some(Override { to: To::Type(e), text, .. }) => match unfit(t, e) {
                 // What was asked for by name is not left out in silence.
                 Some(why) if *e != t.encoding => {
                     return Err(format!("--override {text}: `{}` cannot be {e}: {why}", plain(&t.name)));
                 }
-                _ => Choice { encoding: e, kept: None },
+                _ => gets(e),
             },
-            None if t.encoding == to => Choice { encoding: to, kept: None },
+            None if t.encoding == to => gets(to),
             None => {
                 let flat = (t.shape.len() < 2).then(|| "it has less than two axes".to_owned());
                 match flat.or_else(|| unfit(t, to)) {
-                    Some(why) => Choice { encoding: t.encoding, kept: Some(why) },
-                    None => Choice { encoding: to, kept: None },
+                    Some(why) => Choice { kept: Some(why), ..gets(t.encoding) },
+                    None => gets(to),
                 }
             }
         });
@@ -156,8 +168,22 @@ const FILE_TYPES: [(&str, u32); 18] = [
     ("MXFP4", 38),
 ];
 
-/// The metadata of a file made of another: without what says how that one was split and what types it had.
-pub(super) fn metadata(contents: &Contents, to: &Encoding) -> Vec<(String, Value)> {
+/// The type that most bytes of these tensors have.
+fn most(specs: &[TensorSpec]) -> Option<&'static Encoding> {
+    let mut types: Vec<(&'static Encoding, u64)> = Vec::new();
+    for t in specs {
+        let bytes = t.encoding.byte_len(&t.shape).unwrap_or_default();
+        match types.iter_mut().find(|(e, _)| *e == t.encoding) {
+            Some((_, all)) => *all = all.saturating_add(bytes),
+            None => types.push((t.encoding, bytes)),
+        }
+    }
+    types.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(e, _)| e)
+}
+
+/// The metadata of a file made of another: without what says how that one was split and what types it had, and
+/// with those of its own tensors.
+pub(super) fn metadata(contents: &Contents, specs: &[TensorSpec]) -> Vec<(String, Value)> {
     let gone = |key: &str| {
         key.starts_with("split.") || ["general.file_type", "general.quantization_version"].contains(&key)
     };
@@ -168,7 +194,8 @@ pub(super) fn metadata(contents: &Contents, to: &Encoding) -> Vec<(String, Value
         // Its strings are no keys of GGUF's, so they keep to themselves.
         _ => contents.metadata().iter().map(|(key, v)| (format!("safetensors.{key}"), v.clone())).collect(),
     };
-    if let Some((_, number)) = FILE_TYPES.iter().find(|(name, _)| *name == to.name) {
+    let most = most(specs);
+    if let Some((_, number)) = FILE_TYPES.iter().find(|(name, _)| most.is_some_and(|e| e.name == *name)) {
         all.push(("general.file_type".into(), Value::U32(*number)));
     }
     all.push(("general.quantization_version".into(), Value::U32(2)));

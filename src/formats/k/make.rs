@@ -75,7 +75,11 @@ fn with_least(
             let (scale, least) = (d * f32::from(s), dmin * f32::from(m));
             x.iter().map(|v| (scale * code(s, m, *v) - least - v).powi(2)).sum()
         };
-        let (s, m) = (nearest(fit.scale, d, most), nearest(fit.least, dmin, most));
+        let (s, m) = match d {
+            // Steps too small for an f16 leave one value for all: as near to their mean as it comes.
+            0.0 => (0, nearest(-x.iter().sum::<f32>() / x.len() as f32, dmin, most)),
+            _ => (nearest(fit.scale, d, most), nearest(fit.least, dmin, most)),
+        };
         let mut best = (f32::INFINITY, (s, m));
         for s in s.saturating_sub(1)..=s.saturating_add(1).min(most) {
             for m in m.saturating_sub(1)..=m.saturating_add(1).min(most) {

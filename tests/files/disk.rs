@@ -173,7 +173,7 @@ fn callers_at_once_get_the_bytes_they_asked_for() {
         for thread in 0..8u64 {
             let (model, t) = (&model, &t);
             scope.spawn(move || {
-                for i in 0..4000u64 {
+                for i in 0..40_000u64 {
                     let at = (i * 37 + thread * 1999) % (251 * 64 - 3);
                     let mut bytes = [0; 3];
                     model.read(t, at, &mut bytes).unwrap();
@@ -182,6 +182,14 @@ fn callers_at_once_get_the_bytes_they_asked_for() {
             });
         }
     });
+}
+
+#[test]
+fn metadata_of_safetensors_says_nothing_about_files_of_gguf() {
+    let folder = Folder::new("count");
+    let json = r#"{"__metadata__":{"split.count":"2"},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+    let model = ModelFiles::open(&folder.put("m.safetensors", &safetensors(json, 1))).unwrap();
+    assert_eq!(model.contents().value("split.count").and_then(Value::as_str), Some("2"));
 }
 
 #[test]

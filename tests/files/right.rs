@@ -192,14 +192,6 @@ fn a_block_whose_scale_is_not_finite_is_named() {
 }
 
 #[test]
-fn metadata_of_safetensors_says_nothing_about_files_of_gguf() {
-    let json = r#"{"__metadata__":{"split.count":"2"},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
-    let file = safetensors(json, 1);
-    let model = Model::new(&[("m", &file)]).unwrap();
-    assert_eq!(model.contents().value("split.count").and_then(Value::as_str), Some("2"));
-}
-
-#[test]
 fn keys_of_many_files_are_joined_in_time() {
     let part = |name: &str, from: usize| {
         let keys: Vec<_> = (from..from + 100_000).map(|i| format!("\"{i:06}\":\"{name}\"")).collect();

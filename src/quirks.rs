@@ -156,7 +156,7 @@ mod tests {
                 assert!(why.len() > 20 && !why.ends_with('.'), "{kernel}: {why}");
             }
             for Failing { cases, why } in quirk.failing {
-                // What others made is not here to look at: there an entry that outlives its driver is an unexpected pass.
+                // What others made is not here to look at; what passes after all is news there too.
                 let outside = cases.starts_with("gguf/");
                 assert!(outside || names.iter().any(|n| n.starts_with(cases)), "{cases}");
                 assert!(why.len() > 20 && !why.ends_with('.'), "{cases}: {why}");

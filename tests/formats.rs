@@ -142,7 +142,7 @@ mod on_virtual_gpus {
         let cases: Vec<_> = quick().into_iter().filter(|c| types.iter().any(|d| is_of(c, *d))).collect();
         let mut all = 0;
         for (number, personality) in Personality::presets().into_iter().enumerate() {
-            let share: Vec<_> = cases.iter().skip(number % 5).step_by(5).cloned().collect();
+            let share: Vec<_> = cases.iter().skip(number % 10).step_by(10).cloned().collect();
             let (failed, ran) = failures(personality, &share);
             assert!(failed.is_empty(), "{}", failed.join("\n"));
             all += ran;

@@ -6,7 +6,7 @@ use tachylite::check::{Case, Event, Machine, Outcome, cases, run_altered};
 use tachylite::virtual_gpu::{Personality, VirtualGpu};
 use tachylite::{DType, Plan};
 
-/// Cases of the short list that take part: all kernels, each of its types and variants once for each
+/// Cases of the short list that take part: all kernels, each of its types and variants once for every second
 /// personality, others for others. Weights in blocks are shared out by tests/formats.rs.
 fn share(number: usize) -> Vec<Case> {
     let blocks: Vec<_> = DType::ALL.into_iter().filter(|d| d.is_blocks()).map(|d| format!(".{d}/")).collect();
@@ -21,7 +21,8 @@ fn share(number: usize) -> Vec<Case> {
             None => families.push(vec![case]),
         }
     }
-    families.iter().map(|cases| cases[number % cases.len()].clone()).collect()
+    let every_second = families.iter().skip(number % 2).step_by(2);
+    every_second.map(|cases| cases[number / 2 % cases.len()].clone()).collect()
 }
 
 fn outcomes(gpu: &VirtualGpu, cases: &[Case], alter: &dyn Fn(&mut Plan)) -> Vec<(String, Outcome)> {

@@ -108,36 +108,27 @@ fn file<'a>(model: &'a ModelFiles, tensor: &TensorInfo) -> &'a str {
     model.contents().parts().get(tensor.part).map_or("", |part| &part.name)
 }
 
-/// All values came through as a number, in both directions; what no longer is one is named with its place.
-fn check(
-    (from, to): (&Encoding, &Encoding),
-    (before, after): (&[f32], &[f32]),
-    (first, at): (u64, u64),
-) -> Result<(), String> {
-    let bad = |values: &[f32]| values.iter().position(|v| !v.is_finite());
-    if from.block > 1
-        && let Some(i) = bad(before)
-    {
-        let block = i as u64 / from.block;
-        let (number, at) = (first / from.block + block, at + block * from.block_bytes);
-        return Err(format!(
-            "block {number}, at offset {at}, stands for {}, not for finite values",
-            before[i]
-        ));
-    }
-    let lost = before.iter().zip(after).position(|(b, a)| b.is_finite() && !a.is_finite());
-    match lost {
-        None => Ok(()),
-        Some(i) => {
-            let (number, v, a) = (first + i as u64, before[i], after[i]);
-            let large = before[i - i % to.block as usize..]
-                .iter()
-                .take(to.block as usize)
-                .fold(v, |m, v| if v.abs() > m.abs() { *v } else { m });
-            let why = if to.block > 1 { format!(" (its block holds {large:e})") } else { String::new() };
-            Err(format!("value {number} is {v:e}, which {to} makes {a}{why}"))
+/// Blocks stand for finite values, or the first that does not is named. `at` is where the first block lies.
+fn blocks_are_finite(from: &Encoding, before: &[f32], first: u64, at: u64) -> Result<(), String> {
+    match before.iter().position(|v| !v.is_finite()) {
+        Some(i) if from.block > 1 => {
+            let block = i as u64 / from.block;
+            let (number, at) = (first / from.block + block, at + block * from.block_bytes);
+            Err(format!("block {number}, at offset {at}, stands for {}, not for finite values", before[i]))
         }
+        _ => Ok(()),
     }
+}
+
+/// What was finite still is, or the first value that is not is named.
+fn stays_finite(to: &Encoding, before: &[f32], after: &[f32], first: u64) -> Result<(), String> {
+    let lost = before.iter().zip(after).position(|(b, a)| b.is_finite() && !a.is_finite());
+    let Some(i) = lost else { return Ok(()) };
+    let (number, v, a, block) = (first + i as u64, before[i], after[i], to.block as usize);
+    let its_block = before[i - i % block..].iter().take(block);
+    let large = its_block.fold(v, |m, v| if v.abs() > m.abs() { *v } else { m });
+    let why = if block > 1 { format!(" (its block holds {large:e})") } else { String::new() };
+    Err(format!("value {number} is {v:e}, which {to} makes {a}{why}"))
 }
 
 /// Converts one tensor piece by piece; says what it lost, unless its bytes stay as they are.
@@ -166,12 +157,12 @@ fn convert(
             let dtype = to.dtype().ok_or_else(|| format!("{to}: there is nothing yet that makes it"))?;
             let first = at / from.block_bytes * from.block;
             let said = |e: tachylite::Error| format!("{label}, values from {first}: {e}");
+            let named = |e: String| format!("{label}: {e}");
             let before = dequantize(from, &buffer).map_err(said)?;
-            let place = (first, tensor.range.start + at);
-            check((from, to), (&before, &[]), place).map_err(|e| format!("{label}: {e}"))?;
+            blocks_are_finite(from, &before, first, tensor.range.start + at).map_err(named)?;
             let made = quantize(dtype, &before).map_err(said)?;
             let after = dequantize(to, &made).map_err(said)?;
-            check((from, to), (&before, &after), place).map_err(|e| format!("{label}: {e}"))?;
+            stays_finite(to, &before, &after, first).map_err(named)?;
             let block = if dtype.block() > 1 { dtype.block() } else { PLAIN_BLOCK };
             loss.add(block, &before, &after);
             writer.write(&made).map_err(|e| e.to_string())?;

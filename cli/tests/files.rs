@@ -207,6 +207,11 @@ fn overrides_go_by_name_and_nothing_is_left_out_in_silence() {
         refused(&["odd=q8_0"]).contains("--override odd=q8_0: `odd` cannot be Q8_0: its last axis has 33")
     );
     assert_eq!(folder.names(), ["m.gguf"]);
+    // Where one of several takes the type the others stay as they are, as they do without an override.
+    let all = with(&["*d*=q4_0"]);
+    let said = stdout(&program(&all.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap());
+    assert!(said.contains("its last axis has 33 values, but a block of Q4_0 has 32"), "{said}");
+    std::fs::remove_file(&to).unwrap();
 
     let all = with(&["*=f16", "blk.?.q=keep", "e*d=q8_0"]);
     stdout(&program(&all.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap());

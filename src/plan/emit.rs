@@ -218,8 +218,7 @@ impl Place<'_> {
     fn step(&self, dispatch: &Dispatch, kernel: usize) -> Step {
         let composed = &dispatch.composed;
         let bindings: Vec<_> = composed.bindings.iter().map(|b| self.binding(b)).collect();
-        let is_other = |name: &str| self.instead.iter().any(|(_, arg)| arg.name == name);
-        let binds = |name: &str| bindings.iter().any(|b| b.name == name) && !is_other(name);
+        let binds = |name: &str| bindings.iter().any(|b| b.name == name);
         let leaves = |name: &str| bindings.iter().any(|b| b.name == name && b.write);
         let scratch = (0..).zip(&self.chosen.scratch).filter(|(_, arg)| leaves(arg.name));
         let scratch: Vec<_> = scratch.map(|(i, arg)| self.scratch(i, arg)).collect();

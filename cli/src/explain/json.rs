@@ -29,7 +29,8 @@ pub(crate) const FORMAT: &str = r#"A graph is a JSON object:
     "outputs": ["y"]
   }
 
-A size is a number, a dim, or a product: "B*384". dtype is f32, f16, u32, i8, u8, and for weights q8_0.
+A size is a number, a dim, or a product: "B*384". dtype is f32, f16, u32, i8, u8, and for
+weights bf16 and blocks: q8_0, q4_k, mxfp4, ...
 A node's inputs stand in the order of the op's signature, null where an optional one is left out;
 `name` names its result. Attributes that are floats may be the name of a scalar. Besides the ops:
 

@@ -88,9 +88,16 @@ fn can_make(e: &Encoding) -> bool {
     floats && e.gguf.is_some() && e.dtype().is_some_and(made)
 }
 
-/// Why a tensor cannot become this type; `None` if it can.
-fn unfit(t: &TensorInfo, to: &Encoding) -> Option<String> {
+/// Why a tensor does not become this type; `None` if it does. Vectors are next to nothing, and what adds them up
+/// reads no blocks: they become plain types, where those are asked for by name.
+fn unfit(t: &TensorInfo, to: &Encoding, named: bool) -> Option<String> {
     let from = t.encoding;
+    if from == to {
+        return None;
+    }
+    if t.shape.len() < 2 && !(named && to.block == 1) {
+        return Some("it has less than two axes".into());
+    }
     if !from.is_float() && from.block == 1 {
         return Some("it does not hold floats".into());
     }
@@ -108,40 +115,37 @@ pub(super) fn choose(
     to: &'static Encoding,
     overrides: &[Override],
 ) -> Result<Vec<Choice>, String> {
-    let mut used = vec![false; overrides.len()];
+    // Of each override: whether a tensor has such a name, and why none becomes what it says.
+    let mut unused = vec![Some("no tensor has such a name".to_owned()); overrides.len()];
     let mut choices = Vec::new();
     for t in tensors {
         let name: Vec<char> = t.name.chars().collect();
-        let mut found = None;
-        for (o, used) in overrides.iter().zip(&mut used) {
-            if matches(&o.pattern, &name) {
-                *used = true;
-                found = Some(o);
+        let mut found = &To::Type(to);
+        let mut named = false;
+        for (o, unused) in overrides.iter().zip(&mut unused) {
+            if !matches(&o.pattern, &name) {
+                continue;
             }
+            (found, named) = (&o.to, true);
+            let why = if let To::Type(e) = o.to { unfit(t, e, true).map(|why| (e, why)) } else { None };
+            *unused = match (unused.take(), why) {
+                // What was asked for is not left out in silence: some tensor of that name becomes it.
+                (Some(_), Some((e, why))) => Some(format!("`{}` cannot be {e}: {why}", plain(&t.name))),
+                _ => None,
+            };
         }
         let gets = |encoding| Choice { encoding, kept: None, dropped: false };
         choices.push(match found {
-            Some(Override { to: To::Keep, .. }) => gets(t.encoding),
-            Some(Override { to: To::Drop, .. }) => Choice { dropped: true, ..gets(t.encoding) },
-            Some(Override { to: To::Type(e), text, .. }) => match unfit(t, e) {
-                // What was asked for by name is not left out in silence.
-                Some(why) if *e != t.encoding => {
-                    return Err(format!("--override {text}: `{}` cannot be {e}: {why}", plain(&t.name)));
-                }
-                _ => gets(e),
+            To::Keep => gets(t.encoding),
+            To::Drop => Choice { dropped: true, ..gets(t.encoding) },
+            To::Type(e) => match unfit(t, e, named) {
+                Some(why) => Choice { kept: Some(why), ..gets(t.encoding) },
+                None => gets(*e),
             },
-            None if t.encoding == to => gets(to),
-            None => {
-                let flat = (t.shape.len() < 2).then(|| "it has less than two axes".to_owned());
-                match flat.or_else(|| unfit(t, to)) {
-                    Some(why) => Choice { kept: Some(why), ..gets(t.encoding) },
-                    None => gets(to),
-                }
-            }
         });
     }
-    match used.iter().position(|used| !used) {
-        Some(i) => Err(format!("--override {}: no tensor has such a name", overrides[i].text)),
+    match overrides.iter().zip(unused).find_map(|(o, why)| Some((o, why?))) {
+        Some((o, why)) => Err(format!("--override {}: {why}", o.text)),
         None => Ok(choices),
     }
 }

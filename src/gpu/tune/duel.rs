@@ -116,8 +116,8 @@ fn decide(first: &[Samples], second: &[Samples]) -> Comparison {
     // Of one sample each the slowest of one is below the fastest of the other soon enough, by chance.
     let fewest = first.iter().chain(second).map(|s| s.seconds().len()).min().unwrap_or(0);
     let enough = if a.len().min(b.len()) < LOADINGS { SAMPLES_OF_FEW } else { SAMPLES };
+    let middle = compare(a[a.len() / 2], b[b.len() / 2], MARGIN);
     if fewest < enough {
-        let middle = compare(a[a.len() / 2], b[b.len() / 2], MARGIN);
         return Comparison { verdict: Verdict::TooNoisy, ..middle };
     }
     let surely = compare(a[0], b[b.len() - 1], MARGIN);
@@ -125,7 +125,6 @@ fn decide(first: &[Samples], second: &[Samples]) -> Comparison {
     if surely.verdict == Verdict::Faster && shortest(second) * (1.0 + MARGIN) < shortest(first) {
         return surely;
     }
-    let middle = compare(a[a.len() / 2], b[b.len() / 2], MARGIN);
     let verdict = if middle.verdict == Verdict::Faster { Verdict::TooNoisy } else { middle.verdict };
     Comparison { verdict, ..middle }
 }

@@ -156,7 +156,7 @@ fn power(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return select(select(large, small, whole & (n <= vec4<f32>(64.0))), vec4<f32>(0.0), zero);
 }
 
-// The number of these 16 bits as an f16. With integers: `unpack2x16float` may flush a denormal scale to zero,
+// The number of the lower 16 bits as an f16. With integers: `unpack2x16float` may flush a denormal scale to zero,
 // which would silently drop a whole block of small weights.
 fn f16_value(bits: u32) -> f32 {
     let magnitude = bits & 0x7fffu;

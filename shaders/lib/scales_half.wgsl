@@ -4,5 +4,5 @@
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
     let i = unit_of(block, p.K / 32u, n);
-    return scaled(f16_value(extractBits(w_scale[i >> 1u], (i & 1u) * 16u, 16u)));
+    return scaled(f16_value(w_scale[i >> 1u] >> ((i & 1u) * 16u)));
 }

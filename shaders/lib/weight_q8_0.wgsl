@@ -1,21 +1,12 @@
 // GGUF Q8_0: blocks of 32 along K, an f16 scale for each. Values and scales lie in panels of columns, so
 // that neighbouring columns read neighbouring words.
-//
-// The scale is decoded with integers: `unpack2x16float` may flush a denormal scale to zero, which
-// would silently drop a whole block of small weights.
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
     let width = min(p.N, PANEL);
     let i = n / PANEL * (p.K / 32u) * PANEL + block * width + n % PANEL;
-    let bits = extractBits(w_scale[i >> 1u], (i & 1u) * 16u, 16u);
-    let magnitude = bits & 0x7fffu;
-    var value = bitcast<f32>((magnitude << 13u) + 0x38000000u);
-    if magnitude < 0x0400u {
-        value = f32(magnitude) * 5.9604644775390625e-8;
-    }
-    return vec2<f32>(select(value, -value, bits >= 0x8000u), 0.0);
+    return vec2<f32>(f16_value(w_scale[i >> 1u] >> ((i & 1u) * 16u)), 0.0);
 }
 
 fn load_w(i: u32, block: vec2<f32>) -> vec4<f32> {

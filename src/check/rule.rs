@@ -105,10 +105,12 @@ fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) ->
         (op.cases.applies)(&shape) && suits(op, kernel, DType::F32, *w, variant)
     };
     let is_first_type = || op.cases.weights.iter().find(|w| has(w)) == Some(&w);
-    // Blocks differ in what is linked only: with one kernel for each file they meet all of it.
     let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
     if w.is_blocks() && w != DType::Q8_0 {
-        return variant == 0 && x == DType::F32 && !before().any(|k| k.file == kernel.file);
+        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
+        // have all that there is in blocks, a least and a second plane.
+        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w);
+        return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
     if before().next().is_none() {
         return variant == 0 || x == DType::F32;

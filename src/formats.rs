@@ -10,6 +10,7 @@ use crate::tensor::Tensor;
 mod block32;
 mod codebook;
 mod fit;
+pub mod groups;
 pub mod i8;
 mod k;
 mod lookup;

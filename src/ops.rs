@@ -5,12 +5,15 @@ use crate::kernel::Site;
 use crate::op::{Axis, Op};
 
 pub mod attention;
+pub mod columns;
 pub mod concat;
 pub mod elementwise;
 pub mod embed;
+pub mod grouped;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
+pub mod matmul_integer;
 pub mod mean_pool;
 pub mod pad;
 pub(crate) mod parts;
@@ -25,6 +28,7 @@ pub mod where_;
 /// Every op there is.
 pub static ALL: &[&Op] = &[
     &matmul::MATMUL,
+    &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
@@ -76,6 +80,7 @@ pub static ALL: &[&Op] = &[
     &where_::WHERE,
     &concat::CONCAT,
     &pad::PAD,
+    &columns::COLUMNS,
     &view::RESHAPE,
     &view::SLICE,
     &view::SWAP,

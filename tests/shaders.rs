@@ -102,7 +102,7 @@ fn signatures_are_bound_in_order() {
         let order: Vec<_> = op.inputs.iter().chain(op.outputs).map(|a| a.name).collect();
         // A weight's scale stands with the piece that reads it; lengths and tables likewise.
         let linked = |b: &str| {
-            let alone = ["w_scale", "w_zero", "lengths", "mask", "lse"].contains(&b);
+            let alone = ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse"].contains(&b);
             alone || b.starts_with("table") || b.starts_with("idx")
         };
         let own: Vec<_> = text

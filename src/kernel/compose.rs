@@ -186,6 +186,7 @@ impl Text {
         let handing = rows::handing(site.profile).is_some();
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
+            ("x_zero_at(", if given("x_zero") { source::X_ZERO_GIVEN } else { source::X_ZERO_NONE }),
             ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
@@ -259,6 +260,7 @@ impl Text {
             self.set_knob(&alias, group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
+                Access::Write if arg.dtype == DType::I32 => {} // whole numbers are stored as they are
                 Access::Write => self.append_renamed(
                     match arg.dtype {
                         DType::F16 => source::STORE_F16,
@@ -390,6 +392,7 @@ const fn group_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 | DType::Bf16 => "vec2<u32>",
         DType::I8 | DType::U8 => "u32",
+        DType::I32 => "vec4<i32>",
         _ if dtype.block() > 1 => "u32",
         _ => "vec4<f32>",
     }

@@ -6,7 +6,7 @@ use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{C, R};
-use crate::op::{Arg, Axes, Cases, INDEX, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
+use crate::op::{Arg, Attr, Axes, Cases, INDEX, Infer, Inferred, Kind, NUMBERS, Op, RefCall, Shape, Sizes};
 use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 
@@ -26,19 +26,21 @@ pub static COLUMNS: Op = Op {
     cases: Cases {
         axes: &[(R, 3), (C, 5)],
         weights: &[crate::DType::F32],
-        variants: &["plain"],
+        variants: &["plain", "scaled"],
         applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(64)), (C, 1)])),
         build,
         fill: |name, shape, rng| {
-            let past = shape.sizes.get(C) as u64 + WIDER + 1;
+            let past = width(shape) + 2;
             (name == "idx").then(|| (0..shape.sizes.get(C)).map(|_| rng.below(past) as f64).collect())
         },
     },
 };
 
-/// By how many columns a case's operand is wider than its result.
-const WIDER: u64 = 2;
+/// The columns of a case's operand: fewer than its result has, so that some are read twice.
+fn width(shape: &Shape) -> u64 {
+    shape.sizes.get(C) as u64 / 2 + 1
+}
 
 static PICK: Kernel = Kernel {
     name: "columns.pick",
@@ -82,9 +84,12 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
 
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let (rows, columns) = (shape.sizes.get(R) as u64, shape.sizes.get(C) as u64);
-    let x = g.input("x1", shape.x, &[Dim::from(rows), Dim::from(columns + WIDER)])?;
+    let x = g.input("x1", shape.x, &[Dim::from(rows), Dim::from(width(shape))])?;
     let idx = g.input("idx", crate::DType::U32, &[columns.into()])?;
-    let y = g.columns(x, idx)?;
+    let mut y = g.columns(x, idx)?;
+    if shape.variant == 1 {
+        y = g.scale(y, Attr::F32(0.5))?;
+    }
     g.output("y", y)
 }
 

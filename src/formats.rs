@@ -7,8 +7,11 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
+pub use feedback::Feedback;
+
 mod block32;
 mod codebook;
+mod feedback;
 mod fit;
 pub mod i8;
 mod k;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use tachylite::{DType, Gpu};
 
 use crate::encoder::device_name;
+use crate::inputs::Inputs;
 use crate::measure::{median, some_tokens};
-use crate::startup::Timeline;
 use crate::weights::{MADE, census, file_bytes, name};
 use crate::{Encoder, Error, Model, Options, Result, WeightType, search};
 
@@ -61,6 +61,8 @@ pub struct Row {
     pub cosine_mean: f64,
     /// And the sentence that has it least.
     pub cosine_least: f64,
+    /// The same with matrices made for what they are multiplied with; none of plain types.
+    pub feedback: Option<[f64; 2]>,
     /// Tokens in a second, of each of [`BATCHES`].
     pub tokens_per_second: [f64; 2],
     /// As a multiple of what f32 weights do in the same rounds.
@@ -97,30 +99,42 @@ pub fn compare(
     types.extend(what.types.iter().filter(|t| **t != WeightType::F32));
     // The widest lines have a plan of their own: one for all would be timed with scratch that it does not need.
     let shapes = [BATCHES.as_slice(), &[(1, crate::model::MAX_TOKENS)]].concat();
+    tell("what the matrices are multiplied with");
+    let inputs = Inputs::measure(gpu, model)?;
     let (mut encoders, mut rows, mut exact) = (Vec::new(), Vec::<Row>::new(), Vec::new());
     for base in types {
         let weights =
             WeightType { tables: options.weights.tables.filter(|_| base != WeightType::F32), ..base };
         tell(weights.name());
         let options = Options { weights, shapes: shapes.clone(), ..options.clone() };
-        let mut encoder = Encoder::on(model.clone(), Some(gpu.clone()), &options, &Timeline::begin())?;
-        let embeddings = encoder.encode(sentences, |_| {})?;
+        let encoder = |inputs| {
+            Encoder::with(model.clone(), Some(gpu.clone()), &options, model.weights(weights, inputs)?)
+        };
+        let mut plain = encoder(None)?;
+        let embeddings = plain.encode(sentences, |_| {})?;
         if exact.is_empty() {
             exact.clone_from(&embeddings);
         }
-        let cosines: Vec<_> = exact.iter().zip(&embeddings).map(|(a, b)| search::cosine(a, b)).collect();
         let file = model.file_types(weights);
+        let coarse = weights.matrices.is_some_and(|d| d.is_blocks() || d == DType::I8);
+        let feedback = if coarse {
+            Some(cosines(&exact, &encoder(Some(&inputs))?.encode(sentences, |_| {})?))
+        } else {
+            None
+        };
+        let [cosine_mean, cosine_least] = cosines(&exact, &embeddings);
         rows.push(Row {
             weights,
             matrices: census(&file),
             file_bytes: file_bytes(&file),
             device_bytes: 0,
-            cosine_mean: cosines.iter().sum::<f64>() / cosines.len() as f64,
-            cosine_least: cosines.iter().copied().fold(f64::INFINITY, f64::min),
+            cosine_mean,
+            cosine_least,
+            feedback,
             tokens_per_second: [f64::NAN; 2],
             speed: [f64::NAN; 2],
         });
-        encoders.push(encoder);
+        encoders.push(plain);
     }
     for (at, batch) in BATCHES.into_iter().enumerate() {
         tell("speed");
@@ -134,6 +148,12 @@ pub fn compare(
         row.device_bytes = encoder.weight_bytes();
     }
     Ok(rows)
+}
+
+/// Mean and least cosine of embeddings to those that they stand for.
+fn cosines(exact: &[Vec<f32>], found: &[Vec<f32>]) -> [f64; 2] {
+    let all: Vec<_> = exact.iter().zip(found).map(|(a, b)| search::cosine(a, b)).collect();
+    [all.iter().sum::<f64>() / all.len() as f64, all.into_iter().fold(f64::INFINITY, f64::min)]
 }
 
 /// Seconds of every encoder in every round.
@@ -166,11 +186,13 @@ pub fn table(gpu: &Gpu, rows: &[Row], sentences: usize, rounds: usize) -> String
     );
     let _ = writeln!(
         text,
-        "{:<8} {:>8} {:>10}  {:>9} {:>9}  {:>9} {:>6}  {:>9} {:>6}  36 matrices",
+        "{:<8} {:>8} {:>10}  {:>8} {:>8}  {:>8} {:>8}  {:>8} {:>5}  {:>8} {:>5}  36 matrices",
         "weights",
         "file MB",
         "device MB",
         "cosine",
+        "least",
+        "feedback",
         "least",
         format!("{a}x{b} t/s"),
         "x f32",
@@ -180,14 +202,17 @@ pub fn table(gpu: &Gpu, rows: &[Row], sentences: usize, rounds: usize) -> String
     let mb = |bytes: u64| bytes as f64 / 1e6;
     for r in rows {
         let [small, large] = r.tokens_per_second;
+        let [mean, least] = r.feedback.map_or(["", ""].map(String::from), |f| f.map(|c| format!("{c:.5}")));
         let _ = writeln!(
             text,
-            "{:<8} {:>8.2} {:>10.2}  {:>9.6} {:>9.6}  {:>9.0} {:>6.2}  {:>9.0} {:>6.2}  {}",
+            "{:<8} {:>8.2} {:>10.2}  {:>8.5} {:>8.5}  {:>8} {:>8}  {:>8.0} {:>5.2}  {:>8.0} {:>5.2}  {}",
             r.weights.name(),
             mb(r.file_bytes),
             mb(r.device_bytes),
             r.cosine_mean,
             r.cosine_least,
+            mean,
+            least,
             small,
             r.speed[0],
             large,
@@ -200,6 +225,7 @@ pub fn table(gpu: &Gpu, rows: &[Row], sentences: usize, rounds: usize) -> String
     let _ = write!(
         text,
         "\ncosine: of an embedding to that with f32 weights, 1 is the same: mean over the sentences, and the least.\n\
+         feedback: the same after --feedback, matrices made for what they are multiplied with.\n\
          A matrix whose rows of 384 are no whole blocks has the type that llama.cpp falls back to.\n\
          Read from files, but not made here: {}.\n",
         lacking.join(" ")
@@ -217,6 +243,7 @@ pub fn json(gpu: &Gpu, rows: &[Row], sentences: usize, rounds: usize) -> String 
             "device_bytes": r.device_bytes,
             "cosine_mean": r.cosine_mean,
             "cosine_least": r.cosine_least,
+            "cosine_feedback": r.feedback,
             "tokens_per_second": r.tokens_per_second,
             "speed_of_f32": r.speed,
         })

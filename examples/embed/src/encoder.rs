@@ -10,6 +10,7 @@ use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Determinism, Policy};
 use tachylite::{Call, DType, Graph, Profile, Tensor, cpu};
 
+use crate::inputs::Inputs;
 use crate::model::{HIDDEN, Model};
 use crate::startup::Timeline;
 use crate::weights::{Types, WeightType};
@@ -31,6 +32,8 @@ pub struct Options {
     pub device: String,
     /// How weights are stored.
     pub weights: WeightType,
+    /// Whether matrices are made for what they are multiplied with, which is found first.
+    pub feedback: bool,
     /// Whether a line's bits may not depend on the lines that share its batch.
     pub batch_invariant: bool,
     /// The largest batches: (lines, tokens), smallest first; the last must take 256 tokens.
@@ -42,6 +45,7 @@ impl Default for Options {
         Self {
             device: "gpu".to_owned(),
             weights: WeightType::default(),
+            feedback: false,
             batch_invariant: false,
             shapes: SHAPES.to_vec(),
         }
@@ -122,7 +126,24 @@ impl Encoder {
     /// # Errors
     /// If the weights cannot be converted.
     pub fn on(model: Model, gpu: Option<Gpu>, options: &Options, times: &Timeline) -> Result<Self> {
-        let weights = times.time("convert the weights", || model.weights(options.weights))?;
+        let known = match (&gpu, options.feedback) {
+            (Some(gpu), true) => {
+                Some(times.time("see what weights are multiplied with", || Inputs::measure(gpu, &model))?)
+            }
+            (None, true) => {
+                return Err(Error::new("`cpu` takes too long to find what weights are multiplied with"));
+            }
+            (_, false) => None,
+        };
+        let weights = times.time("convert the weights", || model.weights(options.weights, known.as_ref()))?;
+        Self::with(model, gpu, options, weights)
+    }
+
+    /// Encodes with weights that are ready, as [`Model::weights`] has them of the options' type.
+    ///
+    /// # Errors
+    /// Only if Tachylite refuses the graph.
+    pub fn with(model: Model, gpu: Option<Gpu>, options: &Options, weights: Weights) -> Result<Self> {
         let types = model.types(options.weights);
         let Some(gpu) = gpu else {
             let (lines, tokens) = largest(&options.shapes);
@@ -263,7 +284,7 @@ pub fn export(model: &Model, options: &Options, path: &Path) -> Result<Vec<PathB
     let [.., (lines, tokens)] = SHAPES;
     let graph = graph::encoder(lines, tokens, &model.types(options.weights))?;
     let plan = tachylite::plan::plan(&graph, &Profile::portable(), &options.policy())?;
-    Ok(tachylite::export::write(&plan, Some(&model.weights(options.weights)?), path, false)?)
+    Ok(tachylite::export::write(&plan, Some(&model.weights(options.weights, None)?), path, false)?)
 }
 
 /// Lines of one length that `cpu` evaluates together, to convert the weights once for all of them.

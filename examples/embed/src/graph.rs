@@ -17,7 +17,31 @@ use tachylite::ops::attention::Attention;
 /// # Errors
 /// If a weight has no type, or Tachylite refuses the graph.
 pub fn encoder(lines: usize, tokens: usize, types: &Types) -> Result<Graph> {
-    let mut g = Builder { graph: Graph::new(), types };
+    build(lines, tokens, types, false)
+}
+
+/// The output of [`encoder`].
+pub const OUTPUT: &str = "embedding";
+
+/// [`encoder`] for lines that are all of one length, with an output `[K, K]` for the second moments `Σ x xᵀ` of
+/// what each matrix is multiplied with, over all tokens; [`input_of`] says its name.
+///
+/// # Errors
+/// As [`encoder`].
+pub fn moments(lines: usize, tokens: usize, types: &Types) -> Result<Graph> {
+    build(lines, tokens, types, true)
+}
+
+/// Which of the outputs of [`moments`] is of the input of a weight: query, key and value have one together.
+pub fn input_of(weight: &str) -> &str {
+    let linear = weight.strip_suffix(".weight").unwrap_or(weight);
+    let joint =
+        ["query", "key", "value"].iter().find_map(|part| linear.strip_suffix(part)?.strip_suffix('.'));
+    joint.unwrap_or(linear)
+}
+
+fn build(lines: usize, tokens: usize, types: &Types, moments: bool) -> Result<Graph> {
+    let mut g = Builder { graph: Graph::new(), types, moments };
     let batch = g.graph.dim("B", lines as u64)?;
     let sequence = g.graph.dim("S", tokens as u64)?;
     let rows = [batch.clone(), sequence.clone()];
@@ -29,13 +53,15 @@ pub fn encoder(lines: usize, tokens: usize, types: &Types) -> Result<Graph> {
     }
     let pooled = g.graph.mean_pool(x, lengths)?;
     let embedding = g.graph.l2_normalize(pooled, EPS)?;
-    g.graph.output("embedding", embedding)?;
+    g.graph.output(OUTPUT, embedding)?;
     Ok(g.graph)
 }
 
 struct Builder<'a> {
     graph: Graph,
     types: &'a Types,
+    /// Whether the second moments of inputs are outputs too.
+    moments: bool,
 }
 
 impl Builder<'_> {
@@ -99,6 +125,14 @@ impl Builder<'_> {
     /// x · wᵀ + b.
     fn linear(&mut self, name: &str, x: ValueId, [outputs, inputs]: [usize; 2]) -> Result<ValueId> {
         let weight = format!("{name}.weight");
+        // The key's input is the query's, and so is the value's.
+        if self.moments && !name.ends_with("key") && !name.ends_with("value") {
+            let rows = Dim::product(&self.graph.value(x).shape[..2]);
+            let x = self.graph.reshape(x, &[rows, inputs.into()])?;
+            let columns = self.graph.transpose(x, &[1, 0])?;
+            let moments = self.graph.matmul(columns, columns)?;
+            self.graph.output(input_of(&weight), moments)?;
+        }
         let (w, dtype) = self.weight(&weight, &[outputs, inputs])?;
         let y = if dtype == DType::I8 {
             let scale = self.graph.weight(&scale_name(&weight), DType::F32, &[outputs])?;

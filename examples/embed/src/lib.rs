@@ -18,6 +18,7 @@
 pub mod compare;
 pub mod encoder;
 pub mod graph;
+pub mod inputs;
 pub mod measure;
 pub mod model;
 pub mod search;

@@ -49,6 +49,10 @@ struct Arguments {
     /// Print what recording a dispatch costs and what fusion gains; reads no input
     #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
+    /// Make the matrices for what they are multiplied with (GPTQ), which the device finds out first: nearer
+    /// results from the same types
+    #[arg(long, conflicts_with_all = ["export", "measure", "compare"])]
+    feedback: bool,
     /// Compare types of weights, all or a list with commas: bytes, cosine to f32 and speed; on the lines of
     /// standard input, if any, else on sentences of its own. With --json as JSON
     #[arg(long, value_name = "TYPES", num_args = 0..=1, default_missing_value = "all",
@@ -80,6 +84,7 @@ fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
     let options = Options {
         device: arguments.device.clone(),
         weights: WeightType { matrices: arguments.weights, tables: arguments.tables },
+        feedback: arguments.feedback,
         batch_invariant: arguments.batch_invariant,
         ..Options::default()
     };

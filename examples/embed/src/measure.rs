@@ -97,7 +97,7 @@ pub fn compare(
     (lines, tokens): (usize, usize),
     runs: usize,
 ) -> Result<Vec<Variant>> {
-    let weights = model.weights(weight_type)?;
+    let weights = model.weights(weight_type, None)?;
     let graph = graph::encoder(lines, tokens, &model.types(weight_type))?;
     let batch = some_batch(lines, tokens)?;
     let mut loaded = Vec::new();
@@ -125,7 +125,8 @@ fn recording(gpu: &Gpu, model: &Model, weight_type: WeightType) -> Result<(usize
     let (lines, tokens) = (8, 32);
     let graph = graph::encoder(lines, tokens, &model.types(weight_type))?;
     let plan = tachylite::plan::plan(&graph, gpu.profile(), &Policy::default())?;
-    let mut executable = gpu.load_blocking(&plan, &model.weights(weight_type)?, LoadOptions::default())?;
+    let mut executable =
+        gpu.load_blocking(&plan, &model.weights(weight_type, None)?, LoadOptions::default())?;
     let call = plan.call(&[("B", lines as f64), ("S", tokens as f64)])?;
     let buffers = ports(gpu, &plan);
     let bound: Vec<_> = buffers.iter().map(|(name, b)| (*name, b.as_entire_buffer_binding())).collect();

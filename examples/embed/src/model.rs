@@ -7,6 +7,7 @@ use tachylite::plan::prepare::Weights;
 use tachylite::{DType, Tensor, files};
 use tokenizers::{Tokenizer, TruncationParams};
 
+use crate::inputs::{Inputs, in_parallel};
 use crate::startup::Timeline;
 use crate::weights::{self, Types, WeightType, device_type};
 use crate::{Error, Result};
@@ -97,14 +98,16 @@ impl Model {
 
     /// The weights that [`graph::encoder`](crate::graph::encoder) names.
     ///
+    /// Matrices are made for `inputs`, if those are known.
+    ///
     /// # Errors
     /// If a tensor cannot be quantised, which only happens to tensors of another model.
-    pub fn weights(&self, weight_type: WeightType) -> Result<Weights> {
-        let mut weights = Weights::new();
-        for (name, to) in self.file_types(weight_type) {
-            weights::convert(&name, &self.tensors[&name], to, &mut weights)?;
-        }
-        Ok(weights)
+    pub fn weights(&self, weight_type: WeightType, inputs: Option<&Inputs>) -> Result<Weights> {
+        let one = |(name, tensor): (&String, &Tensor)| {
+            let to = weight_type.file_type(name, tensor.shape(), tensor.dtype());
+            weights::convert(name, tensor, to, inputs.and_then(|known| known.of(name)))
+        };
+        Ok(in_parallel(self.tensors.iter().collect(), one)?.into_iter().flatten().collect())
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use tachylite::formats::{self, i8};
+use tachylite::formats::{self, Feedback, i8};
 use tachylite::ops::matmul::MATMUL;
-use tachylite::plan::prepare::Weights;
 use tachylite::{DType, Tensor};
 
-use crate::model::{self, HIDDEN};
+use crate::model;
 use crate::{Error, Result};
 
 /// The types of weights by the names they were published under.
@@ -143,16 +142,24 @@ pub fn device_type(dtype: DType) -> DType {
     if read { dtype } else { DType::F32 }
 }
 
-/// Adds a tensor, in the type that a file would have, as a device holds it.
+/// A tensor, in the type that a file would have, as a device holds it, and the scales that go with it if any;
+/// made for known inputs, if there are `inputs`.
 ///
 /// # Errors
 /// If a value is not finite, so that no block can hold it.
-pub fn convert(name: &str, tensor: &Tensor, to: DType, weights: &mut Weights) -> Result<()> {
+pub fn convert(
+    name: &str,
+    tensor: &Tensor,
+    to: DType,
+    inputs: Option<&Feedback>,
+) -> Result<Vec<(String, Tensor)>> {
+    let mut weights = Vec::new();
     let stored = if to == tensor.dtype() {
         tensor.clone()
     } else if to == DType::I8 {
-        let (values, scales) = i8::quantize(tensor)?;
-        weights.insert(scale_name(name), scales);
+        let (values, scales) =
+            inputs.map_or_else(|| i8::quantize(tensor), |known| known.quantize_i8(tensor))?;
+        weights.push((scale_name(name), scales));
         values
     } else {
         // Blocks are made of finite values only, and named if they are not.
@@ -161,11 +168,11 @@ pub fn convert(name: &str, tensor: &Tensor, to: DType, weights: &mut Weights) ->
         {
             return Err(Error::new(format!("`{name}` has a value {v}, which no block of {to} can hold")));
         }
-        formats::quantize(to, tensor)?
+        inputs.map_or_else(|| formats::quantize(to, tensor), |known| known.quantize(to, tensor))?
     };
     let device = device_type(to);
-    weights.insert(name.to_owned(), if device == to { stored } else { stored.cast(device)? });
-    Ok(())
+    weights.push((name.to_owned(), if device == to { stored } else { stored.cast(device)? }));
+    Ok(weights)
 }
 
 /// The name of the scales that go with an int8 weight.
@@ -195,11 +202,6 @@ pub fn census(types: &Types) -> String {
     }
     counts.sort_by_key(|(_, n)| *n);
     counts.iter().map(|(d, n)| format!("{n} {}", name(*d))).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether blocks of a type fit the model's rows of 384, which most matrices have.
-pub fn fits_rows(dtype: DType) -> bool {
-    HIDDEN.is_multiple_of(dtype.block())
 }
 
 #[cfg(test)]

@@ -112,6 +112,15 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
     out
 }
 
+/// The least of every value of raw blocks, that is what is added to a scaled code; nothing of formats without.
+pub(crate) fn leasts(dtype: DType, blocks: &[u8]) -> Vec<f64> {
+    let packed = of(dtype).and_then(Format::packed).filter(|p| p.has_least());
+    let Some(packed) = packed else { return Vec::new() };
+    let parts = |block| (0..dtype.block() / packed.part).map(move |part| (packed.scale)(block, part).1);
+    let parts = blocks.chunks_exact(dtype.block_bytes()).flat_map(parts);
+    parts.flat_map(|least| std::iter::repeat_n(least, packed.part)).collect()
+}
+
 /// The first block that stands for a value which is no finite f32; `None` of a plain type.
 pub(crate) fn first_not_finite(dtype: DType, blocks: &[u8]) -> Option<usize> {
     /// No number that a code stands for is as large.

@@ -88,6 +88,11 @@ impl Packed {
         }
     }
 
+    /// Whether something is added to scaled codes.
+    pub const fn has_least(&self) -> bool {
+        self.halves.len() > 1
+    }
+
     /// What codes stand for, as `shaders/lib/weight_planes.wgsl` counts: numbers, those of e2m1, those of IQ4.
     pub const fn table(&self) -> u32 {
         match self.codes {

@@ -180,6 +180,9 @@ impl Text {
             pieces.iter().for_each(|piece| self.append(*piece));
         }
         let given = |name| site.arg(name).is_some();
+        if self.calls("whole_w(") {
+            self.append(source::whole(site.arg("w").map(|w| w.dtype)));
+        }
         if self.calls("column_scale4(") || self.calls("scale_at(") {
             self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
         }

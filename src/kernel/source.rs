@@ -32,6 +32,8 @@ pieces! {
     WEIGHT_INT8 "weight_int8.wgsl"
     WEIGHT_Q8_0 "weight_q8_0.wgsl"
     WEIGHT_PLANES "weight_planes.wgsl"
+    WHOLE_INT8 "whole_int8.wgsl"
+    WHOLE_PLANES "whole_planes.wgsl"
     SCALES_HALF "scales_half.wgsl"
     SCALES_PAIR "scales_pair.wgsl"
     SCALES_POWER "scales_power.wgsl"
@@ -81,6 +83,11 @@ pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
         Some(DType::Iq4Xs) => &[WEIGHT_PLANES, SCALES_IQ4_XS],
         _ => &[WEIGHT_PLAIN],
     }
+}
+
+/// How four weights of a type are read as int8.
+pub(super) fn whole(dtype: Option<DType>) -> Source {
+    if weight(dtype).contains(&WEIGHT_PLANES) { WHOLE_PLANES } else { WHOLE_INT8 }
 }
 
 /// How rows of tables are read, as texts of the files: of so many tables, or of one of blocks, which is read as

@@ -2,6 +2,10 @@
 //!
 //! The layouts are those of GGUF files. What a block stands for is unpacked exactly, in f64; rounded to f32
 //! that is bit for bit what ggml has, since all its products are exact in f32 and it rounds at most once.
+//!
+//! Denormal numbers: a scale or least that is a denormal f16 counts in full, here and on every device, whatever
+//! that does with denormals of its own. On a device a value below f32's normal numbers may be 0 instead; of all
+//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/denormals.rs` holds kernels to that.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -16,6 +20,9 @@ mod lookup;
 pub(crate) mod packed;
 pub mod q8_0;
 mod ternary;
+
+pub(crate) use packed::{Codes, Packed};
+pub(crate) use ternary::digits as ternary_digits;
 
 /// Makes one block.
 type Pack = fn(&[f32], &mut [u8]);
@@ -110,6 +117,11 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
         }
     }
     out
+}
+
+/// The list of vectors that blocks of a type are made of, an entry of 16 bits each; empty without.
+pub(crate) fn list(dtype: DType) -> &'static [u16] {
+    codebook::list(dtype)
 }
 
 /// The least of every value of raw blocks, that is what is added to a scaled code; nothing of formats without.

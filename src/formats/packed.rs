@@ -19,7 +19,8 @@ impl Plane {
         Self { at, bits, run }
     }
 
-    const fn place(&self, element: usize) -> (usize, usize) {
+    /// The byte of an element in a block, and its lowest bit there.
+    pub const fn place(&self, element: usize) -> (usize, usize) {
         let each = 8 / self.bits;
         let byte = self.at + element / (self.run * each) * self.run + element % self.run;
         (byte, element / self.run % each * self.bits)

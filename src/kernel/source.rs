@@ -53,6 +53,9 @@ pieces! {
     COLUMN_PANEL "column_panel.wgsl"
     COLUMN_STRIDED "column_strided.wgsl"
     COMBINE "combine.wgsl"
+    BLOCKS "blocks.wgsl"
+    FOUR_PLANES "four_planes.wgsl"
+    LIST_GIVEN "list_given.wgsl"
     SHARES "shares.wgsl"
     HANDED_NONE "handed_none.wgsl"
     HANDED_SUBGROUP "handed_subgroup.wgsl"
@@ -113,6 +116,16 @@ pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
     };
     let pieces = weight(Some(first)).iter().chain(&[COLUMN_PANEL]).map(renamed);
     std::iter::once(whole(TABLES_BLOCKS)).chain(pieces).collect()
+}
+
+/// The WGSL type of four elements: one load.
+pub(super) const fn group_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 | DType::Bf16 => "vec2<u32>",
+        DType::I8 | DType::U8 => "u32",
+        _ if dtype.block() > 1 => "u32",
+        _ => "vec4<f32>",
+    }
 }
 
 /// How four elements of a type are read; `None` where pieces of their own do that.

@@ -7,6 +7,7 @@ use crate::op::{Axis, Op};
 pub mod attention;
 pub mod columns;
 pub mod concat;
+pub mod dequantize_blocks;
 pub mod elementwise;
 pub mod embed;
 pub mod grouped;
@@ -18,6 +19,7 @@ pub mod mean_pool;
 pub mod pad;
 pub(crate) mod parts;
 pub mod quantize;
+pub mod quantize_blocks;
 pub mod reduce;
 pub mod rms_norm;
 pub(crate) mod rows;
@@ -81,6 +83,8 @@ pub static ALL: &[&Op] = &[
     &concat::CONCAT,
     &pad::PAD,
     &columns::COLUMNS,
+    &dequantize_blocks::DEQUANTIZE_BLOCKS,
+    &quantize_blocks::QUANTIZE_BLOCKS,
     &view::RESHAPE,
     &view::SLICE,
     &view::SWAP,

@@ -13,10 +13,11 @@ use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
-use crate::op::{Axis, Op, Shape, Sizes};
+use crate::op::{Arg, Axis, Op, Shape, Sizes};
 use crate::ops;
 use crate::plan::{Numerics, Policy, plan};
 use crate::profile::Profile;
+use crate::rng::Rng;
 
 /// Every case, those that share a plan side by side.
 pub fn cases() -> Vec<Case> {
@@ -67,6 +68,10 @@ struct Size {
 
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
     let sizes = sizes(op, kernel, x, w);
+    // What an op fills by itself is the same for every kind of inputs.
+    let (default, mut rng) = (Shape { sizes: Sizes::new(op.cases.axes), x, w, variant: 0 }, Rng::new(0));
+    let fills = |arg: &Arg| (op.cases.fill)(arg.name, &default, &mut rng).is_some();
+    let filled = op.inputs.iter().all(fills);
     for variant in (0..variants(op).len()).filter(|v| suits(op, kernel, x, w, *v)) {
         let short = in_short(op, kernel, (x, w), variant);
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
@@ -78,9 +83,15 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
             }
             for &inputs in size.inputs {
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
-                let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
-                    || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
-                let quick = size.quick && short && kind;
+                let kind = match inputs {
+                    Inputs::Random => true,
+                    Inputs::Exact => !filled,
+                    Inputs::Large => !filled && size.sizes == default.sizes,
+                    _ => false,
+                };
+                // Where there is nothing, one type of blocks will do.
+                let there = size.views || !w.is_blocks() || w == DType::Q8_0;
+                let quick = size.quick && short && kind && there;
                 let subject = Subject::Kernel { op, kernel, shape };
                 all.push(Case { subject, inputs, aliased: false, quick });
             }

@@ -11,8 +11,11 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
+pub use feedback::Feedback;
+
 mod block32;
 mod codebook;
+mod feedback;
 mod fit;
 pub mod i8;
 mod k;
@@ -117,6 +120,23 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
         }
     }
     out
+}
+
+/// The type that rows of `width` elements get where `dtype` was asked for: that type, or if they are no whole
+/// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule (`llama-quant.cpp`),
+/// so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary types to `q4_0`, all
+/// other blocks of 256 to `iq4_nl`.
+pub fn fallback(dtype: DType, width: usize) -> DType {
+    let smaller = match dtype {
+        DType::Q4K => DType::Q5_0,
+        DType::Q5K => DType::Q5_1,
+        DType::Q6K => DType::Q8_0,
+        DType::Tq1_0 | DType::Tq2_0 => DType::Q4_0,
+        large if large.block() == 256 => DType::Iq4Nl,
+        _ => DType::F16,
+    };
+    let fits = |d: &DType| width.is_multiple_of(d.block());
+    [dtype, smaller].into_iter().find(fits).unwrap_or(DType::F16)
 }
 
 /// The list of vectors that blocks of a type are made of, an entry of 16 bits each; empty without.

@@ -6,6 +6,9 @@
 //! one tensor. Each is run with inputs of every kind. And one that needs more than 65,535
 //! workgroups, whose rows are of every kind in turn.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
 use super::alias::has_views;
 use super::graphs;
 use super::{Case, Inputs, Subject};
@@ -19,8 +22,13 @@ use crate::plan::{Numerics, Policy, plan};
 use crate::profile::Profile;
 use crate::rng::Rng;
 
-/// Every case, those that share a plan side by side.
+/// Every case, those that share a plan side by side. They are made once in a process, which takes seconds.
 pub fn cases() -> Vec<Case> {
+    static ALL: OnceLock<Vec<Case>> = OnceLock::new();
+    ALL.get_or_init(made).clone()
+}
+
+fn made() -> Vec<Case> {
     let mut all = Vec::new();
     for op in ops::ALL {
         for kernel in op.kernels {
@@ -41,9 +49,18 @@ pub(super) fn variants(op: &Op) -> &'static [&'static str] {
 }
 
 /// Whether a kernel can do a variant of its op with these types at all, on a device that can do everything.
-pub(super) fn suits(op: &Op, kernel: &Kernel, x: DType, w: DType, variant: usize) -> bool {
+pub(super) fn suits(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, variant: usize) -> bool {
+    /// What was found out already: each is asked for by many neighbours, and takes a plan.
+    static KNOWN: Mutex<BTreeMap<(&str, &str, DType, DType, usize), bool>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (op.name, kernel.name, x, w, variant);
+    if let Some(suits) = known().get(&key) {
+        return *suits;
+    }
     let shape = Shape { sizes: Sizes::new(op.cases.axes), x, w, variant };
-    !matches!(planned(op, kernel, shape), Err(Error::NoKernel(_)))
+    let suits = !matches!(planned(op, kernel, shape), Err(Error::NoKernel(_)));
+    known().insert(key, suits);
+    suits
 }
 
 /// Plans a case for a device that can do everything, within the default limits. Errors other than `NoKernel` and
@@ -110,7 +127,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
 /// list saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of
 /// w with the first of the other, and each variant with the first types that have it; and a kernel that shares its
 /// files with earlier ones, so that only knobs differ, meets the first types and two variants.
-fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) -> bool {
+fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
         (op.cases.applies)(&shape) && suits(op, kernel, DType::F32, *w, variant)

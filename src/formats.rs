@@ -66,7 +66,7 @@ pub static FORMATS: [Format; 23] = [
     planes(DType::Q5K, &k::Q5_K, Some(k::make::pack_q5_k)),
     planes(DType::Q6K, &k::Q6_K, Some(k::make::pack_q6_k)),
     planes(DType::Iq4Nl, &lookup::IQ4_NL, Some(lookup::pack_iq4_nl)),
-    planes(DType::Iq4Xs, &lookup::IQ4_XS, None),
+    planes(DType::Iq4Xs, &lookup::IQ4_XS, Some(lookup::pack_iq4_xs)),
     planes(DType::Mxfp4, &lookup::MXFP4, Some(lookup::pack_mxfp4)),
     planes(DType::Nvfp4, &lookup::NVFP4, None),
     planes(DType::Tq2_0, &ternary::TQ2_0, Some(ternary::pack_tq2_0)),

@@ -64,7 +64,7 @@ static BYTES: Kernel = Kernel {
     name: "quantize_blocks.bytes",
     file: "quantize_blocks.wgsl",
     source: include_str!("../../shaders/quantize_blocks.wgsl"),
-    blocks: &[(R, 2)],
+    blocks: &[(R, 2), (C, 256)],
     knobs,
     workgroups: |s| {
         let words = (s.size(K) as u64).div_ceil(4);

@@ -128,10 +128,10 @@ fn rounded(x: &[f64], error: &[f64]) -> Row {
 }
 
 /// The function of `Numerics::Int8Activations`, for weights of whole numbers: sums of products of whole numbers
-/// are exact up to where they are stored as f32; those of blocks are added in f32, each times its scale, and where
-/// there is a least, that times the sum of x; then come a column's scale and the row's step, one rounding each. The
-/// whole numbers of a format's block are known as multiples of its scale, and their sums, of 32 products of 127 and
-/// 128 at most, fit an f32.
+/// are exact up to where they are stored as f32; those of blocks are added in f32, each times its scale, and
+/// where there is a least, that times the sum of x; then come a column's scale and the row's step, one rounding
+/// each. The whole numbers of a format's block are known as multiples of its scale, and their sums, of 32
+/// products of 127 and 128 at most, fit an f32.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
     let (x, w) = (c.input(0), less_zero(c));

@@ -2,6 +2,10 @@
 //!
 //! The layouts are those of GGUF files. What a block stands for is unpacked exactly, in f64; rounded to f32
 //! that is bit for bit what ggml has, since all its products are exact in f32 and it rounds at most once.
+//!
+//! Denormal numbers: a scale or least that is a denormal f16 counts in full, here and on every device, whatever
+//! that does with denormals of its own. On a device a value below f32's normal numbers may be 0 instead; of all
+//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/denormals.rs` holds kernels to that.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -19,6 +23,9 @@ mod lookup;
 pub(crate) mod packed;
 pub mod q8_0;
 mod ternary;
+
+pub(crate) use packed::{Codes, Packed};
+pub(crate) use ternary::digits as ternary_digits;
 
 /// Makes one block.
 type Pack = fn(&[f32], &mut [u8]);
@@ -58,7 +65,7 @@ pub static FORMATS: [Format; 23] = [
     planes(DType::Q5K, &k::Q5_K, Some(k::make::pack_q5_k)),
     planes(DType::Q6K, &k::Q6_K, Some(k::make::pack_q6_k)),
     planes(DType::Iq4Nl, &lookup::IQ4_NL, Some(lookup::pack_iq4_nl)),
-    planes(DType::Iq4Xs, &lookup::IQ4_XS, None),
+    planes(DType::Iq4Xs, &lookup::IQ4_XS, Some(lookup::pack_iq4_xs)),
     planes(DType::Mxfp4, &lookup::MXFP4, Some(lookup::pack_mxfp4)),
     planes(DType::Nvfp4, &lookup::NVFP4, None),
     planes(DType::Tq2_0, &ternary::TQ2_0, Some(ternary::pack_tq2_0)),
@@ -130,6 +137,20 @@ pub fn fallback(dtype: DType, width: usize) -> DType {
     };
     let fits = |d: &DType| width.is_multiple_of(d.block());
     [dtype, smaller].into_iter().find(fits).unwrap_or(DType::F16)
+}
+
+/// The list of vectors that blocks of a type are made of, an entry of 16 bits each; empty without.
+pub(crate) fn list(dtype: DType) -> &'static [u16] {
+    codebook::list(dtype)
+}
+
+/// The least of every value of raw blocks, that is what is added to a scaled code; nothing of formats without.
+pub(crate) fn leasts(dtype: DType, blocks: &[u8]) -> Vec<f64> {
+    let packed = of(dtype).and_then(Format::packed).filter(|p| p.has_least());
+    let Some(packed) = packed else { return Vec::new() };
+    let parts = |block| (0..dtype.block() / packed.part).map(move |part| (packed.scale)(block, part).1);
+    let parts = blocks.chunks_exact(dtype.block_bytes()).flat_map(parts);
+    parts.flat_map(|least| std::iter::repeat_n(least, packed.part)).collect()
 }
 
 /// The first block that stands for a value which is no finite f32; `None` of a plain type.

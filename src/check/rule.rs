@@ -16,10 +16,11 @@ use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
-use crate::op::{Axis, Op, Shape, Sizes};
+use crate::op::{Arg, Axis, Op, Shape, Sizes};
 use crate::ops;
-use crate::plan::{Policy, plan};
+use crate::plan::{Numerics, Policy, plan};
 use crate::profile::Profile;
+use crate::rng::Rng;
 
 /// Every case, those that share a plan side by side. They are made once in a process, which takes seconds.
 pub fn cases() -> Vec<Case> {
@@ -84,6 +85,10 @@ struct Size {
 
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
     let sizes = sizes(op, kernel, x, w);
+    // What an op fills by itself is the same for every kind of inputs.
+    let (default, mut rng) = (Shape { sizes: Sizes::new(op.cases.axes), x, w, variant: 0 }, Rng::new(0));
+    let fills = |arg: &Arg| (op.cases.fill)(arg.name, &default, &mut rng).is_some();
+    let filled = op.inputs.iter().all(fills);
     for variant in (0..variants(op).len()).filter(|v| suits(op, kernel, x, w, *v)) {
         let short = in_short(op, kernel, (x, w), variant);
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
@@ -95,9 +100,15 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
             }
             for &inputs in size.inputs {
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
-                let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
-                    || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
-                let quick = size.quick && short && kind;
+                let kind = match inputs {
+                    Inputs::Random => true,
+                    Inputs::Exact => !filled,
+                    Inputs::Large => !filled && size.sizes == default.sizes,
+                    _ => false,
+                };
+                // Where there is nothing, one type of blocks will do.
+                let there = size.views || !w.is_blocks() || w == DType::Q8_0;
+                let quick = size.quick && short && kind && there;
                 let subject = Subject::Kernel { op, kernel, shape };
                 all.push(Case { subject, inputs, aliased: false, quick });
             }
@@ -124,9 +135,10 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
     let is_first_type = || op.cases.weights.iter().find(|w| has(w)) == Some(&w);
     let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
     if w.is_blocks() && w != DType::Q8_0 {
-        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
-        // have all that there is in blocks, a least and a second plane.
-        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w);
+        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that have
+        // all that there is in blocks, a least and a second plane; and a table, if it reads codes its own way.
+        let read_as_int8 = kernel.numerics == Numerics::Int8Activations && w == DType::Mxfp4;
+        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w) || read_as_int8;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
     if before().next().is_none() {

@@ -237,6 +237,7 @@ fn blocks_come_as_near_as_their_bits_allow() {
         (DType::Q4_1, 0.08),
         (DType::Q4K, 0.075),
         (DType::Iq4Nl, 0.08),
+        (DType::Iq4Xs, 0.085),
         (DType::Q4_0, 0.1),
         (DType::Mxfp4, 0.13),
         (DType::Q3K, 0.16),

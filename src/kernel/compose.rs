@@ -175,10 +175,14 @@ impl Text {
 
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
-        if self.calls("block_of(") {
+        if self.calls("block_of(") || self.calls("whole_of(") {
             let pieces = source::weight(site.arg("w").map(|w| w.dtype));
+            let wholes =
+                self.calls("whole_of(") && !pieces.iter().any(|(_, text)| text.contains("fn whole_of("));
             pieces.iter().for_each(|piece| self.append(*piece));
+            wholes.then(|| self.append(source::WHOLE_NONE));
         }
+        let planes = self.calls("fn weight4(");
         let given = |name| site.arg(name).is_some();
         if self.calls("column_scale4(") || self.calls("scale_at(") {
             self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
@@ -193,6 +197,7 @@ impl Text {
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
+            ("fetch_w(", if planes { source::FETCH_EIGHT } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),

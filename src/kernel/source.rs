@@ -40,6 +40,9 @@ pieces! {
     SCALES_Q4_K "scales_q4_k.wgsl"
     SCALES_Q6_K "scales_q6_k.wgsl"
     SCALES_IQ4_XS "scales_iq4_xs.wgsl"
+    WHOLE_NONE "whole_none.wgsl"
+    FETCH_ONE "fetch_one.wgsl"
+    FETCH_EIGHT "fetch_eight.wgsl"
     SCALE_INT8 "scale_int8.wgsl"
     SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
@@ -93,13 +96,7 @@ pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
         [_, _] => return vec![whole(TABLES_2)],
         _ => return vec![whole(TABLES_3)],
     };
-    let names = [
-        ("p.w_K", "min(p.V0, PANEL)"),
-        ("p.K", "p.C"),
-        ("p.N", "p.V0"),
-        ("(w[", "(table0["),
-        ("w_scale", "table0_scale"),
-    ];
+    let names = [("p.K", "p.C"), ("p.N", "p.V0"), ("(w[", "(table0["), ("w_scale", "table0_scale")];
     let renamed = |piece: &Source| {
         let text = text_of(*piece).into_owned();
         (piece.0, names.iter().fold(text, |text, (from, to)| text.replace(from, to)))

@@ -38,10 +38,11 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LINES", shape.lines(s)),
             number("LINE", LINE_BYTES / group_bytes(s)),
         ];
-        // What one invocation takes in a row shares a scale.
-        let part = s.arg("w").and_then(|w| packed(w.dtype)).map(|p| p.part as u64 / 4);
-        let run = part.filter(|n| *n < 8).map(|n| number("RUN", n));
-        [own, run.into_iter().collect(), weight_knobs(s)].concat()
+        let side = shape.side(s);
+        let [run, whole, ahead] = shape.scales(s);
+        let more = [("SIDE", side), ("SETS", shape.columns / side), ("WHOLE4", whole), ("AHEAD4", ahead)];
+        let more = more.into_iter().chain([("RUN", run)]).map(|(name, n)| number(name, n)).collect();
+        [own, more, weight_knobs(s)].concat()
     },
     workgroups: |s| {
         let shape = Shape::of(s);
@@ -98,6 +99,27 @@ impl Shape {
         panels && s.size(N) as u64 >= PANEL && PANEL.is_multiple_of(self.lanes * self.columns)
     }
 
+    /// Neighbouring columns that an invocation loads together: those that fill words, if they begin with one.
+    fn side(&self, s: &Site<'_>) -> u64 {
+        let planes = s.arg("w").is_some_and(|w| w.panels && packed(w.dtype).is_some());
+        let whole = s.size(N).is_multiple_of(SIDE as usize) && self.columns.is_multiple_of(SIDE);
+        if planes && whole { SIDE } else { 1 }
+    }
+
+    /// Groups of four that an invocation takes in a row, which share a scale; those whose blocks' scales lie
+    /// together; and those of which it reads scales at once: of a few threads each walks alone and can keep them.
+    fn scales(&self, s: &Site<'_>) -> [u64; 3] {
+        let Some(w) = s.arg("w") else { return [8; 3] };
+        let run = packed(w.dtype).map_or(8, |p| (p.part as u64 / 4).min(8));
+        if packed(w.dtype).is_none() || w.dtype.block() < 256 {
+            let block = weight_knobs(s).into_iter().find(|(name, _)| *name == "BLOCK4");
+            let block = block.and_then(|(_, n)| n.trim_end_matches('u').parse().ok());
+            return [run, block.unwrap_or(8), run];
+        }
+        let whole = w.dtype.block() as u64 / 4;
+        [run, whole, if self.parts == 1 { whole } else { run }]
+    }
+
     /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.
     fn lines(&self, s: &Site<'_>) -> u64 {
         let wanted = s.profile.quirks.iter().any(|q| q.untrained);
@@ -108,6 +130,9 @@ impl Shape {
         }
     }
 }
+
+/// Columns of which the codes of four along K, of one bit or more, fill words.
+const SIDE: u64 = 8;
 
 /// The bytes of a cache line of every processor that runs WGSL by itself.
 const LINE_BYTES: u64 = 64;

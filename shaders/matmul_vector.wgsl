@@ -26,8 +26,8 @@ const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
-const WHOLE4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
-const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or WHOLE4
+const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
+const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or SCALES4
 const SIDE: u32 = 1u; // knob: neighbouring columns of an invocation, which are loaded together, 1 or 8
 const SETS: u32 = 4u; // knob: COLS / SIDE
 
@@ -82,18 +82,18 @@ fn main(
     let lines = w_column(b, n0);
     let along = w_step(n0); // a workgroup's columns lie in one panel
     var sum: array<f32, ROWS * COLS>;
-    var wholes: array<Whole, COLS>;
+    var scales: array<Scales, COLS>;
     let k4s = (p.K + 3u) / 4u;
     for (var ahead = part * AHEAD4; ahead < k4s; ahead += PARTS * AHEAD4) {
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
-            wholes[c] = whole_of(ahead / WHOLE4, n[c]);
+            scales[c] = scales_of(ahead / SCALES4, n[c]);
         }
         for (var first = ahead; first < min(ahead + AHEAD4, k4s); first += RUN) {
             var blocks: array<vec2<f32>, COLS>;
             //@unroll c 0..COLS
             for (var c = 0u; c < COLS; c++) {
-                blocks[c] = part_of(wholes[c], first % WHOLE4 / BLOCK4);
+                blocks[c] = part_of(scales[c], first % SCALES4 / BLOCK4);
             }
             let end = min(first + RUN, k4s);
             for (var k4 = first; k4 < end; k4++) {

@@ -3,25 +3,25 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-struct Whole {
+struct Scales {
     d: f32,
     words: vec2<u32>,
 }
 
-fn whole_of(block: u32, n: u32) -> Whole {
+fn scales_of(block: u32, n: u32) -> Scales {
     let first = unit_of(block * 2u, p.K / 128u, n);
-    var whole: Whole;
-    whole.words = vec2<u32>(w_scale[first], w_scale[first + w_step(n)]);
-    whole.d = f16_value(whole.words.x & 0xffffu);
-    return whole;
+    var scales: Scales;
+    scales.words = vec2<u32>(w_scale[first], w_scale[first + w_step(n)]);
+    scales.d = f16_value(scales.words.x & 0xffffu);
+    return scales;
 }
 
-fn part_of(whole: Whole, part: u32) -> vec2<f32> {
-    let low = (whole.words.y >> (part * 4u)) & 15u;
-    let high = (whole.words.x >> (16u + part * 2u)) & 3u;
-    return scaled(whole.d * f32(i32(low | (high << 4u)) - 32));
+fn part_of(scales: Scales, part: u32) -> vec2<f32> {
+    let low = (scales.words.y >> (part * 4u)) & 15u;
+    let high = (scales.words.x >> (16u + part * 2u)) & 3u;
+    return scaled(scales.d * f32(i32(low | (high << 4u)) - 32));
 }
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    return part_of(whole_of(block / 8u, n), block % 8u);
+    return part_of(scales_of(block / 8u, n), block % 8u);
 }

@@ -3,29 +3,29 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-struct Whole {
+struct Scales {
     halves: vec2<f32>, // d and -dmin
     words: vec4<u32>,
 }
 
-fn whole_of(block: u32, n: u32) -> Whole {
+fn scales_of(block: u32, n: u32) -> Scales {
     let blocks = p.K / 256u;
     let first = unit_of(block * 4u, blocks * 4u, n);
     let next = w_step(n);
     let halves = w_scale[p.N * blocks * 4u + unit_of(block, blocks, n)];
-    var whole: Whole;
-    whole.halves = vec2<f32>(f16_value(halves & 0xffffu), -f16_value(halves >> 16u));
-    whole.words = vec4<u32>(
+    var scales: Scales;
+    scales.halves = vec2<f32>(f16_value(halves & 0xffffu), -f16_value(halves >> 16u));
+    scales.words = vec4<u32>(
         w_scale[first], w_scale[first + next], w_scale[first + 2u * next], w_scale[first + 3u * next],
     );
-    return whole;
+    return scales;
 }
 
-fn part_of(whole: Whole, part: u32) -> vec2<f32> {
-    let word = whole.words[part / 4u] >> (part % 4u * 8u);
-    return whole.halves * vec2<f32>(vec2<u32>(word & 15u, (word >> 4u) & 15u));
+fn part_of(scales: Scales, part: u32) -> vec2<f32> {
+    let word = scales.words[part / 4u] >> (part % 4u * 8u);
+    return scales.halves * vec2<f32>(vec2<u32>(word & 15u, (word >> 4u) & 15u));
 }
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    return part_of(whole_of(block / 16u, n), block % 16u);
+    return part_of(scales_of(block / 16u, n), block % 16u);
 }

@@ -3,29 +3,29 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-struct Whole {
+struct Scales {
     d: f32,
     words: vec4<u32>,
 }
 
-fn whole_of(block: u32, n: u32) -> Whole {
+fn scales_of(block: u32, n: u32) -> Scales {
     let blocks = p.K / 256u;
     let first = unit_of(block * 4u, blocks * 4u, n);
     let next = w_step(n);
     let i = unit_of(block, blocks, n);
-    var whole: Whole;
-    whole.d = f16_value(extractBits(w_scale[p.N * blocks * 4u + (i >> 1u)], (i & 1u) * 16u, 16u));
-    whole.words = vec4<u32>(
+    var scales: Scales;
+    scales.d = f16_value(extractBits(w_scale[p.N * blocks * 4u + (i >> 1u)], (i & 1u) * 16u, 16u));
+    scales.words = vec4<u32>(
         w_scale[first], w_scale[first + next], w_scale[first + 2u * next], w_scale[first + 3u * next],
     );
-    return whole;
+    return scales;
 }
 
-fn part_of(whole: Whole, part: u32) -> vec2<f32> {
-    let s = extractBits(bitcast<i32>(whole.words[part / 4u]), part % 4u * 8u, 8u);
-    return scaled(whole.d * f32(s));
+fn part_of(scales: Scales, part: u32) -> vec2<f32> {
+    let s = extractBits(bitcast<i32>(scales.words[part / 4u]), part % 4u * 8u, 8u);
+    return scaled(scales.d * f32(s));
 }
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    return part_of(whole_of(block / 16u, n), block % 16u);
+    return part_of(scales_of(block / 16u, n), block % 16u);
 }

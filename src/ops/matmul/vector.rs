@@ -40,7 +40,7 @@ pub(super) static VECTOR: Kernel = Kernel {
         ];
         let side = shape.side(s);
         let [run, whole, ahead] = shape.scales(s);
-        let more = [("SIDE", side), ("SETS", shape.columns / side), ("WHOLE4", whole), ("AHEAD4", ahead)];
+        let more = [("SIDE", side), ("SETS", shape.columns / side), ("SCALES4", whole), ("AHEAD4", ahead)];
         let more = more.into_iter().chain([("RUN", run)]).map(|(name, n)| number(name, n)).collect();
         [own, more, weight_knobs(s)].concat()
     },

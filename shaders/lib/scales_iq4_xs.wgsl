@@ -3,25 +3,11 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-struct Scales {
-    d: f32,
-    words: vec2<u32>,
-}
-
-fn scales_of(block: u32, n: u32) -> Scales {
-    let first = unit_of(block * 2u, p.K / 128u, n);
-    var scales: Scales;
-    scales.words = vec2<u32>(w_scale[first], w_scale[first + w_step(n)]);
-    scales.d = f16_value(scales.words.x & 0xffffu);
-    return scales;
-}
-
-fn part_of(scales: Scales, part: u32) -> vec2<f32> {
-    let low = (scales.words.y >> (part * 4u)) & 15u;
-    let high = (scales.words.x >> (16u + part * 2u)) & 3u;
-    return scaled(scales.d * f32(i32(low | (high << 4u)) - 32));
-}
-
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    return part_of(scales_of(block / 8u, n), block % 8u);
+    let first = block / 8u * 2u;
+    let part = block % 8u;
+    let word = w_scale[unit_of(first, p.K / 128u, n)];
+    let low = (w_scale[unit_of(first + 1u, p.K / 128u, n)] >> (part * 4u)) & 15u;
+    let high = (word >> (16u + part * 2u)) & 3u;
+    return scaled(f16_value(word & 0xffffu) * f32(i32(low | (high << 4u)) - 32));
 }

@@ -3,29 +3,10 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-struct Scales {
-    halves: vec2<f32>, // d and -dmin
-    words: vec4<u32>,
-}
-
-fn scales_of(block: u32, n: u32) -> Scales {
-    let blocks = p.K / 256u;
-    let first = unit_of(block * 4u, blocks * 4u, n);
-    let next = w_step(n);
-    let halves = w_scale[p.N * blocks * 4u + unit_of(block, blocks, n)];
-    var scales: Scales;
-    scales.halves = vec2<f32>(f16_value(halves & 0xffffu), -f16_value(halves >> 16u));
-    scales.words = vec4<u32>(
-        w_scale[first], w_scale[first + next], w_scale[first + 2u * next], w_scale[first + 3u * next],
-    );
-    return scales;
-}
-
-fn part_of(scales: Scales, part: u32) -> vec2<f32> {
-    let word = scales.words[part / 4u] >> (part % 4u * 8u);
-    return scales.halves * vec2<f32>(vec2<u32>(word & 15u, (word >> 4u) & 15u));
-}
-
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    return part_of(scales_of(block / 16u, n), block % 16u);
+    let blocks = p.K / 256u;
+    let word = w_scale[unit_of(block / 4u, blocks * 4u, n)] >> (block % 4u * 8u);
+    let halves = w_scale[p.N * blocks * 4u + unit_of(block / 16u, blocks, n)];
+    let m = f32((word >> 4u) & 15u);
+    return vec2<f32>(f16_value(halves & 0xffffu) * f32(word & 15u), -f16_value(halves >> 16u) * m);
 }

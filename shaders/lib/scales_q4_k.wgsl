@@ -4,33 +4,20 @@
 
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
-struct Scales {
-    halves: vec2<f32>, // d and -dmin
-    words: vec3<u32>,
-}
-
-fn scales_of(block: u32, n: u32) -> Scales {
-    let units = p.K / 256u * 4u;
-    let first = unit_of(block * 4u, units, n);
-    let next = w_step(n);
-    let halves = w_scale[first];
-    var scales: Scales;
-    scales.halves = vec2<f32>(f16_value(halves & 0xffffu), -f16_value(halves >> 16u));
-    scales.words = vec3<u32>(w_scale[first + next], w_scale[first + 2u * next], w_scale[first + 3u * next]);
-    return scales;
-}
-
-fn part_of(scales: Scales, part: u32) -> vec2<f32> {
-    let words = scales.words >> vec3<u32>(part % 4u * 8u);
-    var s = words.x & 63u;
-    var m = words.y & 63u;
-    if part >= 4u {
-        s = (words.z & 15u) | ((words.x >> 2u) & 48u);
-        m = ((words.z >> 4u) & 15u) | ((words.y >> 2u) & 48u);
-    }
-    return scales.halves * vec2<f32>(vec2<u32>(s, m));
-}
-
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    return part_of(scales_of(block / 8u, n), block % 8u);
+    let first = block / 8u * 4u;
+    let units = p.K / 256u * 4u;
+    let part = block % 8u;
+    let halves = w_scale[unit_of(first, units, n)];
+    let shift = part % 4u * 8u;
+    let low = w_scale[unit_of(first + 1u, units, n)] >> shift;
+    let high = w_scale[unit_of(first + 2u, units, n)] >> shift;
+    var s = low & 63u;
+    var m = high & 63u;
+    if part >= 4u {
+        let last = w_scale[unit_of(first + 3u, units, n)] >> shift;
+        s = (last & 15u) | ((low >> 2u) & 48u);
+        m = ((last >> 4u) & 15u) | ((high >> 2u) & 48u);
+    }
+    return vec2<f32>(f16_value(halves & 0xffffu) * f32(s), -f16_value(halves >> 16u) * f32(m));
 }

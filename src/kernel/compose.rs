@@ -175,7 +175,8 @@ impl Text {
 
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
-        let pieces = source::weights(site.arg("w").map(|w| w.dtype), |function| self.calls(function));
+        let keeps = site.profile.kind == crate::profile::DeviceKind::Cpu;
+        let pieces = source::weights(site.arg("w").map(|w| w.dtype), keeps, |name| self.calls(name));
         pieces.into_iter().for_each(|piece| self.append(piece));
         let given = |name| site.arg(name).is_some();
         if self.calls("whole_w(") {

@@ -71,5 +71,6 @@ fn cost(s: &Site<'_>) -> Work {
     let args: Vec<SiteArg> = s.args.iter().map(|a| if a.name == "w" { w(s) } else { a.clone() }).collect();
     let staged = Site { args: &args, ..*s };
     let work = (SHARED.cost)(&staged);
-    Work { bytes: work.bytes + 2.0 * s.bytes("w") + staged.bytes("w"), ..work }
+    let flops = work.flops + super::unpacking(s) * s.sizes.product(&[N, K]);
+    Work { flops, bytes: work.bytes + 2.0 * s.bytes("w") + staged.bytes("w"), ..work }
 }

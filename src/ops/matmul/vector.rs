@@ -2,7 +2,7 @@
 //! in runs as long as can be.
 
 use super::int8::{packed, weight_knobs};
-use super::tiles;
+use super::{tiles, unpacking};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, K, M, N};
@@ -25,7 +25,8 @@ pub(super) static VECTOR: Kernel = Kernel {
     name: "matmul.vector",
     file: "matmul_vector.wgsl",
     source: include_str!("../../../shaders/matmul_vector.wgsl"),
-    blocks: &[(M, 8), (N, 32), (N, PANEL), (N, 2048), (K, 64)],
+    // Past the last are columns enough for FLAT, whole words of codes, and a panel of eight columns.
+    blocks: &[(M, 8), (N, 32), (N, PANEL), (N, 2055), (K, 64)],
     knobs: |s| {
         let shape = Shape::of(s);
         let number = |name, n: u64| (name, format!("{n}u"));
@@ -53,7 +54,7 @@ pub(super) static VECTOR: Kernel = Kernel {
         let passes = (s.size(M) as f64 / shape.rows as f64).ceil();
         let tiles_n = (s.size(N) as f64 / (shape.lanes * shape.columns) as f64).ceil();
         Work {
-            flops: 2.0 * passes * shape.rows as f64 * s.sizes.product(&[B, N, K]),
+            flops: passes * (2.0 * shape.rows as f64 + unpacking(s)) * s.sizes.product(&[B, N, K]),
             bytes: s.bytes("w") * passes + s.bytes("x") + s.bytes("y"),
             invocations: s.sizes.product(&[B]) * passes * tiles_n * (shape.lanes * shape.parts) as f64,
         }
@@ -116,8 +117,8 @@ impl Shape {
             let block = block.and_then(|(_, n)| n.trim_end_matches('u').parse().ok());
             return [run, block.unwrap_or(8), run];
         }
-        let whole = w.dtype.block() as u64 / 4;
-        [run, whole, if self.parts == 1 { whole } else { run }]
+        let (part, whole) = (packed(w.dtype).map_or(8, |p| p.part as u64 / 4), w.dtype.block() as u64 / 4);
+        if s.profile.kind == DeviceKind::Cpu { [run, whole, whole] } else { [run, part, run] }
     }
 
     /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.

@@ -1,4 +1,4 @@
-// Blocks by themselves.
+// Scales of blocks one by one.
 
 alias Scales = vec2<f32>;
 

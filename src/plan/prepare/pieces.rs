@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{
-    Store, blocks, check, form_bytes, group_bytes, group_major, in_panels, joined, names, panel_columns,
-    panel_width, row_bytes, rows,
+    Store, blocks, check, form_bytes, group_bytes, group_major, in_panels, joined, names, panel_width,
+    row_bytes, rows,
 };
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -94,13 +94,13 @@ impl<'a> Pieces<'a> {
         let start = range.start;
         let bytes = self.given(range)?;
         let last = shape.last().copied().unwrap_or(1);
-        let width = panel_width(self.rows() as u64) as usize;
-        // Of each plane all rows lie in front of the next plane's, with those that pad the last panel.
+        // Of each plane all rows lie in front of the next plane's. What the last one lacks to a word is behind it.
         let planes = |planes: Vec<(usize, Vec<u8>)>| {
             let mut first = 0;
-            let mut run = |(row, bytes): (usize, Vec<u8>)| {
+            let mut run = |(row, mut bytes): (usize, Vec<u8>)| {
                 let at = first + start * row;
-                first += panel_columns(shape[0]) * row;
+                first += shape[0] * row;
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
                 (at as u64, Cow::Owned(bytes))
             };
             planes.into_iter().map(&mut run).collect::<Vec<_>>()
@@ -111,11 +111,11 @@ impl<'a> Pieces<'a> {
                 let row = if shape.len() > 1 { inner * row_bytes(dtype, last) } else { 0 };
                 vec![((start * row) as u64, rows(dtype, shape, bytes))]
             }
-            WeightForm::Panels if dtype.is_blocks() => planes(blocks::codes(dtype, last, width, &bytes)),
-            WeightForm::BlockScales => planes(blocks::scales(dtype, last, width, &bytes)),
+            WeightForm::Panels if dtype.is_blocks() => planes(blocks::codes(dtype, last, &bytes)),
+            WeightForm::BlockScales => planes(blocks::scales(dtype, last, &bytes)),
             WeightForm::Panels => {
                 let (own, unit) = (last / dtype.block() * dtype.block_bytes(), group_bytes(dtype));
-                planes(vec![(own.next_multiple_of(unit), in_panels(width, own, unit, &bytes))])
+                planes(vec![(own.next_multiple_of(unit), in_panels(own, unit, &bytes))])
             }
             WeightForm::GroupMajor if dtype == DType::U4 => {
                 let codes: Vec<u8> = bytes.iter().flat_map(|b| [b & 15, b >> 4]).collect();
@@ -194,7 +194,9 @@ mod tests {
         let blocks = crate::formats::FORMATS.iter().filter(|f| f.packed().is_some()).flat_map(|f| {
             let shape = |n| vec![n, 2 * f.dtype.block()];
             let both = [WeightForm::Panels, WeightForm::BlockScales];
-            both.into_iter().flat_map(move |form| [(form, f.dtype, shape(300)), (form, f.dtype, shape(7))])
+            both.into_iter().flat_map(move |form| {
+                [(form, f.dtype, shape(300)), (form, f.dtype, shape(7)), (form, f.dtype, shape(129))]
+            })
         });
         let mut several = 0;
         for (form, dtype, shape) in forms.into_iter().chain(blocks) {

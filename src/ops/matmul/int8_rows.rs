@@ -67,9 +67,9 @@ fn part(w: DType) -> usize {
     packed(w).map_or(w.block(), |packed| packed.part)
 }
 
-/// The time of a product against that of an f32 tile. On a processor as measured on llvmpipe (Mesa 26.2, 512 rows,
-/// benches/log.md): 0.77 of one scale for a column, and a third of a product's more for each sum of 32 that becomes
-/// an f32. On GPUs, where nothing was measured, half.
+/// The time of a product against that of an f32 tile. On a processor as measured on llvmpipe (Mesa 26.2, 512
+/// rows, benches/log.md): 0.77 of one scale for a column, and a third of a product's more for each sum of 32
+/// that becomes an f32. On GPUs, where nothing was measured, half.
 fn relative(s: &Site<'_>) -> f64 {
     if s.profile.kind != DeviceKind::Cpu {
         return 0.5;

@@ -17,6 +17,7 @@ mod block32;
 mod codebook;
 mod feedback;
 mod fit;
+pub mod groups;
 pub mod i8;
 mod k;
 mod lookup;

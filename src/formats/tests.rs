@@ -188,7 +188,7 @@ fn blocks_stand_for_what_they_must() {
 fn every_block_format_is_in_the_table_once_and_names_are_those_of_files() {
     for dtype in DType::ALL {
         let there = FORMATS.iter().filter(|f| f.dtype == dtype).count();
-        assert_eq!(there, usize::from(dtype.block() > 1), "{dtype}");
+        assert_eq!(there, usize::from(dtype.is_blocks()), "{dtype}");
         assert_eq!(DType::parse(dtype.name()), Some(dtype));
         assert!(dtype.ggml_type().is_none_or(|n| DType::from_ggml_type(n) == Some(dtype)));
     }

@@ -189,6 +189,7 @@ impl Text {
         let handing = rows::handing(site.profile).is_some();
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
+            ("x_zero_at(", if given("x_zero") { source::X_ZERO_GIVEN } else { source::X_ZERO_NONE }),
             ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
@@ -273,15 +274,11 @@ impl Text {
             self.set_knob(&alias, source::group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
-                Access::Write => self.append_renamed(
-                    match arg.dtype {
-                        DType::F16 => source::STORE_F16,
-                        DType::I8 => source::STORE_I8,
-                        DType::U8 => source::STORE_U8,
-                        _ => source::STORE_F32,
-                    },
-                    &name,
-                ),
+                Access::Write => {
+                    if let Some(piece) = source::store(arg.dtype) {
+                        self.append_renamed(piece, &name);
+                    }
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pieces! {
     LOAD_I8 "load_i8.wgsl"
     LOAD_U8 "load_u8.wgsl"
     LOAD_BF16 "load_bf16.wgsl"
+    LOAD_U4 "load_u4.wgsl"
+    LOAD_I32 "load_i32.wgsl"
     STORE_F32 "store_f32.wgsl"
     STORE_F16 "store_f16.wgsl"
     STORE_I8 "store_i8.wgsl"
@@ -46,6 +48,8 @@ pieces! {
     SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
     ZERO_GIVEN "zero_given.wgsl"
+    X_ZERO_NONE "x_zero_none.wgsl"
+    X_ZERO_GIVEN "x_zero_given.wgsl"
     FUNCTIONS "functions.wgsl"
     WORKGROUP_MAX "workgroup_max.wgsl"
     TEAM_MEMORY "team_memory.wgsl"
@@ -74,7 +78,7 @@ pieces! {
 /// How a weight of a type is loaded.
 pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
     match dtype {
-        Some(DType::I8 | DType::U8) => &[WEIGHT_INT8],
+        Some(DType::I8 | DType::U8 | DType::U4) => &[WEIGHT_INT8],
         Some(DType::Q8_0) => &[WEIGHT_Q8_0],
         Some(DType::Q4_0 | DType::Q5_0 | DType::Iq4Nl) => &[WEIGHT_PLANES, SCALES_HALF],
         Some(DType::Q4_1 | DType::Q5_1) => &[WEIGHT_PLANES, SCALES_PAIR],
@@ -123,6 +127,7 @@ pub(super) const fn group_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 | DType::Bf16 => "vec2<u32>",
         DType::I8 | DType::U8 => "u32",
+        DType::I32 => "vec4<i32>",
         _ if dtype.block() > 1 => "u32",
         _ => "vec4<f32>",
     }
@@ -136,7 +141,20 @@ pub(super) const fn load(dtype: DType) -> Option<Source> {
         DType::I8 => Some(LOAD_I8),
         DType::U8 => Some(LOAD_U8),
         DType::Bf16 => Some(LOAD_BF16),
+        DType::U4 => Some(LOAD_U4),
+        DType::I32 => Some(LOAD_I32),
         _ => None,
+    }
+}
+
+/// How they are written; `None` of sums of whole numbers, which are stored as they are.
+pub(super) const fn store(dtype: DType) -> Option<Source> {
+    match dtype {
+        DType::I32 => None,
+        DType::F16 => Some(STORE_F16),
+        DType::I8 => Some(STORE_I8),
+        DType::U8 => Some(STORE_U8),
+        _ => Some(STORE_F32),
     }
 }
 

@@ -83,7 +83,7 @@ fn bytes(dtype: DType, axis: Axis, rows: u64, width: u64) -> u64 {
     if axis == Axis::V && dtype.block() == 1 {
         return of(WeightForm::Rows);
     }
-    let scales = if dtype.block() > 1 { of(WeightForm::BlockScales) } else { 0 };
+    let scales = if dtype.is_blocks() { of(WeightForm::BlockScales) } else { 0 };
     of(WeightForm::Panels).max(scales)
 }
 

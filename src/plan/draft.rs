@@ -157,7 +157,7 @@ impl Draft {
 
     /// How many storage buffers its kernel binds.
     pub fn buffers(&self, vals: &[Val]) -> usize {
-        let scales = self.inputs.iter().flatten().filter(|u| vals[u.value].dtype.block() > 1).count();
+        let scales = self.inputs.iter().flatten().filter(|u| vals[u.value].dtype.is_blocks()).count();
         self.reads().count() + self.outputs.len() + scales
     }
 

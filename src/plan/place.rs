@@ -304,7 +304,7 @@ impl Placer<'_, '_> {
         if (*columns, *along) != (Axis::N, Axis::K) && !is_table {
             return Ok(None);
         }
-        let (is_block, n) = (dtype.block() > 1, shape[0].clone());
+        let (is_block, n) = (dtype.is_blocks(), shape[0].clone());
         let panels = arg.name == "w" || is_table;
         let (form, apart, along_k) = if panels {
             (WeightForm::Panels, 4, panel_width(n.max(self.program.graph.scalars())).into())

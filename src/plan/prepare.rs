@@ -72,7 +72,7 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             let (last, leading) = shape.split_last().unwrap_or((&1, &[]));
             count(leading).saturating_mul(row_bytes(dtype, *last) as u64)
         }
-        (WeightForm::Panels | WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => {
+        (WeightForm::Panels | WeightForm::BlockScales, [n, k]) if dtype.is_blocks() => {
             let Some((codes, scales)) = blocks::block_bytes(dtype) else {
                 return Err(Error::Shape(format!("weight: no kernel reads {dtype}")));
             };
@@ -80,14 +80,20 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             count(&[panel_columns(*n), k / dtype.block(), each])
         }
         (WeightForm::Panels, [n, k]) if dtype != DType::U32 => {
-            count(&[panel_columns(*n), k.div_ceil(4), 4 * dtype.block_bytes()])
+            count(&[panel_columns(*n), k.div_ceil(4), group_bytes(dtype)])
         }
         (WeightForm::GroupMajor, [n, g]) if dtype.block() == 1 => count(&[*n, *g, dtype.block_bytes()]),
+        (WeightForm::GroupMajor, [n, g]) if dtype == DType::U4 => count(&[*n, *g]).div_ceil(2),
         _ => {
             return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
         }
     };
     Ok(bytes.max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX - 15))
+}
+
+/// Bytes of four elements of a type that has no scales of its own.
+const fn group_bytes(dtype: DType) -> usize {
+    4 * dtype.block_bytes() / dtype.block()
 }
 
 /// Columns of a panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so that what a
@@ -320,6 +326,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn half_bytes_stay_half_bytes_and_lie_where_kernels_look() {
+        let (n, k) = (130, 64);
+        let w = random(DType::U4, &[n, k]);
+        let zeros = random(DType::U4, &[n, 4]);
+        let bytes = |form, t: &Tensor| prepare(&spec(form, &[("w", t)]), &given(&[("w", t)])).unwrap();
+        let nibble = |bytes: &[u8], i: usize| f64::from(bytes[i / 2] >> (i % 2 * 4) & 15);
+        let panels = bytes(WeightForm::Panels, &w);
+        assert_eq!(panels.len(), 256 * k / 2);
+        let values = w.to_f64();
+        for (c, i) in [(0, 0), (1, 7), (127, 63), (128, 0), (129, 62)] {
+            let group = c / 128 * (k / 4) * 128 + i / 4 * 128 + c % 128;
+            assert_eq!(nibble(&panels, group * 4 + i % 4), values[c * k + i], "[{c}, {i}]");
+        }
+        let (major, values) = (bytes(WeightForm::GroupMajor, &zeros), zeros.to_f64());
+        assert_eq!(major.len(), (n * 4 / 2usize).next_multiple_of(16));
+        for (c, g) in [(0, 0), (1, 3), (129, 2)] {
+            assert_eq!(nibble(&major, g * n + c), values[c * 4 + g], "[{c}, {g}]");
+        }
+        assert!(form_bytes(WeightForm::Rows, DType::U4, &[2, 4]).is_err());
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn group_bytes(s: &Site<'_>) -> u64 {
     match packed(w.dtype) {
         Some(packed) => packed.planes[0].bits as u64 / 2,
         None if w.dtype == DType::Q8_0 => 4,
-        None => 4 * w.dtype.block_bytes() as u64,
+        None => 4 * w.dtype.block_bytes() as u64 / w.dtype.block() as u64,
     }
 }
 

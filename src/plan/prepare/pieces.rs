@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{
-    Store, blocks, check, form_bytes, group_major, in_panels, joined, names, panel_columns, panel_width,
-    row_bytes, rows,
+    Store, blocks, check, form_bytes, group_bytes, group_major, in_panels, joined, names, panel_columns,
+    panel_width, row_bytes, rows,
 };
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -111,12 +111,17 @@ impl<'a> Pieces<'a> {
                 let row = if shape.len() > 1 { inner * row_bytes(dtype, last) } else { 0 };
                 vec![((start * row) as u64, rows(dtype, shape, bytes))]
             }
-            WeightForm::Panels if dtype.block() > 1 => planes(blocks::codes(dtype, last, width, &bytes)),
+            WeightForm::Panels if dtype.is_blocks() => planes(blocks::codes(dtype, last, width, &bytes)),
             WeightForm::BlockScales => planes(blocks::scales(dtype, last, width, &bytes)),
             WeightForm::Panels => {
-                let element = dtype.block_bytes();
-                let row = last.div_ceil(4) * 4 * element;
-                planes(vec![(row, in_panels(width, last * element, 4 * element, &bytes))])
+                let (own, unit) = (last / dtype.block() * dtype.block_bytes(), group_bytes(dtype));
+                planes(vec![(own.next_multiple_of(unit), in_panels(width, own, unit, &bytes))])
+            }
+            WeightForm::GroupMajor if dtype == DType::U4 => {
+                let codes: Vec<u8> = bytes.iter().flat_map(|b| [b & 15, b >> 4]).collect();
+                let codes = group_major(1, shape, &codes);
+                let pair = |pair: &[u8]| pair[0] | pair.get(1).map_or(0, |c| c << 4);
+                vec![(0, codes.chunks(2).map(pair).collect())]
             }
             WeightForm::GroupMajor => vec![(0, group_major(dtype.block_bytes(), shape, &bytes).into())],
         })

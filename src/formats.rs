@@ -5,7 +5,7 @@
 //!
 //! Denormal numbers: a scale or least that is a denormal f16 counts in full, here and on every device, whatever
 //! that does with denormals of its own. On a device a value below f32's normal numbers may be 0 instead; of all
-//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/denormals.rs` holds kernels to that.
+//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/blocks.rs` holds kernels to that.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};

@@ -10,6 +10,7 @@ use super::{
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::plan::{WeightForm, WeightSpec};
+use crate::tensor::byte_len;
 
 /// A piece reads and writes about so many bytes, or one panel of columns if that is more; scales of groups along K
 /// of int8 weights, whose order is another, are one piece.
@@ -47,7 +48,9 @@ impl<'a> Pieces<'a> {
         }
         spec.sources.iter().try_for_each(|source| check(source, store))?;
         let rows = shape.first().copied().unwrap_or(1).max(1);
-        let fit = (piece_bytes.saturating_mul(rows as u64) / needed).clamp(1, rows as u64) as usize;
+        // Scales are far less than the blocks that they are read from.
+        let read = byte_len(dtype, &shape)? as u64;
+        let fit = (piece_bytes.saturating_mul(rows as u64) / needed.max(read)).clamp(1, rows as u64) as usize;
         let each = match spec.form {
             WeightForm::Rows if shape.len() > 1 => fit,
             WeightForm::Panels | WeightForm::BlockScales => {
@@ -77,7 +80,7 @@ impl<'a> Pieces<'a> {
         Ok(out.into())
     }
 
-    /// The bytes that it is made of, piece by piece.
+    /// The bytes that it is made of, all in order, piece by piece.
     #[cfg(feature = "gpu")]
     pub fn sources(self) -> impl Iterator<Item = Result<Cow<'a, [u8]>>> {
         let (rows, each) = (self.rows(), self.each);
@@ -177,7 +180,7 @@ mod tests {
     /// A tensor of any bytes: how they lie is all that is looked at.
     fn any(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
         let mut rng = Rng::new(seed);
-        let bytes = crate::tensor::byte_len(dtype, shape).unwrap();
+        let bytes = byte_len(dtype, shape).unwrap();
         Tensor::new(dtype, shape, (0..bytes).map(|_| rng.below(256) as u8).collect::<Vec<_>>()).unwrap()
     }
 

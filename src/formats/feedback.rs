@@ -54,13 +54,13 @@ impl Feedback {
     ///
     /// # Errors
     /// As [`quantize`](super::quantize); [`Error::Shape`] unless the weight has two axes, K as the moments have it;
-    /// [`Error::Argument`] if a value is not finite.
+    /// [`Error::Argument`] if a value is not finite, or too large for a scale.
     pub fn quantize(&self, dtype: DType, w: &Tensor) -> Result<Tensor> {
         let plain = || super::quantize(dtype, w);
         let Some(format) = of(dtype) else { return plain() };
         let (Some(packed), Some(pack)) = (format.packed(), format.pack) else { return plain() };
         let values = self.values(dtype, w)?;
-        if !self.width.is_multiple_of(dtype.block()) {
+        if values.is_empty() || !self.width.is_multiple_of(dtype.block()) {
             return plain(); // which says so
         }
         let row_bytes = self.width / dtype.block() * dtype.block_bytes();
@@ -72,6 +72,9 @@ impl Feedback {
                 .map(|row| Made { row, dtype, packed, pack, part: (0.0, 0.0) })
                 .collect();
             self.make(values.to_vec(), |row, i, values| made[row].element(i, values));
+        }
+        if let Some(block) = super::first_not_finite(dtype, &bytes) {
+            return Err(Error::Argument(format!("feedback: block {block} has values too large for {dtype}")));
         }
         Tensor::new(dtype, w.shape(), bytes)
     }
@@ -323,8 +326,14 @@ mod tests {
         assert_eq!(e, "feedback: a weight must be [N, 64], as the moments have K, but it is [2, 32]");
         let w = Tensor::from_f32(&[1, 64], &[f32::INFINITY; 64]).unwrap();
         assert!(zeros.quantize(DType::Q8_0, &w).is_err());
+        let w = Tensor::from_f32(&[1, 64], &[1e8; 64]).unwrap();
+        let e = said(zeros.quantize(DType::Q8_0, &w).unwrap_err());
+        assert_eq!(e, "feedback: block 0 has values too large for q8_0");
+        let (nothing, none) = (Feedback::new(0, &[]).unwrap(), Tensor::from_f32(&[2, 0], &[]).unwrap());
+        assert_eq!(nothing.quantize(DType::Q8_0, &none).unwrap().shape(), [2, 0]);
+        assert_eq!(nothing.quantize_i8(&none).unwrap().0.shape(), [2, 0]);
         let w = Tensor::from_f32(&[1, 64], &[0.5; 64]).unwrap();
-        assert!(zeros.quantize(DType::Q4K, &w).is_err() && zeros.quantize(DType::Iq4Xs, &w).is_err());
+        assert!(zeros.quantize(DType::Q4K, &w).is_err() && zeros.quantize(DType::Iq2S, &w).is_err());
         // Nothing is known of the inputs, so nothing is made up for.
         let same = formats::quantize(DType::Q4_0, &w).unwrap();
         assert_eq!(zeros.quantize(DType::Q4_0, &w).unwrap().to_f64(), same.to_f64());

@@ -49,8 +49,8 @@ impl Feedback {
         Ok(Self { width, upper: upper.into_iter().map(|v| v as f32).collect() })
     }
 
-    /// The weight `[N, K]` in blocks of a type. Types whose codes stand for no numbers by themselves (`tq1_0`) are
-    /// made as [`quantize`](super::quantize) makes them.
+    /// The weight `[N, K]` in blocks of a type. Types whose codes stand for no numbers by themselves (`tq1_0`), or
+    /// whose scales are powers of two (`mxfp4`), are made as [`quantize`](super::quantize) makes them.
     ///
     /// # Errors
     /// As [`quantize`](super::quantize); [`Error::Shape`] unless the weight has two axes, K as the moments have it;
@@ -59,6 +59,11 @@ impl Feedback {
         let plain = || super::quantize(dtype, w);
         let Some(format) = of(dtype) else { return plain() };
         let (Some(packed), Some(pack)) = (format.packed(), format.pack) else { return plain() };
+        // Powers of two as scales cut off what is larger than their codes reach, which is too much for others to make
+        // up for: a sentence encoder in mxfp4 came out at a cosine of 0.92 with feedback, 0.96 without.
+        if packed.exponent.is_some() {
+            return plain();
+        }
         let values = self.values(dtype, w)?;
         if values.is_empty() || !self.width.is_multiple_of(dtype.block()) {
             return plain(); // which says so
@@ -278,7 +283,8 @@ mod tests {
         let (mut all, w) = (inputs(1), weight(20));
         let seen: Vec<_> = all.drain(..400).collect();
         let feedback = Feedback::new(K, &moments(&seen)).unwrap();
-        for format in formats::FORMATS.iter().filter(|f| f.can_quantize() && f.packed().is_some()) {
+        let by_numbers = |f: &&formats::Format| f.packed().is_some_and(|p| p.exponent.is_none());
+        for format in formats::FORMATS.iter().filter(|f| f.can_quantize()).filter(by_numbers) {
             let plain = loss(&all, &w, &formats::quantize(format.dtype, &w).unwrap().to_f64());
             let made = feedback.quantize(format.dtype, &w).unwrap();
             let with = loss(&all, &w, &made.to_f64());

@@ -138,8 +138,9 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
     let is_first_type = || op.cases.weights.iter().find(|w| has(w)) == Some(&w);
     let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
     if w.is_blocks() && w != DType::Q8_0 {
-        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that have
-        // all that there is in blocks, a least and a second plane; and a table, if it reads codes its own way.
+        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
+        // have all that there is in blocks, a least and a second plane; and a table, if it reads codes its own
+        // way.
         let read_as_int8 = kernel.numerics == Numerics::Int8Activations && w == DType::Mxfp4;
         let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w) || read_as_int8;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);

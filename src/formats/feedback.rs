@@ -1,11 +1,11 @@
-//! Making weights for inputs that are known: what the code of one element loses is made up for by the elements that
-//! come after it in its row.
+//! Making weights for inputs that are known: what the code of one element loses is made up for by the elements
+//! that come after it in its row.
 //!
 //! With H = Σ x xᵀ over inputs x, the error of a row's products is eᵀ·H·e. Once an element has its code, the best
-//! change of those to its right is its error times a row of the upper U with UᵀU = H⁻¹, divided by that row's first
-//! element. This is GPTQ (Frantar, Ashkboos, Hoefler, Alistarh 2022, arXiv 2210.17323), in the order of the columns.
-//! Scales of a block are those that the format's own quantiser takes for what the elements are when it is reached,
-//! so that files have the same types as ever.
+//! change of those to its right is its error times a row of the upper U with UᵀU = H⁻¹, divided by that row's
+//! first element. This is GPTQ (Frantar, Ashkboos, Hoefler, Alistarh 2022, arXiv 2210.17323), in the order of
+//! the columns. Scales of a block are those that the format's own quantiser takes for what the elements are
+//! when it is reached, so that files have the same types as ever.
 
 use super::packed::{Codes, Packed};
 use super::{Pack, of};
@@ -27,8 +27,8 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// From the second moments `Σ x xᵀ` of inputs of `width` elements, `[width, width]` in row-major order, of which
-    /// the upper half is read. It takes width³ · 2/3 operations.
+    /// From the second moments `Σ x xᵀ` of inputs of `width` elements, `[width, width]` in row-major order, of
+    /// which the upper half is read. It takes width³ · 2/3 operations.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not `width`² numbers; [`Error::Argument`] if they are no moments: not finite,
@@ -53,14 +53,14 @@ impl Feedback {
     /// whose scales are powers of two (`mxfp4`), are made as [`quantize`](super::quantize) makes them.
     ///
     /// # Errors
-    /// As [`quantize`](super::quantize); [`Error::Shape`] unless the weight has two axes, K as the moments have it;
-    /// [`Error::Argument`] if a value is not finite, or too large for a scale.
+    /// As [`quantize`](super::quantize); [`Error::Shape`] unless the weight has two axes, K as the moments have
+    /// it; [`Error::Argument`] if a value is not finite, or too large for a scale.
     pub fn quantize(&self, dtype: DType, w: &Tensor) -> Result<Tensor> {
         let plain = || super::quantize(dtype, w);
         let Some(format) = of(dtype) else { return plain() };
         let (Some(packed), Some(pack)) = (format.packed(), format.pack) else { return plain() };
-        // Powers of two as scales cut off what is larger than their codes reach, which is too much for others to make
-        // up for: a sentence encoder in mxfp4 came out at a cosine of 0.92 with feedback, 0.96 without.
+        // Powers of two as scales cut off what is larger than their codes reach, which is too much for others
+        // to make up for: a sentence encoder in mxfp4 came out at a cosine of 0.92 with feedback, 0.96 without.
         if packed.exponent.is_some() {
             return plain();
         }

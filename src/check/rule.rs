@@ -48,10 +48,13 @@ pub(super) fn variants(op: &Op) -> &'static [&'static str] {
     if op.cases.variants.is_empty() { &["plain"] } else { op.cases.variants }
 }
 
+/// Op, kernel, types of x and w, and variant.
+type Asked = (&'static str, &'static str, DType, DType, usize);
+
 /// Whether a kernel can do a variant of its op with these types at all, on a device that can do everything.
 pub(super) fn suits(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, variant: usize) -> bool {
     /// What was found out already: each is asked for by many neighbours, and takes a plan.
-    static KNOWN: Mutex<BTreeMap<(&str, &str, DType, DType, usize), bool>> = Mutex::new(BTreeMap::new());
+    static KNOWN: Mutex<BTreeMap<Asked, bool>> = Mutex::new(BTreeMap::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (op.name, kernel.name, x, w, variant);
     if let Some(suits) = known().get(&key) {

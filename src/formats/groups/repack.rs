@@ -69,7 +69,8 @@ impl Codes {
         // What a file says must not take more memory than its bytes warrant.
         if longest > UNIT && self.groups.saturating_mul(longest) > 4 * self.k {
             return Err(Error::Shape(format!(
-                "groups: the longest of {} has {longest} of K = {}, and as much for each is more than four times K",
+                "groups: the longest of {} has {longest} of K = {}, and as much for each is more than \
+                 four times K",
                 self.groups, self.k
             )));
         }

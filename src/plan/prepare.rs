@@ -177,8 +177,8 @@ fn rows<'a>(dtype: DType, shape: &[usize], bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]
     out.into()
 }
 
-/// Rows of `row` bytes in panels of `width` rows: of all rows of a panel their first `unit` bytes side by side, then
-/// the next. A unit that a row does not fill, and rows that a panel lacks, are zeros.
+/// Rows of `row` bytes in panels of `width` rows: of all rows of a panel their first `unit` bytes side by side,
+/// then the next. A unit that a row does not fill, and rows that a panel lacks, are zeros.
 fn in_panels(width: usize, row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
     let units = row.div_ceil(unit);
     let rows = bytes.len().checked_div(row).unwrap_or(0);

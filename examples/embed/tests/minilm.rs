@@ -290,7 +290,9 @@ fn a_layer_takes_at_most_seven_dispatches() {
                     profile.name
                 );
             }
-            assert!(plan.steps.len() <= 7 * LAYERS + 4, "{} in all", plan.steps.len());
+            // A word table in blocks is a dispatch of its own.
+            let most = 7 * LAYERS + 4 + usize::from(weights.tables.is_some());
+            assert!(plan.steps.len() <= most, "{} in all", plan.steps.len());
         }
     }
 }

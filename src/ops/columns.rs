@@ -63,7 +63,7 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let x = i.operand(0)?;
     let columns = i.rank(1, 1)?[0].clone();
     let leading = x.shape.len() - 1;
-    let shape = [&x.shape[..leading], &[columns.clone()]].concat();
+    let shape = [&x.shape[..leading], std::slice::from_ref(&columns)].concat();
     let outputs = vec![(shape, x.dtype)];
     let axes = Axes::new(&[(R, rows), (C, columns)]);
     Ok(Inferred { axes, folds: i.folds(&outputs), outputs })

@@ -5,7 +5,7 @@
 //!
 //! Denormal numbers: a scale or least that is a denormal f16 counts in full, here and on every device, whatever
 //! that does with denormals of its own. On a device a value below f32's normal numbers may be 0 instead; of all
-//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/denormals.rs` holds kernels to that.
+//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/blocks.rs` holds kernels to that.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -124,9 +124,9 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
 }
 
 /// The type that rows of `width` elements get where `dtype` was asked for: that type, or if they are no whole
-/// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule (`llama-quant.cpp`),
-/// so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary types to `q4_0`, all
-/// other blocks of 256 to `iq4_nl`.
+/// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule
+/// (`llama-quant.cpp`), so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary
+/// types to `q4_0`, all other blocks of 256 to `iq4_nl`.
 pub fn fallback(dtype: DType, width: usize) -> DType {
     let smaller = match dtype {
         DType::Q4K => DType::Q5_0,

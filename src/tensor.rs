@@ -134,8 +134,8 @@ impl Tensor {
         self.bytes.get(start..start + byte_len(self.dtype, &self.shape).ok()?)
     }
 
-    /// Some of the bytes, of those that it has row-major and without gaps; `None` if there are none such. Of a view
-    /// that is not row-major only the rows that they lie in are copied.
+    /// Some of the bytes, of those that it has row-major and without gaps; `None` if there are none such. Of a
+    /// view that is not row-major only the rows that they lie in are copied.
     pub(crate) fn bytes_in(&self, range: &Range<u64>) -> Option<Cow<'_, [u8]>> {
         let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
         if let Some(bytes) = self.as_bytes() {

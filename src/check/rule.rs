@@ -48,10 +48,13 @@ pub(super) fn variants(op: &Op) -> &'static [&'static str] {
     if op.cases.variants.is_empty() { &["plain"] } else { op.cases.variants }
 }
 
+/// Op, kernel, types of x and w, and variant.
+type Asked = (&'static str, &'static str, DType, DType, usize);
+
 /// Whether a kernel can do a variant of its op with these types at all, on a device that can do everything.
 pub(super) fn suits(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, variant: usize) -> bool {
     /// What was found out already: each is asked for by many neighbours, and takes a plan.
-    static KNOWN: Mutex<BTreeMap<(&str, &str, DType, DType, usize), bool>> = Mutex::new(BTreeMap::new());
+    static KNOWN: Mutex<BTreeMap<Asked, bool>> = Mutex::new(BTreeMap::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (op.name, kernel.name, x, w, variant);
     if let Some(suits) = known().get(&key) {
@@ -135,10 +138,12 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
     let is_first_type = || op.cases.weights.iter().find(|w| has(w)) == Some(&w);
     let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
     if w.is_blocks() && w != DType::Q8_0 {
-        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that have
-        // all that there is in blocks, a least and a second plane; and a table, if it reads codes its own way.
-        let read_as_int8 = kernel.numerics == Numerics::Int8Activations && w == DType::Mxfp4;
-        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w) || read_as_int8;
+        // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
+        // have all that there is in blocks, a least and a second plane; one that reads codes its own way also
+        // codes of other bits, and both tables.
+        let as_int8 = kernel.numerics == Numerics::Int8Activations
+            && [DType::Q3K, DType::Mxfp4, DType::Iq4Nl].contains(&w);
+        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w) || as_int8;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
     if before().next().is_none() {

@@ -102,8 +102,7 @@ pub(super) fn pack_iq4_nl(values: &[f32], block: &mut [u8]) {
 /// scales that came out.
 pub(super) fn pack_iq4_xs(values: &[f32], block: &mut [u8]) {
     let parts = || values.chunks(IQ4_XS.part);
-    let scales: Vec<f32> =
-        parts().map(|part| around_zero(part, -127.0, |v| nearest(&UNEVEN, v).1)).collect();
+    let scales: Vec<f32> = parts().map(|part| around_zero(part, -127.0, |v| nearest(&UNEVEN, v).1)).collect();
     let largest = scales.iter().fold(0f32, |m, s| if s.abs() > m.abs() { *s } else { m });
     let d = put_half(block, 0, largest / -32.0);
     let (mut low, mut high) = ([0u8; 4], 0u16);

@@ -175,10 +175,9 @@ impl Text {
 
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
-        if self.calls("block_of(") {
-            let pieces = source::weight(site.arg("w").map(|w| w.dtype));
-            pieces.iter().for_each(|piece| self.append(*piece));
-        }
+        let keeps = site.profile.kind == crate::profile::DeviceKind::Cpu;
+        let pieces = source::weights(site.arg("w").map(|w| w.dtype), keeps, |name| self.calls(name));
+        pieces.into_iter().for_each(|piece| self.append(piece));
         let given = |name| site.arg(name).is_some();
         if self.calls("whole_w(") {
             self.append(source::whole(site.arg("w").map(|w| w.dtype)));
@@ -197,6 +196,7 @@ impl Text {
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
+            ("fetch_w(", if self.calls("fn weight4(") { source::FETCH_EIGHT } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),

@@ -44,6 +44,14 @@ pieces! {
     SCALES_Q4_K "scales_q4_k.wgsl"
     SCALES_Q6_K "scales_q6_k.wgsl"
     SCALES_IQ4_XS "scales_iq4_xs.wgsl"
+    KEPT_ONE "kept_one.wgsl"
+    KEPT_Q2_K "kept_q2_k.wgsl"
+    KEPT_Q3_K "kept_q3_k.wgsl"
+    KEPT_Q4_K "kept_q4_k.wgsl"
+    KEPT_Q6_K "kept_q6_k.wgsl"
+    KEPT_IQ4_XS "kept_iq4_xs.wgsl"
+    FETCH_ONE "fetch_one.wgsl"
+    FETCH_EIGHT "fetch_eight.wgsl"
     SCALE_INT8 "scale_int8.wgsl"
     SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
@@ -73,6 +81,22 @@ pieces! {
     TABLES_2 "tables_2.wgsl"
     TABLES_3 "tables_3.wgsl"
     TABLES_BLOCKS "tables_blocks.wgsl"
+}
+
+/// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together: all at
+/// once where it keeps them, else those of a block when it comes.
+pub(super) fn weights(dtype: Option<DType>, keeps: bool, calls: impl Fn(&str) -> bool) -> Vec<Source> {
+    let together = calls("scales_of(");
+    let kept = match dtype {
+        Some(DType::Q2K) if keeps => KEPT_Q2_K,
+        Some(DType::Q3K) if keeps => KEPT_Q3_K,
+        Some(DType::Q4K | DType::Q5K) if keeps => KEPT_Q4_K,
+        Some(DType::Q6K) if keeps => KEPT_Q6_K,
+        Some(DType::Iq4Xs) if keeps => KEPT_IQ4_XS,
+        _ => KEPT_ONE,
+    };
+    let pieces = weight(dtype).iter().copied().filter(|_| together || calls("block_of("));
+    pieces.chain(together.then_some(kept)).collect()
 }
 
 /// How a weight of a type is loaded.
@@ -107,13 +131,7 @@ pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
         [_, _] => return vec![whole(TABLES_2)],
         _ => return vec![whole(TABLES_3)],
     };
-    let names = [
-        ("p.w_K", "min(p.V0, PANEL)"),
-        ("p.K", "p.C"),
-        ("p.N", "p.V0"),
-        ("(w[", "(table0["),
-        ("w_scale", "table0_scale"),
-    ];
+    let names = [("p.K", "p.C"), ("p.N", "p.V0"), ("(w[", "(table0["), ("w_scale", "table0_scale")];
     let renamed = |piece: &Source| {
         let text = text_of(*piece).into_owned();
         (piece.0, names.iter().fold(text, |text, (from, to)| text.replace(from, to)))

@@ -169,6 +169,12 @@ fn tile_cost(s: &Site<'_>, rows: f64) -> Work {
     tile_work(s, (rows as u64, 128), 32, if rows < 16.0 { 1.0 / 0.83 } else { 1.0 })
 }
 
+/// Operations in the time of which a weight is made f32 of what a kernel reads: measured on llvmpipe (Mesa 26.2), where
+/// `probe.unpack_i8` makes 14.7 G of them a second beside 59.6 GFLOP/s of `probe.fma` (benches/log.md).
+fn unpacking(s: &Site<'_>) -> f64 {
+    if s.arg("w").is_some_and(|w| !w.dtype.is_float()) { 4.0 } else { 0.0 }
+}
+
 /// Every tile computes all its rows and columns, each product in the time of so many, and reads its strips of
 /// x and w, half of it from caches.
 fn tile_work(s: &Site<'_>, (rows, columns): (u64, u64), lanes: u64, relative: f64) -> Work {
@@ -178,7 +184,7 @@ fn tile_work(s: &Site<'_>, (rows, columns): (u64, u64), lanes: u64, relative: f6
     let tiles = s.sizes.product(&[B]) * tiles_m * tiles_n;
     let reads = (s.bytes("w") * tiles_m + s.bytes("x") * tiles_n) / 2.0;
     Work {
-        flops: 2.0 * tiles * rows * columns * s.size(K) as f64 * relative,
+        flops: tiles * (2.0 * rows + unpacking(s)) * columns * s.size(K) as f64 * relative,
         bytes: reads.max(s.bytes("w") + s.bytes("x")) + s.bytes("y"),
         invocations: tiles * lanes as f64,
     }

@@ -88,8 +88,8 @@ fn bytes(dtype: DType, axis: Axis, rows: u64, width: u64) -> u64 {
 }
 
 /// How many rows a piece has, so that all are about as large and each fits: whole panels, or of less than one as
-/// many as are whole groups of four in a row of `y`. `None` if all fit as they are, if no four do, or if there were
-/// too many pieces.
+/// many as are whole groups of four in a row of `y`. `None` if all fit as they are, if no four do, or if there
+/// were too many pieces.
 fn rows_of_a_piece(rows: u64, limit: u64, bytes: impl Fn(u64) -> u64) -> Option<u64> {
     if bytes(rows) <= limit {
         return None;

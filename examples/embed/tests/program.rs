@@ -117,11 +117,11 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
 #[test]
 fn a_type_that_nobody_makes_is_named_with_those_that_are_made() {
     for option in ["--weights", "--tables"] {
-        let output = embed(Path::new("/nowhere"), &[option, "iq4_xs"], b"");
+        let output = embed(Path::new("/nowhere"), &[option, "iq2_s"], b"");
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(
-            said.contains("`iq4_xs` can be read from a file, but not made; there are f32 f16 bf16"),
+            said.contains("`iq2_s` can be read from a file, but not made; there are f32 f16 bf16"),
             "{said}"
         );
     }

@@ -36,7 +36,7 @@ fn half_of(bits: u32) -> u32 {
     let rest = number & ((1u << shift) - 1u);
     let middle = 1u << (shift - 1u);
     let whole = number >> shift;
-    return sign | (whole + u32(rest > middle || rest == middle && (whole & 1u) == 1u));
+    return sign | (whole + u32(rest > middle || (rest == middle && (whole & 1u) == 1u)));
 }
 
 // The exponent of MXFP4: floor(log2(largest)) - 2, where log2 is rounded to f32 as whoever defined the format has

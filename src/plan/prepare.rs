@@ -341,10 +341,11 @@ mod tests {
         let bytes = |form, t: &Tensor| prepare(&spec(form, &[("w", t)]), &given(&[("w", t)])).unwrap();
         let nibble = |bytes: &[u8], i: usize| f64::from(bytes[i / 2] >> (i % 2 * 4) & 15);
         let panels = bytes(WeightForm::Panels, &w);
-        assert_eq!(panels.len(), 256 * k / 2);
+        assert!(panels.len() <= n * k / 2 + 128 * 2 + 16);
         let values = w.to_f64();
         for (c, i) in [(0, 0), (1, 7), (127, 63), (128, 0), (129, 62)] {
-            let group = c / 128 * (k / 4) * 128 + i / 4 * 128 + c % 128;
+            let width = (n - c / 128 * 128).min(128);
+            let group = c / 128 * (k / 4) * 128 + i / 4 * width + c % 128;
             assert_eq!(nibble(&panels, group * 4 + i % 4), values[c * k + i], "[{c}, {i}]");
         }
         let (major, values) = (bytes(WeightForm::GroupMajor, &zeros), zeros.to_f64());

@@ -11,6 +11,7 @@ pub mod embed;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
+pub mod matmul_experts;
 pub mod mean_pool;
 pub mod pad;
 pub(crate) mod parts;
@@ -25,6 +26,7 @@ pub mod where_;
 /// Every op there is.
 pub static ALL: &[&Op] = &[
     &matmul::MATMUL,
+    &matmul_experts::MATMUL_EXPERTS,
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,

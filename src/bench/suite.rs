@@ -3,19 +3,21 @@
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
-use crate::op::Axis::{B, C, D, K, M, N, R, S, T, V};
+use crate::op::Axis::{B, C, D, E, K, M, N, R, S, T, U, V};
 use crate::op::{Axis, Op, Shape, Sizes};
 use crate::ops;
 use crate::plan::{Numerics, Policy};
 use crate::profile::Profile;
 use crate::tune::Task;
 
-use DType::{F16, F32, I8, Q8_0};
+use DType::{F16, F32, I8, Q4K, Q8_0};
 
 /// The types that weights are measured in.
 const ALL: &[DType] = &[F32, F16, I8, Q8_0];
 /// For what is measured because of int8 activations.
 const INT8: &[DType] = &[I8];
+/// Of experts.
+const EXPERTS: &[DType] = &[F32, Q8_0, Q4K];
 /// For ops without weights, or with weights that are next to nothing.
 const ONE: &[DType] = &[F32];
 const NONE: &[DType] = &[];
@@ -91,6 +93,10 @@ const ITEMS: &[Item] = items! {
         "matmul" "plain" [M 128 N 2048 K 1024] ALL NONE;
         "matmul" "plain" [M 128 N 3072 K 1024] ALL NONE;
         "matmul" "plain" [M 128 N 1024 K 3072] ALL NONE;
+    of "experts":
+        "matmul_experts" "plain" [M 1 U 4 E 16 C 1024 K 1024] EXPERTS NONE;
+        "matmul_experts" "gated" [M 1 U 8 E 64 C 512 K 512] EXPERTS NONE;
+        "matmul_experts" "plain" [M 512 U 4 E 16 C 512 K 512] EXPERTS NONE;
     of "odd":
         "matmul" "plain" [M 127 N 515 K 333] ALL &[F32];
         "matmul" "plain" [M 1 N 1027 K 2051] ALL NONE;

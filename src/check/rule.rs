@@ -80,7 +80,9 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
                 let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
                     || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
-                let quick = size.quick && short && kind;
+                // Of nothing there is nothing to read, whatever its type.
+                let read = size.views || !shares_pieces(op) || (x, w) == (DType::F32, DType::F32);
+                let quick = size.quick && short && kind && read;
                 let subject = Subject::Kernel { op, kernel, shape };
                 all.push(Case { subject, inputs, aliased: false, quick });
             }
@@ -109,10 +111,11 @@ fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) ->
     if w.is_blocks() && w != DType::Q8_0 {
         // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
         // have all that there is in blocks, a least and a second plane.
-        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w);
+        let first = before().next().is_none() && !shares_pieces(op);
+        let meets = first || [DType::Q4K, DType::Q6K].contains(&w);
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
-    if before().next().is_none() {
+    if before().next().is_none() && !shares_pieces(op) {
         return variant == 0 || x == DType::F32;
     }
     let known = |file: &str| before().flat_map(|k| k.stages()).any(|k| k.file == file);
@@ -120,6 +123,11 @@ fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) ->
         return variant < 2 && x == DType::F32 && is_first_type();
     }
     if variant == 0 { x == DType::F32 || is_first_type() } else { x == DType::F32 && is_first_type() }
+}
+
+/// Whether an op reads weights by the pieces that the first kernel of another meets with every type.
+fn shares_pieces(op: &Op) -> bool {
+    op.name == "matmul_experts"
 }
 
 fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {

@@ -33,6 +33,7 @@ use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
 use staged::STAGED;
 use vector::VECTOR;
+pub(super) use vector::{LINE_BYTES, group_bytes};
 
 /// The types of weights. Blocks of others have no kernel: whoever has them unpacks them, by `Tensor::cast`.
 const WEIGHTS: &[DType] = &{

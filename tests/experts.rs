@@ -1,0 +1,87 @@
+//! Which rows of experts meet which tokens: exact at every number of experts, experts per token and tokens that
+//! matters, with every kernel, on virtual GPUs and every adapter. Inputs are small integers, so that a row that meets
+//! the wrong weights, is done twice or not at all shows in every bit.
+#![cfg(feature = "virtual")]
+
+use tachylite::check::{Case, Event, Inputs, Machine, Status, Subject, run};
+use tachylite::op::{Axis, Shape, Sizes};
+use tachylite::ops::matmul_experts::MATMUL_EXPERTS;
+use tachylite::virtual_gpu::{Personality, VirtualGpu};
+use tachylite::{DType, Profile};
+
+/// Experts, experts per token, tokens.
+fn shapes() -> Vec<[u64; 3]> {
+    let mut out = Vec::new();
+    for experts in [1, 2, 8, 64, 128, 256] {
+        for used in [1, 2, 3, 8].into_iter().filter(|u| *u <= experts) {
+            // Without a token, fewer pairs than experts, as many, and more.
+            out.extend([0, 1, 7, 64].map(|tokens| [experts, used, tokens]));
+        }
+    }
+    out.extend([[1, 1, 512], [2, 2, 512], [8, 8, 512], [64, 8, 512], [256, 4, 512]]);
+    out
+}
+
+/// Ids drawn, also those that are no experts, and all tokens to one.
+const VARIANTS: [&str; 3] = ["plain", "past_the_end", "one_expert"];
+
+fn cases() -> Vec<Case> {
+    let mut out = Vec::new();
+    for [experts, used, tokens] in shapes() {
+        let sizes = [(Axis::M, tokens), (Axis::U, used), (Axis::E, experts), (Axis::C, 6), (Axis::K, 9)];
+        for name in VARIANTS {
+            let variant = MATMUL_EXPERTS.cases.variants.iter().position(|v| *v == name).unwrap();
+            let shape = Shape { sizes: Sizes::new(&sizes), x: DType::F32, w: DType::F32, variant };
+            for kernel in MATMUL_EXPERTS.kernels.iter().copied() {
+                let subject = Subject::Kernel { op: &MATMUL_EXPERTS, kernel, shape };
+                out.push(Case { subject, inputs: Inputs::Exact, aliased: false, quick: false });
+            }
+        }
+    }
+    out
+}
+
+/// Runs all cases; how many passed.
+fn right_on(machine: &impl Machine, profile: &Profile, cases: &[Case]) -> usize {
+    let mut passed = 0;
+    run(machine, cases, None, &mut |event| {
+        let Event::End(case, outcome) = event else { return };
+        match &outcome.status {
+            Status::Pass => passed += 1,
+            Status::Unsupported(_) => {}
+            status => panic!("{case} on {}: {status:?} {:?}", profile.name, outcome.failures),
+        }
+        assert_eq!(outcome.worst, 0.0, "{case}: only exact is right");
+    });
+    passed
+}
+
+#[test]
+fn routing_is_exact_on_virtual_gpus() {
+    assert!(shapes().len() >= 40, "{}", shapes().len());
+    let all = cases();
+    for personality in [Personality::plain(), Personality::hostile()] {
+        let gpu = VirtualGpu::new(personality).with_threads(2);
+        let profile = gpu.profile().clone();
+        let passed = right_on(&gpu, &profile, &all);
+        assert!(passed * 4 >= all.len() * 3, "{passed} of {}", all.len());
+    }
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn routing_is_exact_on_adapters() {
+    use std::io::Write;
+
+    let adapters = tachylite::Gpu::adapters_blocking();
+    let mut out = std::io::stdout();
+    if adapters.is_empty() {
+        writeln!(out, "SKIPPED 1 test: routing_is_exact_on_adapters (no adapter)").unwrap();
+    }
+    for a in adapters {
+        let gpu = tachylite::Gpu::open_blocking(&format!("{}:{}", a.backend, a.name)).unwrap();
+        let passed = right_on(&gpu, &a, &cases());
+        assert!(passed > 0);
+        writeln!(out, "{passed} cases are exact on {} {} ({})", a.backend, a.name, a.driver).unwrap();
+    }
+}

@@ -2,7 +2,7 @@
 //
 //   xq       [B, M, KP] i8          in   whole numbers, sixteen at a time, zeros where x has nothing
 //   xs       [B, M]     f32         in   what one step of a row is
-//   w        [B, N, K]  i8 u8 q8_0  in   groups of four along K
+//   w        [B, N, K]  i8 u8 blocks  in   groups of four along K
 //   w_scale  [N, K]     f32         in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8       in   likewise, may be left out
 //   y        [B, M, N]  f32 f16     out  groups of four along N
@@ -11,8 +11,9 @@
 // side by side along N. Where subgroups are of one small size, each lane loads only TM / HANDED of the rows,
 // and lanes hand them to each other: on llvmpipe a load that is the same in all lanes costs as much as 16
 // products. The sum over a block of w that shares a scale is a whole number and exact; those of blocks are
-// added in f32, k ascending. uint8 is int8 moved down by 128, which is one more zero point. What is read of w
-// past the end is multiplied with zeros of xq; rows and columns past the end are never written.
+// added in f32, k ascending. uint8 is int8 moved down by 128, which is one more zero point. Where a block has a
+// least, Σ xq · (scale · code + least) is scale · Σ xq · code + least · Σ xq. What is read of w past the end is
+// multiplied with zeros of xq; rows and columns past the end are never written.
 
 alias w_group = u32; // knob: four elements of w
 alias y_group = vec4<f32>; // knob: four elements of y
@@ -22,9 +23,11 @@ const HANDED: u32 = 1u; // knob: lanes of a subgroup that hand each other rows, 
 const LOADS: u32 = 16u; // knob: rows that an invocation loads, TM / HANDED
 const HANDS: bool = false; // knob: whether lanes hand each other rows
 const BLOCKS: bool = false; // knob: whether scales are those of blocks along K
-const BLOCK4: u32 = 8u; // knob: groups of four in a block, a multiple of 8
+const BLOCK4: u32 = 8u; // knob: groups of four in a block, a multiple of 4
 const MOVED: bool = false; // knob: whether w is uint8
-const SUMS: bool = false; // knob: whether anything is taken from w
+const SUMS: bool = false; // knob: whether a zero point is taken from w
+const LEASTS: bool = false; // knob: whether blocks have a least
+const TWICE: bool = false; // knob: whether scales of blocks are two factors
 
 struct Params {
     B: u32, M: u32, N: u32, K: u32,
@@ -94,8 +97,10 @@ fn main(
             //@unroll q 0..4
             for (var q = 0u; q < 4u; q++) {
                 let at = min(k16 * 4u + q, k4s - 1u) * p.w_K;
-                ws[q] = vec4<u32>(w[column[0] + at], w[column[1] + at], w[column[2] + at], w[column[3] + at]);
-                ws[q] ^= vec4<u32>(taken);
+                //@unroll c 0..4
+                for (var c = 0u; c < 4u; c++) {
+                    ws[q][c] = whole_w(column[c] + at) ^ taken;
+                }
             }
             var loaded: array<vec4<u32>, LOADS>;
             //@unroll i 0..LOADS
@@ -111,23 +116,33 @@ fn main(
                         dot4I8Packed(xw[q], ws[q].x), dot4I8Packed(xw[q], ws[q].y),
                         dot4I8Packed(xw[q], ws[q].z), dot4I8Packed(xw[q], ws[q].w),
                     );
-                    if SUMS {
+                    if SUMS || LEASTS {
                         sum[i] += dot4I8Packed(xw[q], 0x01010101u);
                     }
                 }
             }
         }
         var scale: vec4<f32>;
-        var zero: vec4<i32>;
+        var beside: vec4<f32>; // a zero point, a least, or a second factor
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
             let scales = block_of(block, n[c]);
             scale[c] = scales.x;
-            zero[c] = i32(scales.y) - select(0, 128, MOVED);
+            beside[c] = scales.y;
         }
         //@unroll i 0..TM
         for (var i = 0u; i < TM; i++) {
-            acc[i] = fma(scale, vec4<f32>(whole[i] - zero * sum[i]), acc[i]);
+            var v = vec4<f32>(whole[i]);
+            if SUMS {
+                v = vec4<f32>(whole[i] - (vec4<i32>(beside) - select(0, 128, MOVED)) * sum[i]);
+            }
+            if TWICE {
+                v *= beside;
+            }
+            if LEASTS {
+                acc[i] = fma(beside, vec4<f32>(f32(sum[i])), acc[i]);
+            }
+            acc[i] = fma(scale, v, acc[i]);
         }
     }
 

@@ -193,7 +193,9 @@ impl Case {
                 let (numerics, kernel) = (kernel.numerics, Some(kernel.name.to_owned()));
                 Policy { numerics, kernel, ..Policy::default() }
             }
-            Subject::Graph { .. } => Policy::default(),
+            Subject::Graph { graph, .. } => {
+                Policy { weight_bytes: graph.weight_bytes(), ..Policy::default() }
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::dim::Call;
 use crate::error::{Error, Result};
+use crate::formats;
 use crate::graph::{Graph, Source, Value};
 use crate::numerics::Approx;
 use crate::op::{Attr, RefCall};
@@ -63,7 +64,11 @@ pub fn load(graph: &Graph, inputs: &BTreeMap<String, Tensor>, call: &Call) -> Re
                 tensor.shape()
             )));
         }
-        Ok(Some(Approx::exact(&shape, tensor.to_f64()).loaded(value.dtype)))
+        let mut approx = Approx::exact(&shape, tensor.to_f64()).loaded(value.dtype);
+        if value.dtype.is_blocks() {
+            approx.least = formats::leasts(value.dtype, &tensor.to_bytes());
+        }
+        Ok(Some(approx))
     };
     graph.values().iter().map(value).collect()
 }

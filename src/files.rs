@@ -6,7 +6,8 @@
 //! open.
 //!
 //! - [`Model`] views files that are in memory, or mapped; [`ModelFiles`] reads what it needs of files on a disk.
-//!   Both have the same [`Contents`].
+//!   Both have the same [`Contents`], and both are a [`Store`](crate::plan::prepare::Store) of weights, which
+//!   devices load from without all of a tensor in memory.
 //! - [`GgufWriter`] writes a file that is there whole or not at all.
 //! - [`quantize`] and [`dequantize`] turn values into bytes of a type and back; [`Loss`] says what that cost.
 
@@ -14,7 +15,6 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::formats;
 use crate::tensor::Tensor;
 
 mod convert;
@@ -27,6 +27,7 @@ mod gguf;
 mod safetensors;
 #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "names of files are for disks"))]
 mod shards;
+mod store;
 mod value;
 mod write;
 
@@ -183,21 +184,12 @@ impl<'a> Model<'a> {
     /// [`Error::Argument`] if there is no tensor of that name, or the library has no such type; [`Error::File`]
     /// with the block and its offset if a block stands for values that are not finite.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let shown = shown(name);
         let info = self.contents.tensor(name);
-        let info = info.ok_or_else(|| Error::Argument(format!("model: there is no tensor `{shown}`")))?;
-        let dtype = info.encoding.dtype().ok_or_else(|| {
-            Error::Argument(format!("model: `{shown}` is {}, which has no kernels", info.encoding))
-        })?;
-        let bytes = self.bytes(info).ok_or_else(|| {
-            Error::Argument(format!("model: `{shown}` lies at {:?}, past the end of its file", info.range))
-        })?;
-        if let Some(block) = formats::first_not_finite(dtype, bytes) {
-            let at = info.range.start + block as u64 * info.encoding.block_bytes;
-            let field = format_args!("block {block} of `{shown}`");
-            let what = format_args!("stands for values that are no finite f32");
-            return Err(wrong(&self.contents.parts[info.part].name, at, field, what));
-        }
+        let info =
+            info.ok_or_else(|| Error::Argument(format!("model: there is no tensor `{}`", shown(name))))?;
+        let dtype = store::dtype(info)?;
+        let bytes = self.bytes(info).ok_or_else(|| store::past(info))?;
+        store::check_finite(&self.contents, info, 0, bytes)?;
         Tensor::new(dtype, &info.shape, bytes)
     }
 }
@@ -205,8 +197,11 @@ impl<'a> Model<'a> {
 /// Reads the header of one file from its first bytes.
 fn contents(name: &str, bytes: &[u8], total: u64) -> Result<Contents, Stop> {
     let wrong = |what: std::fmt::Arguments<'_>| Err(Stop::Wrong(wrong(name, 0, "magic", what)));
+    if total == 0 {
+        return wrong(format_args!("the file is empty"));
+    }
     if total < 8 {
-        return wrong(format_args!("the file has {total} bytes, which no format is as short as"));
+        return wrong(format_args!("the file ends after {total} bytes, before that of any format"));
     }
     let Some(head) = bytes.first_chunk::<8>() else { return Err(Stop::Short(8)) };
     if head.starts_with(gguf::MAGIC) {

@@ -2,13 +2,20 @@
 //!
 //! The layouts are those of GGUF files. What a block stands for is unpacked exactly, in f64; rounded to f32
 //! that is bit for bit what ggml has, since all its products are exact in f32 and it rounds at most once.
+//!
+//! Denormal numbers: a scale or least that is a denormal f16 counts in full, here and on every device, whatever
+//! that does with denormals of its own. On a device a value below f32's normal numbers may be 0 instead; of all
+//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/denormals.rs` holds kernels to that.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
+pub use feedback::Feedback;
+
 mod block32;
 mod codebook;
+mod feedback;
 mod fit;
 pub mod i8;
 mod k;
@@ -16,6 +23,9 @@ mod lookup;
 pub(crate) mod packed;
 pub mod q8_0;
 mod ternary;
+
+pub(crate) use packed::{Codes, Packed};
+pub(crate) use ternary::digits as ternary_digits;
 
 /// Makes one block.
 type Pack = fn(&[f32], &mut [u8]);
@@ -110,6 +120,37 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
         }
     }
     out
+}
+
+/// The type that rows of `width` elements get where `dtype` was asked for: that type, or if they are no whole
+/// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule (`llama-quant.cpp`),
+/// so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary types to `q4_0`, all
+/// other blocks of 256 to `iq4_nl`.
+pub fn fallback(dtype: DType, width: usize) -> DType {
+    let smaller = match dtype {
+        DType::Q4K => DType::Q5_0,
+        DType::Q5K => DType::Q5_1,
+        DType::Q6K => DType::Q8_0,
+        DType::Tq1_0 | DType::Tq2_0 => DType::Q4_0,
+        large if large.block() == 256 => DType::Iq4Nl,
+        _ => DType::F16,
+    };
+    let fits = |d: &DType| width.is_multiple_of(d.block());
+    [dtype, smaller].into_iter().find(fits).unwrap_or(DType::F16)
+}
+
+/// The list of vectors that blocks of a type are made of, an entry of 16 bits each; empty without.
+pub(crate) fn list(dtype: DType) -> &'static [u16] {
+    codebook::list(dtype)
+}
+
+/// The least of every value of raw blocks, that is what is added to a scaled code; nothing of formats without.
+pub(crate) fn leasts(dtype: DType, blocks: &[u8]) -> Vec<f64> {
+    let packed = of(dtype).and_then(Format::packed).filter(|p| p.has_least());
+    let Some(packed) = packed else { return Vec::new() };
+    let parts = |block| (0..dtype.block() / packed.part).map(move |part| (packed.scale)(block, part).1);
+    let parts = blocks.chunks_exact(dtype.block_bytes()).flat_map(parts);
+    parts.flat_map(|least| std::iter::repeat_n(least, packed.part)).collect()
 }
 
 /// The first block that stands for a value which is no finite f32; `None` of a plain type.

@@ -34,7 +34,7 @@ mod wait;
 #[cfg(not(target_arch = "wasm32"))]
 pub use bench::{Bench, BenchOptions, Cold};
 pub use executable::{Executable, Io};
-pub use load::LoadOptions;
+pub use load::{LoadOptions, Uploaded};
 #[cfg(not(target_arch = "wasm32"))]
 pub use measure::{Effort, Measured, Subject, Watch};
 #[cfg(not(target_arch = "wasm32"))]

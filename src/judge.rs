@@ -52,7 +52,7 @@ impl Verdict {
 pub fn within(shape: &[usize], value: &[f64], rtol: f64, atol: f64) -> Approx {
     let allowed = |v: &f64| if v.is_finite() { atol + rtol * v.abs() } else { 0.0 };
     let error = value.iter().map(allowed).collect();
-    Approx { shape: shape.to_vec(), value: value.to_vec(), error }
+    Approx { error, ..Approx::exact(shape, value.to_vec()) }
 }
 
 /// Judges what a device stored as `dtype` against the reference, element by element.

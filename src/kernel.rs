@@ -156,12 +156,23 @@ pub struct SiteArg {
     pub strides: Vec<(Axis, Dim)>,
     /// Whether it is a weight in panels of columns, [`WeightForm::Panels`](crate::plan::WeightForm::Panels).
     pub panels: bool,
+    /// Which rows it has of a weight that no binding holds as a whole.
+    pub part: Option<Part>,
+}
+
+/// Some rows of a weight: as many as the tensor has that stands for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The first of them.
+    pub first: u64,
+    /// How many the weight has.
+    pub whole: u64,
 }
 
 impl SiteArg {
     /// A tensor from the start of a buffer, of which nothing has said yet how it lies.
     pub(crate) const fn new(name: &'static str, dtype: DType, shape: Vec<Dim>) -> Self {
-        Self { name, dtype, shape, offset: 0, strides: Vec::new(), panels: false }
+        Self { name, dtype, shape, offset: 0, strides: Vec::new(), panels: false, part: None }
     }
 }
 

@@ -25,13 +25,15 @@ pub struct Approx {
     pub value: Vec<f64>,
     /// How far a right result may lie from it.
     pub error: Vec<f64>,
+    /// Of a weight in blocks that have a least, what of each value is that; empty elsewhere.
+    pub least: Vec<f64>,
 }
 
 impl Approx {
     /// Values without error.
     pub fn exact(shape: &[usize], value: Vec<f64>) -> Self {
         let error = vec![0.0; value.len()];
-        Self { shape: shape.to_vec(), value, error }
+        Self { shape: shape.to_vec(), value, error, least: Vec::new() }
     }
 
     /// What a kernel reads from storage of a type: denormal inputs may be flushed to zero.

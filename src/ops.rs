@@ -6,6 +6,7 @@ use crate::op::{Axis, Op};
 
 pub mod attention;
 pub mod concat;
+pub mod dequantize_blocks;
 pub mod elementwise;
 pub mod embed;
 pub mod l2_normalize;
@@ -16,6 +17,7 @@ pub mod mean_pool;
 pub mod pad;
 pub(crate) mod parts;
 pub mod quantize;
+pub mod quantize_blocks;
 pub mod reduce;
 pub mod rms_norm;
 pub(crate) mod rows;
@@ -78,6 +80,8 @@ pub static ALL: &[&Op] = &[
     &where_::WHERE,
     &concat::CONCAT,
     &pad::PAD,
+    &dequantize_blocks::DEQUANTIZE_BLOCKS,
+    &quantize_blocks::QUANTIZE_BLOCKS,
     &view::RESHAPE,
     &view::SLICE,
     &view::SWAP,

@@ -9,11 +9,11 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::kernel::{Composed, Layout, Site};
-use crate::ops::embed::EMBED;
 use crate::profile::Profile;
 
 mod buffers;
 mod choose;
+mod cut;
 mod draft;
 mod emit;
 mod explain;
@@ -22,6 +22,7 @@ pub mod host;
 #[cfg(feature = "json")]
 mod json;
 mod place;
+mod ports;
 pub mod prepare;
 mod siblings;
 mod strides;
@@ -30,9 +31,8 @@ mod whole;
 #[cfg(feature = "json")]
 pub use json::Requirements;
 
-use buffers::Buffers;
-use draft::{Origin, Program};
-use place::{Home, Placement};
+use draft::Program;
+use place::Home;
 
 /// Which function kernels may compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -84,6 +84,10 @@ pub struct Policy {
     pub determinism: Determinism,
     /// The most bytes the plan may hold at its peak, weights and inputs included.
     pub budget_bytes: Option<u64>,
+    /// The most bytes that a buffer of a weight may have, if less than the device binds: larger ones are cut, each
+    /// piece a step. For tests and measurements.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub weight_bytes: Option<u64>,
     /// How long one submit may take, by the estimate, before the plan is cut into another segment.
     #[cfg_attr(feature = "json", serde(with = "json::float"))]
     pub segment_ms: f64,
@@ -104,6 +108,7 @@ impl Default for Policy {
             numerics: Numerics::F32,
             determinism: Determinism::Repeatable,
             budget_bytes: None,
+            weight_bytes: None,
             segment_ms: 100.0,
             fuse: true,
             reuse: true,
@@ -166,6 +171,9 @@ pub struct WeightSpec {
     pub sources: Vec<WeightSource>,
     /// How their elements are laid out.
     pub form: WeightForm,
+    /// The only rows of what is joined that the buffer has, where all are more than a kernel may bind.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub rows: Option<Range<usize>>,
     /// Its size in bytes; a multiple of 16.
     pub bytes: u64,
 }
@@ -335,6 +343,7 @@ pub(crate) fn plan_watched(
 ) -> Result<Plan> {
     let mut program = Program::new(graph)?;
     fuse::fuse(&mut program, profile, policy);
+    cut::cut(&mut program, profile, policy);
     buffers::check_sizes(&program, profile)?;
     let placement = place::place(&mut program)?;
     buffers::check_sizes(&program, profile)?; // of copies too
@@ -345,8 +354,8 @@ pub(crate) fn plan_watched(
     Ok(Plan {
         scalars: graph.scalars().to_vec(),
         kernels: emitted.kernels,
-        inputs: inputs(&program, &buffers),
-        outputs: outputs(&program, &placement, &buffers),
+        inputs: ports::inputs(&program, &buffers),
+        outputs: ports::outputs(&program, &placement, &buffers),
         steps: emitted.steps,
         segments: emitted.segments,
         values: placement.values.iter().map(lies).collect(),
@@ -355,44 +364,4 @@ pub(crate) fn plan_watched(
         weights: placement.weights,
         policy: policy.clone(),
     })
-}
-
-fn inputs(program: &Program<'_>, buffers: &Buffers) -> Vec<Port> {
-    let values = program.graph.values().len();
-    let inputs = (0..values).filter(|v| matches!(program.vals[*v].origin, Origin::Input(_)));
-    inputs.map(|v| Port { below: below(program, v), ..port(program, buffers, v, v) }).collect()
-}
-
-fn outputs(program: &Program<'_>, placement: &Placement, buffers: &Buffers) -> Vec<Port> {
-    let outputs = program.graph.outputs().iter().zip(&placement.outputs).zip(program.graph.output_names());
-    outputs
-        .map(|((v, owner), name)| Port { name: name.clone(), ..port(program, buffers, v.index(), *owner) })
-        .collect()
-}
-
-/// A value of the graph in the buffer of `owner`, which it fills.
-fn port(program: &Program<'_>, buffers: &Buffers, v: usize, owner: usize) -> Port {
-    let val = &program.vals[v];
-    Port {
-        name: val.name.clone(),
-        dtype: val.dtype,
-        shape: val.shape.clone(),
-        layout: emit::layout(&strides::normal(val.dtype, &val.shape, program.graph.scalars())),
-        buffer: buffers.of(Home::Value(owner)),
-        below: None,
-    }
-}
-
-/// Rows of the smallest table that an input's elements index, in place or through views.
-fn below(program: &Program<'_>, input: usize) -> Option<u64> {
-    let root = |mut v: usize| {
-        while let Origin::View(parent, _) = program.vals[v].origin {
-            v = parent;
-        }
-        v
-    };
-    let nodes = program.live.iter().map(|n| &program.graph.nodes()[*n]).filter(|n| n.op == &EMBED);
-    let tables = nodes.flat_map(|n| n.inputs.chunks(2).filter_map(|pair| Some((pair[0]?, (*pair.get(1)?)?))));
-    let indexed = tables.filter(|(idx, _)| root(idx.index()) == input);
-    indexed.map(|(_, table)| program.vals[table.index()].shape[0].max(program.graph.scalars())).min()
 }

@@ -1,5 +1,7 @@
 //! Host tensors: a type, a shape, strides, and shared bytes. A tensor is a view of a buffer.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -124,6 +126,19 @@ impl Tensor {
         }
         let start = self.offset / self.dtype.block() * self.dtype.block_bytes();
         self.bytes.get(start..start + byte_len(self.dtype, &self.shape).ok()?)
+    }
+
+    /// Some of the bytes, of those that it has row-major and without gaps; `None` if there are none such. Of a view
+    /// that is not row-major only the rows that they lie in are copied.
+    pub(crate) fn bytes_in(&self, range: &Range<u64>) -> Option<Cow<'_, [u8]>> {
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        if let Some(bytes) = self.as_bytes() {
+            return bytes.get(range).map(Cow::Borrowed);
+        }
+        let row = byte_len(self.dtype, self.shape.get(1..)?).ok().filter(|row| *row > 0)?;
+        let rows = self.slice(0, range.start / row, range.end.div_ceil(row)).ok()?;
+        let from = range.start / row * row;
+        Some(rows.to_bytes().get(range.start - from..range.end - from)?.to_vec().into())
     }
 
     /// The bytes, row-major without gaps; copied if this view is not.

@@ -214,6 +214,7 @@ impl Tuning {
     }
 
     /// Notes that a kernel was refused for tensors of these types; the newer of two stays.
+    #[cfg(any(feature = "gpu", test))]
     pub(crate) fn reject(&mut self, kernel: &str, types: &str, rejected: Rejected) {
         self.insert_rejected(format!("{kernel} {types}"), rejected);
     }

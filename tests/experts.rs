@@ -1,6 +1,6 @@
 //! Which rows of experts meet which tokens: exact at every number of experts, experts per token and tokens that
-//! matters, with every kernel, on virtual GPUs and every adapter. Inputs are small integers, so that a row that meets
-//! the wrong weights, is done twice or not at all shows in every bit.
+//! matters, with every kernel, on a virtual GPU and every adapter. Inputs are small integers, so that a row that
+//! meets the wrong weights, is done twice or not at all shows in every bit.
 #![cfg(feature = "virtual")]
 
 use tachylite::check::{Case, Event, Inputs, Machine, Status, Subject, run};
@@ -12,24 +12,26 @@ use tachylite::{DType, Profile};
 /// Experts, experts per token, tokens.
 fn shapes() -> Vec<[u64; 3]> {
     let mut out = Vec::new();
-    for experts in [1, 2, 8, 64, 128, 256] {
-        for used in [1, 2, 3, 8].into_iter().filter(|u| *u <= experts) {
+    for (experts, used) in [(1, [1, 1]), (2, [1, 2]), (8, [1, 8]), (64, [3, 8]), (128, [2, 8]), (256, [1, 8])]
+    {
+        for used in if experts == 1 { &used[..1] } else { &used[..] } {
             // Without a token, fewer pairs than experts, as many, and more.
-            out.extend([0, 1, 7, 64].map(|tokens| [experts, used, tokens]));
+            out.extend([0, 1, 7, 64].map(|tokens| [experts, *used, tokens]));
         }
     }
-    out.extend([[1, 1, 512], [2, 2, 512], [8, 8, 512], [64, 8, 512], [256, 4, 512]]);
+    out.extend([[1, 1, 512], [8, 2, 512], [64, 8, 512], [256, 4, 512]]);
     out
 }
 
 /// Ids drawn, also those that are no experts, and all tokens to one.
 const VARIANTS: [&str; 3] = ["plain", "past_the_end", "one_expert"];
 
-fn cases() -> Vec<Case> {
+/// Every shape with every kernel: drawn ids, and in turn those of one of the other variants.
+fn cases(others: bool) -> Vec<Case> {
     let mut out = Vec::new();
-    for [experts, used, tokens] in shapes() {
+    for (number, [experts, used, tokens]) in shapes().into_iter().enumerate() {
         let sizes = [(Axis::M, tokens), (Axis::U, used), (Axis::E, experts), (Axis::C, 6), (Axis::K, 9)];
-        for name in VARIANTS {
+        for name in [VARIANTS[0], VARIANTS[1 + number % 2]].into_iter().take(1 + usize::from(others)) {
             let variant = MATMUL_EXPERTS.cases.variants.iter().position(|v| *v == name).unwrap();
             let shape = Shape { sizes: Sizes::new(&sizes), x: DType::F32, w: DType::F32, variant };
             for kernel in MATMUL_EXPERTS.kernels.iter().copied() {
@@ -57,15 +59,12 @@ fn right_on(machine: &impl Machine, profile: &Profile, cases: &[Case]) -> usize 
 }
 
 #[test]
-fn routing_is_exact_on_virtual_gpus() {
+fn routing_is_exact_on_a_virtual_gpu() {
     assert!(shapes().len() >= 40, "{}", shapes().len());
-    let all = cases();
-    for personality in [Personality::plain(), Personality::hostile()] {
-        let gpu = VirtualGpu::new(personality).with_threads(2);
-        let profile = gpu.profile().clone();
-        let passed = right_on(&gpu, &profile, &all);
-        assert!(passed * 4 >= all.len() * 3, "{passed} of {}", all.len());
-    }
+    let gpu = VirtualGpu::new(Personality::hostile()).with_threads(2);
+    let (profile, all) = (gpu.profile().clone(), cases(false));
+    let passed = right_on(&gpu, &profile, &all);
+    assert!(passed * 4 >= all.len() * 3, "{passed} of {}", all.len());
 }
 
 #[cfg(feature = "gpu")]
@@ -80,7 +79,7 @@ fn routing_is_exact_on_adapters() {
     }
     for a in adapters {
         let gpu = tachylite::Gpu::open_blocking(&format!("{}:{}", a.backend, a.name)).unwrap();
-        let passed = right_on(&gpu, &a, &cases());
+        let passed = right_on(&gpu, &a, &cases(true));
         assert!(passed > 0);
         writeln!(out, "{passed} cases are exact on {} {} ({})", a.backend, a.name, a.driver).unwrap();
     }

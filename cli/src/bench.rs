@@ -10,7 +10,7 @@ use tachylite::Gpu;
 use tachylite::bench::{Entry, Outcome, Report, Row, Selection, compare, text};
 use tachylite::gpu::{Bench, BenchOptions, Cold, Effort};
 
-use crate::{cannot_run, device, note, say};
+use crate::{cannot_run, count, device, note, put, say, will_write, write};
 
 mod peak;
 mod versus;
@@ -50,18 +50,13 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Prints for people: to stderr where stdout is asked for by programs.
-    fn tell(&self, text: &str) {
-        if self.files().any(|path| is_stdout(path)) { note(text) } else { say(text) }
-    }
-
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.json, &self.csv].into_iter().flatten()
     }
 
     /// Opens the files now, so that what cannot be written is known before minutes of work.
     fn can_write(&self) -> Result<(), String> {
-        self.files().filter(|path| !is_stdout(path)).try_for_each(|path| can_write(path))
+        self.files().try_for_each(|path| will_write(path))
     }
 }
 
@@ -82,10 +77,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
     arguments.can_write()?;
     let gpu = Gpu::open_blocking(&arguments.adapter).map_err(|e| e.to_string())?;
-    head(arguments, &gpu);
+    head(&gpu);
     let effort = if arguments.quick { Effort::quick() } else { Effort::default() };
     let readings = peak::read(&gpu, &effort)?;
-    arguments.tell(&peak::table(&readings));
+    say(&peak::table(&readings));
     if let Some(path) = &arguments.json {
         let report = json!({
             "device": device::to_json(gpu.profile()),
@@ -96,23 +91,9 @@ fn peaks(arguments: &Arguments) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn head(arguments: &Arguments, gpu: &Gpu) {
+fn head(gpu: &Gpu) {
     let (profile, version) = (gpu.profile(), env!("CARGO_PKG_VERSION"));
-    arguments.tell(&format!("{} ({}), tachylite {version}\n", device::full_name(profile), profile.driver));
-}
-
-/// Fails where a file cannot be written, and leaves what is in it.
-fn can_write(path: &Path) -> Result<(), String> {
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map(drop).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    if is_stdout(path) {
-        say(text);
-        return Ok(());
-    }
-    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+    say(&format!("{} ({}), tachylite {version}\n", device::full_name(profile), profile.driver));
 }
 
 fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
@@ -125,7 +106,7 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     let entries = Selection { quick, ops, kernels }.entries(gpu.profile()).map_err(|e| e.to_string())?;
     let mut report = Report::new(gpu.profile());
     arguments.can_write()?;
-    head(arguments, &gpu);
+    head(&gpu);
     let options = if arguments.quick { BenchOptions::quick() } else { BenchOptions::default() };
     let cold = if arguments.warm { Cold::Nothing } else { options.cold };
     let options = BenchOptions { cold, trusted: arguments.trusted, ..options };
@@ -133,27 +114,27 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
     let mut tell = |r: &tachylite::gpu::Reading| progress(&format!("probes: {}", r.name));
     let mut bench = gpu.bench(options, &mut tell).map_err(|e| e.to_string())?;
     progress("");
-    arguments.tell(&peak::table(bench.readings()));
+    say(&peak::table(bench.readings()));
     report.probes = bench.readings().iter().map(peak::reached).collect();
     if let Some(old) = &old {
         bench.prefer_those_of(&old.rows);
     }
-    report.rows = rows(arguments, &mut bench, &entries, begun)?;
+    report.rows = rows(&mut bench, &entries, begun)?;
     let mut regressions = 0;
     if let Some(old) = &old {
-        regressions = versus::run(&mut bench, &entries, old, &mut report.rows, &|text| arguments.tell(text))?;
+        regressions = versus::run(&mut bench, &entries, old, &mut report.rows, &say)?;
     }
     save(arguments, &report)?;
     let wrong = report.rows.iter().filter(|r| matches!(r.outcome, Outcome::Wrong(_))).count();
-    let verdict = if wrong == 0 { "all right".to_owned() } else { format!("{wrong} WRONG") };
+    let verdict = if wrong == 0 { "every result is right".to_owned() } else { format!("{wrong} WRONG") };
     let seconds = begun.elapsed().as_secs_f64();
-    arguments.tell(&format!("{} rows in {seconds:.0} s, {verdict}\n", report.rows.len()));
+    say(&format!("{} in {seconds:.0} s, {verdict}\n", count(report.rows.len(), "row")));
     Ok(if wrong + regressions == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
     match &arguments.json {
-        Some(path) if is_stdout(path) => say(&report.to_json()),
+        Some(path) if is_stdout(path) => put(&report.to_json()),
         Some(path) => report.write(path).map_err(|e| e.to_string())?,
         None => {}
     }
@@ -166,19 +147,14 @@ fn save(arguments: &Arguments, report: &Report) -> Result<(), String> {
 }
 
 /// Every entry, its rows printed as soon as they are known.
-fn rows(
-    arguments: &Arguments,
-    bench: &mut Bench,
-    entries: &[Entry],
-    begun: Instant,
-) -> Result<Vec<Row>, String> {
-    arguments.tell(
+fn rows(bench: &mut Bench, entries: &[Entry], begun: Instant) -> Result<Vec<Row>, String> {
+    say(
         "\n* what a plan takes; warm: the same data again and again; cold: data in turn, beyond any cache;\n",
     );
-    arguments.tell(
+    say(
         "of probe: of what this device reaches in what binds the kernel; error: as a part of what is allowed\n",
     );
-    arguments.tell(&format!("{}\n", text::COLUMNS));
+    say(&format!("{}\n", text::COLUMNS));
     let (mut out, mut shape): (Vec<Row>, String) = Default::default();
     let mut loaded = 0;
     let mut tell = |entry: &Entry, made: Option<Vec<Row>>| {
@@ -195,12 +171,12 @@ fn rows(
         };
         for row in made {
             if shape != row.shape {
-                arguments.tell(&format!("{}: {}\n", row.group, row.shape));
+                say(&format!("{}: {}\n", row.group, row.shape));
                 shape.clone_from(&row.shape);
             }
-            arguments.tell(&format!("{}{}\n", text::line(&row), beside_checked(&row, &out)));
+            say(&format!("{}{}\n", text::line(&row), beside_checked(&row, &out)));
             if let Outcome::Wrong(_) = row.outcome {
-                arguments.tell(&format!("    again: tachylite check --case {}\n", row.case));
+                say(&format!("    again: tachylite check --case {}\n", row.case));
             }
             out.push(row);
         }

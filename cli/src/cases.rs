@@ -56,14 +56,11 @@ pub(crate) fn run(arguments: &Arguments, dir: &std::path::Path) -> ExitCode {
         Ok(adapters) => adapters,
         Err(why) => return cannot_run(&why),
     };
-    // Now, not after minutes of work.
-    if let Some(path) = &arguments.json
-        && let Err(e) = std::fs::File::create(path)
-    {
-        return cannot_run(&format!("{}: {e}", path.display()));
+    if let Some(Err(why)) = arguments.json.as_deref().map(crate::will_write) {
+        return cannot_run(&why);
     }
     ignored.iter().for_each(|folder| say(&format!("{folder} is no suite of ops: left out\n")));
-    say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
+    say(&format!("checking {} on {}\n", crate::count(cases.len(), "case"), adapters.join(", ")));
     let (mut records, mut missing) = (Vec::new(), false);
     for adapter in &adapters {
         match on_adapter(arguments, dir, adapter, &cases) {
@@ -82,9 +79,9 @@ pub(crate) fn run(arguments: &Arguments, dir: &std::path::Path) -> ExitCode {
         report::table(&records, &stale);
     }
     if let Some(path) = &arguments.json
-        && let Err(e) = std::fs::write(path, format!("{:#}\n", report::to_json(&records, &stale)))
+        && let Err(why) = crate::write(path, &format!("{:#}\n", report::to_json(&records, &stale)))
     {
-        return cannot_run(&format!("{}: {e}", path.display()));
+        return cannot_run(&why);
     }
     match (missing, records.iter().all(Record::passed)) {
         (true, _) => ExitCode::from(2),

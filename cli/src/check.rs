@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     /// Print the names of the cases and run none
     #[arg(long)]
     pub(crate) list: bool,
-    /// Write everything to this file as JSON
+    /// Write everything to this file as JSON; `-` is stdout, and then what people read goes to stderr
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<std::path::PathBuf>,
     /// How long a case may take before it counts as hung, in seconds
@@ -86,11 +86,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(adapters) => adapters,
         Err(why) => return cannot_run(&why),
     };
-    // Now, not after minutes of work.
-    if let Some(path) = &arguments.json
-        && let Err(e) = std::fs::File::create(path)
-    {
-        return cannot_run(&format!("{}: {e}", path.display()));
+    if let Some(Err(why)) = arguments.json.as_deref().map(crate::will_write) {
+        return cannot_run(&why);
     }
     // Said first and last: nobody should take this for a GPU's result.
     let none = adapters == [machine::VIRTUAL] && arguments.adapter.is_empty();
@@ -105,9 +102,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         say(&format!("{}\n", device::NO_ADAPTER_BUT_VIRTUAL));
     }
     if let Some(path) = &arguments.json
-        && let Err(e) = std::fs::write(path, format!("{:#}\n", record::to_json(&records)))
+        && let Err(why) = crate::write(path, &format!("{:#}\n", record::to_json(&records)))
     {
-        return cannot_run(&format!("{}: {e}", path.display()));
+        return cannot_run(&why);
     }
     match (missing, records.iter().all(Record::passed)) {
         (true, _) => ExitCode::from(2),
@@ -118,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Runs the cases on every adapter; says whether one of them could not be run.
 fn run_on(adapters: &[String], cases: &[Case], arguments: &Arguments) -> (Vec<Record>, bool) {
-    say(&format!("checking {} cases on {}\n", cases.len(), adapters.join(", ")));
+    say(&format!("checking {} on {}\n", crate::count(cases.len(), "case"), adapters.join(", ")));
     let timeout = Duration::from_secs(arguments.timeout);
     let names: Vec<String> = cases.iter().map(Case::to_string).collect();
     let (mut records, mut missing) = (Vec::new(), false);

@@ -84,8 +84,41 @@ fn cannot_run(why: &str) -> ExitCode {
 /// What a shell says of a program that wrote to a pipe which nobody read any more.
 const UNREAD: i32 = 128 + 13;
 
-/// Writes to stdout, and ends the program quietly if nobody reads it any more.
+/// Whether stdout is for what a program reads, so that what people read goes to stderr.
+static FOR_PROGRAMS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whether a file that is to be written is stdout, `-`; else it is opened, so that what cannot be written is known
+/// before minutes of work. What is in it stays.
+fn will_write(path: &std::path::Path) -> Result<(), String> {
+    if path == std::path::Path::new("-") {
+        FOR_PROGRAMS.store(true, std::sync::atomic::Ordering::Relaxed);
+        return Ok(());
+    }
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Writes a file that a program reads, or stdout if it is `-`.
+fn write(path: &std::path::Path, text: &str) -> Result<(), String> {
+    if path == std::path::Path::new("-") {
+        put(text);
+        return Ok(());
+    }
+    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// So many of something: `1 row`, `2 rows`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Writes for people: to stdout, unless programs read that.
 fn say(text: &str) {
+    if FOR_PROGRAMS.load(std::sync::atomic::Ordering::Relaxed) { note(text) } else { put(text) }
+}
+
+/// Writes to stdout, and ends the program quietly if nobody reads it any more.
+fn put(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     said(out.write_all(text.as_bytes()).and_then(|()| out.flush()));

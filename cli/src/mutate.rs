@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     /// Print the mutants and run none
     #[arg(long)]
     list: bool,
-    /// Write everything to this file as JSON
+    /// Write everything to this file as JSON; `-` is stdout, and then what people read goes to stderr
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// How long a case may take before it counts as hung, in seconds
@@ -132,7 +132,7 @@ fn conclude(
     }
     if let Some(path) = &arguments.json {
         let json = report::to_json(judged, devices, arguments.seed);
-        std::fs::write(path, format!("{json:#}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
+        crate::write(path, &format!("{json:#}\n"))?;
     }
     Ok(Count::of(judged).score() >= ENOUGH && !judged.iter().any(Judged::is_misjudged))
 }

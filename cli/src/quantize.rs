@@ -25,6 +25,7 @@ const PLAIN_BLOCK: usize = 32;
 const OFTEN: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = choose::help())]
 pub(crate) struct Arguments {
     /// A GGUF or safetensors file; of a split model any of its GGUF files, or its *.safetensors.index.json
     r#in: PathBuf,
@@ -54,6 +55,9 @@ fn quantized(arguments: &Arguments) -> Result<String, String> {
     if fs::symlink_metadata(out).is_ok() {
         return Err(format!("{} is there already", out.display()));
     }
+    if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
+        return Err(format!("{}: there is no folder {}", out.display(), folder.display()));
+    }
     let to = choose::made(&arguments.to)?;
     let overrides = arguments.overrides.iter().map(|text| Override::parse(text));
     let overrides: Vec<_> = overrides.collect::<Result<_, _>>()?;
@@ -82,6 +86,7 @@ fn quantized(arguments: &Arguments) -> Result<String, String> {
     let left_out: String = dropped.iter().map(|t| format!("  left out: {}\n", plain(&t.name))).collect();
     Ok(report(&tensors, &choices, &losses)
         + &left_out
+        + &left(&tensors, &choices)
         + &format!(
             "{}: {} before, {} after, {:.3} of it\n",
             out.display(),
@@ -108,16 +113,21 @@ fn file<'a>(model: &'a ModelFiles, tensor: &TensorInfo) -> &'a str {
     model.contents().parts().get(tensor.part).map_or("", |part| &part.name)
 }
 
-/// Blocks stand for finite values, or the first that does not is named. `at` is where the first block lies.
-fn blocks_are_finite(from: &Encoding, before: &[f32], first: u64, at: u64) -> Result<(), String> {
-    match before.iter().position(|v| !v.is_finite()) {
-        Some(i) if from.block > 1 => {
-            let block = i as u64 / from.block;
-            let (number, at) = (first / from.block + block, at + block * from.block_bytes);
-            Err(format!("block {number}, at offset {at}, stands for {}, not for finite values", before[i]))
-        }
-        _ => Ok(()),
+/// Values are finite where blocks take or held them, or the first that is not is named. `at` is where the first of
+/// them lies in the file.
+fn is_finite([from, to]: [&Encoding; 2], before: &[f32], first: u64, at: u64) -> Result<(), String> {
+    let Some(i) = before.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let (block, v) = (i as u64 / from.block, before[i]);
+    let at = at + block * from.block_bytes;
+    if from.block > 1 {
+        let number = first / from.block + block;
+        return Err(format!("block {number}, at offset {at}, stands for {v}, not for finite values"));
     }
+    if to.block > 1 {
+        let number = first + i as u64;
+        return Err(format!("value {number}, at offset {at}, is {v}, which no block of {to} can hold"));
+    }
+    Ok(())
 }
 
 /// What was finite still is, or the first value that is not is named.
@@ -156,10 +166,12 @@ fn convert(
         } else {
             let dtype = to.dtype().ok_or_else(|| format!("{to}: there is nothing yet that makes it"))?;
             let first = at / from.block_bytes * from.block;
-            let said = |e: tachylite::Error| format!("{label}, values from {first}: {e}");
-            let named = |e: String| format!("{label}: {e}");
+            let way = "; to leave the tensor as it is, add --override";
+            let way = format!("{way} '{}=keep'", plain(&tensor.name));
+            let said = |e: tachylite::Error| format!("{label}, values from {first}: {e}{way}");
+            let named = |e: String| format!("{label}: {e}{way}");
             let before = dequantize(from, &buffer).map_err(said)?;
-            blocks_are_finite(from, &before, first, tensor.range.start + at).map_err(named)?;
+            is_finite([from, to], &before, first, tensor.range.start + at).map_err(named)?;
             let made = quantize(dtype, &before).map_err(said)?;
             let after = dequantize(to, &made).map_err(said)?;
             stays_finite(to, &before, &after, first).map_err(named)?;
@@ -173,6 +185,32 @@ fn convert(
     Ok((from != to).then_some(loss))
 }
 
+/// What was lost as a part of what was there; of values that are not finite there is no number.
+fn part(e: f64) -> String {
+    if e.is_finite() { format!("{e:.3e}") } else { "no number".to_owned() }
+}
+
+/// The same in decibels; without a loss there is no number either.
+fn decibels(db: f64) -> String {
+    match db {
+        db if db.is_finite() => format!("{db:.1} dB"),
+        f64::INFINITY => "no loss".to_owned(),
+        _ => "no number".to_owned(),
+    }
+}
+
+/// How many matrices were to become another type and did not.
+fn left(tensors: &[&TensorInfo], choices: &[Choice]) -> String {
+    let matrices = tensors.iter().zip(choices).filter(|(t, _)| t.shape.len() > 1);
+    let left = matrices.clone().filter(|(_, c)| c.kept.is_some()).count();
+    if left == 0 {
+        return String::new();
+    }
+    let of = matrices.count();
+    let why = "could not become what was asked for, and stay as they are";
+    format!("{left} of {of} tensors of two axes or more {why}\n")
+}
+
 fn report(tensors: &[&TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -> String {
     let head = ["tensor", "shape", "from", "to", "before", "after", "rel. RMS", "worst block", "SNR", ""];
     let mut rows = vec![head.map(String::from)];
@@ -181,9 +219,9 @@ fn report(tensors: &[&TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) 
         let lost = match loss {
             None => [String::from("as it is"), String::new(), String::new()],
             Some(loss) => [
-                format!("{:.3e}", loss.relative_rms()),
-                loss.worst_block().map_or(String::new(), |(i, e)| format!("{e:.3e} (#{i})")),
-                format!("{:.1} dB", loss.snr_db()),
+                part(loss.relative_rms()),
+                loss.worst_block().map_or(String::new(), |(i, e)| format!("{} (#{i})", part(e))),
+                decibels(loss.snr_db()),
             ],
         };
         let [rms, worst, snr] = lost;

@@ -13,7 +13,7 @@ use tachylite::plan::{Determinism, Policy};
 use tachylite::tune::{Task, Tasks, Tuning, file_name};
 use tachylite::{Gpu, Profile, ops};
 
-use crate::{cannot_run, explain, note, say};
+use crate::{cannot_run, count, explain, note, say};
 
 mod cross;
 mod suite;
@@ -145,11 +145,18 @@ fn measure(
         unsaved = tuning.merge_into(path).err();
     });
     let finished = result.map_err(|e| e.to_string())?;
+    if finished == 0 && !tasks.tasks.is_empty() {
+        let seconds = budget.as_secs_f64();
+        let shapes = count(total, "shape");
+        return Err(format!(
+            "tune: {seconds} s are too short for the first of {shapes}: nothing is measured"
+        ));
+    }
     if finished < tasks.tasks.len() {
         say(&format!(
-            "the time was up before {} of {} shapes\n",
+            "the time was up before {} of {}\n",
             tasks.tasks.len() - finished,
-            tasks.tasks.len()
+            count(tasks.tasks.len(), "shape")
         ));
     }
     for (kernel, rejected) in &wrong {
@@ -213,7 +220,7 @@ fn show(tuning: &Tuning) {
     for (name, r) in tuning.rejected() {
         say(&format!("WRONG  {name}: {}\n       again: tachylite check --case {}\n", r.why, r.case));
     }
-    say(&format!("{} winners, {} rejected\n", tuning.winners().count(), tuning.rejected().count()));
+    say(&format!("{}, {} rejected\n", count(tuning.winners().count(), "winner"), tuning.rejected().count()));
 }
 
 fn time(seconds: f64) -> String {

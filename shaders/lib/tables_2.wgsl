@@ -9,13 +9,18 @@ alias table1_group = vec4<f32>; // knob: four elements of table1
 
 fn rows4(r: u32, c4: u32) -> vec4<f32> {
     var sum = vec4<f32>(0.0);
-    let row0 = idx0[p.idx0_offset + r];
+    let row0 = idx0[p.idx0_offset + r] - p.table0_first;
     if row0 < p.V0 {
         sum += load4_table0(p.table0_offset + row0 * p.table0_V + c4);
     }
-    let row1 = idx1[p.idx1_offset + r];
+    let row1 = idx1[p.idx1_offset + r] - p.table1_first;
     if row1 < p.V1 {
         sum += load4_table1(p.table1_offset + row1 * p.table1_V + c4);
     }
     return sum;
+}
+
+fn owns(r: u32) -> bool {
+    return has(idx0[p.idx0_offset + r], p.table0_first, p.V0, p.table0_whole)
+        && has(idx1[p.idx1_offset + r], p.table1_first, p.V1, p.table1_whole);
 }

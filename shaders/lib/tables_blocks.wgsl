@@ -6,9 +6,13 @@
 const BLOCK4: u32 = 8u; // knob: groups of four in a block that shares a scale
 
 fn rows4(r: u32, c4: u32) -> vec4<f32> {
-    let row0 = idx0[p.idx0_offset + r];
+    let row0 = idx0[p.idx0_offset + r] - p.table0_first;
     if row0 >= p.V0 {
         return vec4<f32>(0.0);
     }
     return load_w(w_column(0u, row0) + c4 * min(p.V0, PANEL), block_of(c4 / BLOCK4, row0));
+}
+
+fn owns(r: u32) -> bool {
+    return has(idx0[p.idx0_offset + r], p.table0_first, p.V0, p.table0_whole);
 }

@@ -11,6 +11,7 @@ use crate::ops::attention::Attention;
 use crate::ops::matmul_experts::Experts;
 use crate::rng::Rng;
 
+mod cut;
 mod layouts;
 
 /// A graph to check, with the calls it is run with.
@@ -24,6 +25,13 @@ pub struct GraphCase {
     pub calls: &'static [&'static [(&'static str, f64)]],
     /// Values of an input that cannot be any numbers, by name and shape.
     pub fill: fn(&str, &[usize], &mut Rng) -> Option<Vec<f64>>,
+}
+
+impl GraphCase {
+    /// The most bytes of a weight's buffer that it is planned with, if fewer than devices bind.
+    pub fn weight_bytes(&self) -> Option<u64> {
+        cut::ALL.iter().any(|g| g.name == self.name).then_some(cut::WEIGHT_BYTES)
+    }
 }
 
 /// Every graph.
@@ -79,7 +87,7 @@ const ROWS: &[&[(&str, f64)]] = &[&[("R", 33.0)], &[("R", 5.0)], &[("R", 1.0)], 
 
 /// Every case of every graph.
 pub(super) fn cases(all: &mut Vec<Case>) {
-    for graph in ALL.iter().chain(layouts::ALL) {
+    for graph in ALL.iter().chain(layouts::ALL).chain(cut::ALL) {
         for dtype in [DType::F32, DType::F16] {
             for call in 0..graph.calls.len() {
                 for inputs in Inputs::ALL {

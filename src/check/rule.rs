@@ -15,7 +15,7 @@ use crate::graph::Graph;
 use crate::kernel::Kernel;
 use crate::op::{Axis, Op, Shape, Sizes};
 use crate::ops;
-use crate::plan::{Policy, plan};
+use crate::plan::{Numerics, Policy, plan};
 use crate::profile::Profile;
 
 /// Every case, those that share a plan side by side.
@@ -110,9 +110,11 @@ fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) ->
     let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
     if w.is_blocks() && w != DType::Q8_0 {
         // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
-        // have all that there is in blocks, a least and a second plane.
+        // have all that there is in blocks, a least and a second plane; and a table, if it reads codes its own
+        // way.
+        let read_as_int8 = kernel.numerics == Numerics::Int8Activations && w == DType::Mxfp4;
         let first = before().next().is_none() && !shares_pieces(op);
-        let meets = first || [DType::Q4K, DType::Q6K].contains(&w);
+        let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || read_as_int8;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
     if before().next().is_none() && !shares_pieces(op) {

@@ -13,6 +13,7 @@
 //! Seven bits of signs are followed by one that makes the number of minus signs even.
 
 use super::half_at;
+use crate::dtype::DType;
 use grids::{IQ1, IQ2_S, IQ2_XS, IQ2_XXS};
 use grids_of_four::{IQ3_S, IQ3_XXS};
 
@@ -23,6 +24,19 @@ mod grids_of_four;
 const IQ2: [f64; 4] = [8.0, 25.0, 43.0, 0.0];
 const XXS: [f64; 8] = [4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0];
 const S: [f64; 8] = [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0];
+
+/// The list of a type's vectors.
+pub(super) fn list(dtype: DType) -> &'static [u16] {
+    match dtype {
+        DType::Iq1S | DType::Iq1M => &IQ1,
+        DType::Iq2Xxs => &IQ2_XXS,
+        DType::Iq2Xs => &IQ2_XS,
+        DType::Iq2S => &IQ2_S,
+        DType::Iq3Xxs => &IQ3_XXS,
+        DType::Iq3S => &IQ3_S,
+        _ => &[],
+    }
+}
 
 /// Seven bits of signs with the eighth.
 fn with_even(signs: u32) -> u8 {

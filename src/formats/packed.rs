@@ -19,7 +19,8 @@ impl Plane {
         Self { at, bits, run }
     }
 
-    const fn place(&self, element: usize) -> (usize, usize) {
+    /// The byte of an element in a block, and its lowest bit there.
+    pub const fn place(&self, element: usize) -> (usize, usize) {
         let each = 8 / self.bits;
         let byte = self.at + element / (self.run * each) * self.run + element % self.run;
         (byte, element / self.run % each * self.bits)
@@ -86,6 +87,11 @@ impl Packed {
             Codes::Less(zero) => zero,
             _ => 0,
         }
+    }
+
+    /// Whether something is added to scaled codes.
+    pub const fn has_least(&self) -> bool {
+        self.halves.len() > 1
     }
 
     /// What codes stand for, as `shaders/lib/weight_planes.wgsl` counts: numbers, those of e2m1, those of IQ4.

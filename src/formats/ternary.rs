@@ -21,7 +21,7 @@ pub(super) static TQ2_0: Packed = Packed {
 const RUNS: [(usize, usize, usize); 3] = [(0, 32, 5), (32, 48, 5), (48, 52, 4)];
 
 /// The byte and the digit of every element of `TQ1_0`, in their order.
-fn digits() -> impl Iterator<Item = (usize, u32)> {
+pub(crate) fn digits() -> impl Iterator<Item = (usize, u32)> {
     RUNS.into_iter().flat_map(|(from, to, digits)| {
         (0..digits as u32).flat_map(move |digit| (from..to).map(move |byte| (byte, digit)))
     })

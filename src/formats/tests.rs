@@ -270,3 +270,17 @@ fn blocks_of_one_number_and_of_extremes_are_made() {
         }
     }
 }
+
+#[test]
+fn rows_that_are_no_whole_blocks_get_smaller_ones_of_like_size() {
+    for dtype in DType::ALL {
+        assert_eq!(fallback(dtype, 512), dtype);
+        let (narrow, least) = (fallback(dtype, 384), fallback(dtype, 33));
+        assert!(narrow == dtype || (dtype.block() == 256 && narrow.block() == 32), "{dtype}");
+        assert_eq!(least, if dtype.block() == 1 { dtype } else { DType::F16 }, "{dtype}");
+    }
+    assert_eq!(
+        [DType::Q4K, DType::Iq4Xs, DType::Tq1_0].map(|d| fallback(d, 96)),
+        [DType::Q5_0, DType::Iq4Nl, DType::Q4_0]
+    );
+}

@@ -1,6 +1,7 @@
 //! Loading: from a plan and its weights to what runs. Everything that can be refused is refused
 //! here, so that recording a call has nothing left to ask.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -9,11 +10,21 @@ use crate::error::{Error, Result};
 use crate::gpu::executable::{Executable, Loaded};
 use crate::gpu::timings::{Clock, LoadTimings};
 use crate::gpu::{Gpu, lock};
-use crate::plan::prepare::{Weights, prepared};
+use crate::plan::prepare::{PIECE_BYTES, Pieces, Store};
 use crate::plan::{Plan, Role, WeightSpec};
 
-/// Weights are uploaded in pieces of this many bytes, so that the copy on its way stays small.
-const UPLOAD_BYTES: usize = 64 << 20;
+/// Submits with this many bytes of weights each may be on their way to the device: the copies that drivers make of
+/// them stay small.
+const ON_THEIR_WAY: usize = 2;
+
+/// How far the weights of a plan are on their way to the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Bytes that are there, or on their way.
+    pub done: u64,
+    /// Of so many: weights that are there already do not count.
+    pub total: u64,
+}
 
 /// How a plan is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +51,25 @@ impl Gpu {
     /// [`Error::Limit`] if the device's limits are below what the plan needs, [`Error::Argument`] or
     /// [`Error::Shape`] for weights that do not fit, [`Error::OutOfMemory`], [`Error::Validation`] if
     /// a shader is refused (with the kernel and its line), [`Error::DeviceLost`].
-    pub async fn load(&self, plan: &Plan, weights: &Weights, options: LoadOptions) -> Result<Executable> {
+    pub async fn load(&self, plan: &Plan, weights: &dyn Store, options: LoadOptions) -> Result<Executable> {
+        self.load_telling(plan, weights, options, &mut |_| {}).await
+    }
+
+    /// [`Gpu::load`], telling how far it is with weights, after each piece of about 8 MiB.
+    ///
+    /// Of weights that a [`Store`] does not hold in memory no more is there than three such pieces, or three times
+    /// a panel of 128 columns if that is more, besides 24 MiB of copies in the driver. A device that was handed
+    /// over is not submitted to: its owner's next submit carries copies of all of them.
+    ///
+    /// # Errors
+    /// As [`Gpu::load`].
+    pub async fn load_telling(
+        &self,
+        plan: &Plan,
+        weights: &dyn Store,
+        options: LoadOptions,
+        tell: &mut dyn FnMut(Uploaded),
+    ) -> Result<Executable> {
         if options.slots == 0 || !options.guard_bytes.is_multiple_of(16) {
             return Err(Error::Argument(format!(
                 "load: {} slots and {} guard bytes, but there must be a slot, and a multiple of 16 bytes",
@@ -57,7 +86,7 @@ impl Gpu {
         let (mut whole, mut part, mut times) = (Clock::start(), Clock::start(), LoadTimings::default());
         let pipelines = self.pipelines(&plan.kernels, plan.policy.trusted, &mut times).await?;
         times.pipelines = part.lap();
-        let weights = self.weights(plan, weights, options.guard_bytes, &mut times).await?;
+        let weights = self.weights(plan, weights, options.guard_bytes, (&mut times, tell)).await?;
         part.lap();
         let loaded = Loaded { gpu: self.clone(), plan: plan.clone(), pipelines, weights, options };
         let mut executable = Executable::new(Arc::new(loaded)).await?;
@@ -72,7 +101,12 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::load`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn load_blocking(&self, plan: &Plan, weights: &Weights, options: LoadOptions) -> Result<Executable> {
+    pub fn load_blocking(
+        &self,
+        plan: &Plan,
+        weights: &dyn Store,
+        options: LoadOptions,
+    ) -> Result<Executable> {
         pollster::block_on(self.load(plan, weights, options))
     }
 
@@ -80,12 +114,13 @@ impl Gpu {
     async fn weights(
         &self,
         plan: &Plan,
-        given: &Weights,
+        given: &dyn Store,
         guard_bytes: u64,
-        times: &mut LoadTimings,
+        (times, tell): (&mut LoadTimings, &mut dyn FnMut(Uploaded)),
     ) -> Result<Vec<Arc<wgpu::Buffer>>> {
         let mut clock = Clock::start();
-        let keys: Vec<_> = plan.weights.iter().map(|spec| self.fingerprint(spec, given)).collect();
+        let keys = plan.weights.iter().map(|spec| self.fingerprint(spec, given));
+        let keys: Vec<_> = keys.collect::<Result<_>>()?;
         times.hashing = clock.lap();
         let mut out: Vec<Option<Arc<wgpu::Buffer>>> = {
             let known = lock(&self.0.weights);
@@ -99,58 +134,41 @@ impl Gpu {
             missing.iter().map(make).collect::<Vec<_>>()
         });
         said.await?;
+        let total = missing.iter().map(|i| plan.weights[*i].bytes).sum();
+        let mut upload = Upload { gpu: self, waits: 0, submitted: VecDeque::new() };
         for (i, buffer) in missing.iter().zip(made) {
-            times.uploading += clock.lap();
-            let bytes = prepared(&plan.weights[*i], given)?;
-            times.preparing += clock.lap();
-            self.upload(&buffer, &bytes).await?;
-            times.uploaded_bytes += bytes.len() as u64;
+            for piece in Pieces::new(&plan.weights[*i], given)? {
+                let piece = piece?;
+                times.preparing += clock.lap();
+                for (at, bytes) in piece {
+                    upload.write(&buffer, at, &bytes).await?;
+                    times.uploaded_bytes += bytes.len() as u64;
+                    tell(Uploaded { done: times.uploaded_bytes, total });
+                }
+                times.uploading += clock.lap();
+            }
             let buffer = Arc::new(buffer);
             if guard_bytes == 0 {
                 lock(&self.0.weights).insert(keys[*i], Arc::downgrade(&buffer));
             }
             out[*i] = Some(buffer);
         }
-        times.uploading += clock.lap();
         lock(&self.0.weights).retain(|_, b| b.strong_count() > 0);
         Ok(out.into_iter().flatten().collect())
     }
 
     /// What a weight's buffer will hold, as two keyed hashes of how it is made and from which bytes.
-    fn fingerprint(&self, spec: &WeightSpec, given: &Weights) -> [u64; 2] {
+    fn fingerprint(&self, spec: &WeightSpec, given: &dyn Store) -> Result<[u64; 2]> {
         let mut hashers: [DefaultHasher; 2] = [self.0.keys[0].build_hasher(), self.0.keys[1].build_hasher()];
         for h in &mut hashers {
-            (spec.form, spec.bytes, spec.sources.len()).hash(h);
-            for source in &spec.sources {
-                (source.dtype, &source.shape).hash(h);
-                if let Some(tensor) = given.get(&source.name) {
-                    (tensor.dtype(), tensor.shape()).hash(h);
-                    match tensor.as_bytes() {
-                        Some(bytes) => h.write(bytes),
-                        None => h.write(&tensor.to_bytes()),
-                    }
-                }
-            }
+            (spec.form, spec.bytes, &spec.rows, spec.sources.len()).hash(h);
+            spec.sources.iter().for_each(|source| (source.dtype, &source.shape).hash(h));
         }
-        hashers.map(|h| h.finish())
-    }
-
-    /// Fills a buffer from its start. A device that was handed over is not submitted to: its owner's
-    /// next submit carries the bytes.
-    async fn upload(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
-        for (i, piece) in bytes.chunks(UPLOAD_BYTES).enumerate() {
-            let ((), said) = self.scoped(|| {
-                self.queue().write_buffer(buffer, (i * UPLOAD_BYTES) as u64, piece);
-                if self.is_own() && bytes.len() > UPLOAD_BYTES {
-                    self.queue().submit([]);
-                }
-            });
-            said.await?;
-            if self.is_own() && bytes.len() > UPLOAD_BYTES {
-                self.poll(wgpu::PollType::Poll);
-            }
+        for bytes in Pieces::new(spec, given)?.sources() {
+            let bytes = bytes?;
+            hashers.iter_mut().for_each(|h| h.write(&bytes));
         }
-        self.alive()
+        Ok(hashers.map(|h| h.finish()))
     }
 
     /// A buffer that kernels bind and hosts can write and read.
@@ -161,6 +179,40 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
+    }
+}
+
+/// Weights on their way to a device.
+struct Upload<'a> {
+    gpu: &'a Gpu,
+    /// Bytes that were written since the last submit.
+    waits: u64,
+    /// The last submits, the oldest first.
+    submitted: VecDeque<wgpu::SubmissionIndex>,
+}
+
+impl Upload<'_> {
+    /// Writes to a buffer, and waits for earlier writes where many are on their way. A device that was handed over
+    /// is not submitted to: its owner's next submit carries the bytes.
+    async fn write(&mut self, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) -> Result<()> {
+        let gpu = self.gpu;
+        self.waits += bytes.len() as u64;
+        let submits = gpu.is_own() && self.waits >= PIECE_BYTES;
+        let (submitted, said) = gpu.scoped(|| {
+            gpu.queue().write_buffer(buffer, at, bytes);
+            submits.then(|| gpu.queue().submit([]))
+        });
+        said.await?;
+        if let Some(index) = submitted {
+            self.waits = 0;
+            self.submitted.push_back(index);
+            if self.submitted.len() > ON_THEIR_WAY
+                && let Some(oldest) = self.submitted.pop_front()
+            {
+                gpu.wait(oldest, 1)?;
+            }
+        }
+        gpu.alive()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 const K: usize = 14336;
 
 fn approx(value: &[f64], error: f64) -> Approx {
-    Approx { shape: vec![value.len()], value: value.to_vec(), error: vec![error; value.len()] }
+    Approx { error: vec![error; value.len()], ..Approx::exact(&[value.len()], value.to_vec()) }
 }
 
 fn fails(got: f64, value: f64, error: f64, dtype: DType) -> bool {

@@ -9,7 +9,7 @@ use super::source::{self, Source, text_of};
 use super::unroll::{keep, unroll};
 use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
-use crate::ops::rows;
+use crate::ops::{dequantize_blocks, rows};
 
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,7 +97,7 @@ pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
     text.add_chain("pre", site.pre);
     text.add_chain("post", site.post);
     text.add_accessors(site);
-    text.add_functions();
+    text.add_functions(source::FUNCTIONS);
     text.finish()
 }
 
@@ -176,10 +176,12 @@ impl Text {
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
         if self.calls("block_of(") {
-            let pieces = source::weight(site.arg("w").map(|w| w.dtype));
-            pieces.iter().for_each(|piece| self.append(*piece));
+            source::weight(site.arg("w").map(|w| w.dtype)).iter().for_each(|piece| self.append(*piece));
         }
         let given = |name| site.arg(name).is_some();
+        if self.calls("whole_w(") {
+            self.append(source::whole(site.arg("w").map(|w| w.dtype)));
+        }
         if self.calls("column_scale4(") || self.calls("scale_at(") {
             self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
         }
@@ -201,6 +203,17 @@ impl Text {
             if self.calls(function) {
                 self.append(piece);
             }
+        }
+        if self.calls("four_of(") {
+            let reading = dequantize_blocks::reading(site);
+            if reading.contains("fn part_scale(") {
+                self.append(source::FOUR_PLANES);
+            }
+            self.push(&reading);
+            self.add_functions(source::BLOCKS);
+        }
+        if self.calls("entry(") {
+            self.append(source::LIST_GIVEN);
         }
         if self.calls("rows4(") {
             let tables = ["table0", "table1", "table2"].into_iter().map_while(|name| site.arg(name));
@@ -236,7 +249,7 @@ impl Text {
         }
         self.push(&chain::wgsl(hook, links));
         for (i, dtype) in chain::operands(links).into_iter().enumerate() {
-            let group = group_type(dtype);
+            let group = source::group_type(dtype);
             self.push(&format!("@group(0) @binding(0) var<storage, read> {hook}{i}: array<{group}>;\n"));
             self.add_load(&format!("{hook}{i}"), dtype);
         }
@@ -257,7 +270,7 @@ impl Text {
             if !self.lines.iter().any(|l| l.text.starts_with(&format!("alias {alias} "))) {
                 continue; // indices and lengths, which are plain u32
             }
-            self.set_knob(&alias, group_type(arg.dtype));
+            self.set_knob(&alias, source::group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
                 Access::Write => self.append_renamed(
@@ -273,9 +286,9 @@ impl Text {
         }
     }
 
-    /// Appends the functions of `lib/functions.wgsl` that are called.
-    fn add_functions(&mut self) {
-        let (file, source) = (source::FUNCTIONS.0, text_of(source::FUNCTIONS));
+    /// Appends the functions of a file that are called.
+    fn add_functions(&mut self, (file, source): Source) {
+        let source = text_of((file, source));
         let all = lines(file, &source);
         let text = self.lines.iter().map(|l| l.text.as_str());
         for range in link::called(text, &source) {
@@ -384,14 +397,4 @@ pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -
     }
     let prefix = format!("const {text}: u32 = ");
     lines.find_map(|l| l.strip_prefix(&prefix)?.split(['u', ';']).next()?.parse().ok())
-}
-
-/// The WGSL type of four elements: one load.
-const fn group_type(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F16 | DType::Bf16 => "vec2<u32>",
-        DType::I8 | DType::U8 => "u32",
-        _ if dtype.block() > 1 => "u32",
-        _ => "vec4<f32>",
-    }
 }

@@ -32,6 +32,8 @@ pieces! {
     WEIGHT_INT8 "weight_int8.wgsl"
     WEIGHT_Q8_0 "weight_q8_0.wgsl"
     WEIGHT_PLANES "weight_planes.wgsl"
+    WHOLE_INT8 "whole_int8.wgsl"
+    WHOLE_PLANES "whole_planes.wgsl"
     SCALES_HALF "scales_half.wgsl"
     SCALES_PAIR "scales_pair.wgsl"
     SCALES_POWER "scales_power.wgsl"
@@ -51,6 +53,9 @@ pieces! {
     COLUMN_PANEL "column_panel.wgsl"
     COLUMN_STRIDED "column_strided.wgsl"
     COMBINE "combine.wgsl"
+    BLOCKS "blocks.wgsl"
+    FOUR_PLANES "four_planes.wgsl"
+    LIST_GIVEN "list_given.wgsl"
     SHARES "shares.wgsl"
     HANDED_NONE "handed_none.wgsl"
     HANDED_SUBGROUP "handed_subgroup.wgsl"
@@ -85,6 +90,11 @@ pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
     }
 }
 
+/// How four weights of a type are read as int8.
+pub(super) fn whole(dtype: Option<DType>) -> Source {
+    if weight(dtype).contains(&WEIGHT_PLANES) { WHOLE_PLANES } else { WHOLE_INT8 }
+}
+
 /// How rows of tables are read, as texts of the files: of so many tables, or of one of blocks, which is read as
 /// the weights of a matmul under other names.
 pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
@@ -108,6 +118,16 @@ pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
     };
     let pieces = weight(Some(first)).iter().chain(&[COLUMN_PANEL]).map(renamed);
     std::iter::once(whole(TABLES_BLOCKS)).chain(pieces).collect()
+}
+
+/// The WGSL type of four elements: one load.
+pub(super) const fn group_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 | DType::Bf16 => "vec2<u32>",
+        DType::I8 | DType::U8 => "u32",
+        _ if dtype.block() > 1 => "u32",
+        _ => "vec4<f32>",
+    }
 }
 
 /// How four elements of a type are read; `None` where pieces of their own do that.

@@ -96,7 +96,7 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
             .collect()
     };
     let (value, error) = (join(&a.value, &b.value), join(&a.error, &b.error));
-    vec![Approx { value, error, shape: c.shape.clone() }]
+    vec![Approx { error, ..Approx::exact(&c.shape, value) }]
 }
 
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {

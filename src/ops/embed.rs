@@ -58,7 +58,8 @@ static ROWS: Kernel = Kernel {
     fits: |_| Ok(()),
     knobs: |s| {
         let blocks = s.arg("table0").and_then(|table| packed(table.dtype)).map(block_knobs);
-        [parts::knobs(s), blocks.unwrap_or_default()].concat()
+        let part = s.args.iter().any(|a| a.part.is_some());
+        [vec![("PART", part.to_string())], parts::knobs(s), blocks.unwrap_or_default()].concat()
     },
     workgroups: parts::workgroups,
     cost: |s| Work {

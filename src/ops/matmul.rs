@@ -35,7 +35,7 @@ use staged::STAGED;
 use vector::VECTOR;
 pub(super) use vector::{LINE_BYTES, group_bytes};
 
-/// The types of weights. Blocks of others have no kernel: whoever has them unpacks them, by `Tensor::cast`.
+/// The types of weights. Blocks of others are unpacked before, by `Graph::dequantize_blocks` or `Tensor::cast`.
 const WEIGHTS: &[DType] = &{
     let mut all = [DType::I8; 2 + BLOCKS_AND_FLOATS.len()];
     let mut i = 0;

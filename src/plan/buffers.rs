@@ -129,7 +129,7 @@ fn scratch(b: &mut Buffers, placement: &Placement, (sizes, within): (&[u64], &[V
     let mut last_read = vec![0; sizes.len()];
     for (i, step) in placement.steps.iter().enumerate() {
         step.keeps.iter().for_each(|v| last_read[*v] = i);
-        step.draft.outputs.iter().for_each(|o| last_read[o.value] = i.max(last_read[o.value]));
+        step.makes.iter().for_each(|v| last_read[*v] = i.max(last_read[*v]));
     }
     let mut alive: Vec<usize> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
@@ -138,8 +138,7 @@ fn scratch(b: &mut Buffers, placement: &Placement, (sizes, within): (&[u64], &[V
         for v in alive.extract_if(.., |v| last_read[*v] < i) {
             free.extend(b.of_value[v].filter(|_| reuse));
         }
-        for made in &step.draft.outputs {
-            let v = made.value;
+        for v in step.makes.iter().copied() {
             if b.of_value[v].is_some() {
                 continue;
             }

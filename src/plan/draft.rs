@@ -3,6 +3,8 @@
 //! It starts as a copy of what the graph's outputs need, one draft per node, and is rewritten by
 //! fusion; it never says where anything lies.
 
+use std::ops::Range;
+
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -18,8 +20,8 @@ use crate::plan::{Policy, WeightSource};
 pub(super) enum Origin {
     /// Input `i` of the plan.
     Input(usize),
-    /// A weight, made of these tensors joined along their first axis.
-    Weight(Vec<WeightSource>),
+    /// A weight, made of these tensors joined along their first axis, or only of these rows of that.
+    Weight(Vec<WeightSource>, Option<Range<usize>>),
     /// A step writes it.
     Step,
     /// It names elements of another value.
@@ -95,6 +97,8 @@ pub(super) struct Draft {
     pub post: Vec<Joined>,
     /// What was fused and why.
     pub fused: Vec<String>,
+    /// Whether it makes only a part of its outputs, and a draft after it the rest.
+    pub unfinished: bool,
     /// When it runs: drafts run in this order, which is that of the last node that needs inputs.
     pub when: usize,
     /// For a copy: how its source lies, over the source's shape.
@@ -119,6 +123,7 @@ impl Draft {
             pre: Vec::new(),
             post: Vec::new(),
             fused: Vec::new(),
+            unfinished: false,
             when: index,
             copies: None,
         }
@@ -137,6 +142,7 @@ impl Draft {
             pre: Vec::new(),
             post: Vec::new(),
             fused: Vec::new(),
+            unfinished: false,
             when: nodes.last().copied().unwrap_or(usize::MAX),
             copies: None,
             nodes,
@@ -217,11 +223,11 @@ impl<'a> Program<'a> {
                     inputs += 1;
                     Origin::Input(inputs - 1)
                 }
-                Source::Weight => Origin::Weight(vec![WeightSource {
-                    name: value.name.clone(),
-                    dtype: value.dtype,
-                    shape: value.shape.iter().map(|d| d.constant().unwrap_or(0) as usize).collect(),
-                }]),
+                Source::Weight => {
+                    let shape = value.shape.iter().map(|d| d.constant().unwrap_or(0) as usize).collect();
+                    let (name, dtype) = (value.name.clone(), value.dtype);
+                    Origin::Weight(vec![WeightSource { name, dtype, shape }], None)
+                }
                 Source::Node { node, .. } => view_of(&graph.nodes()[node]),
             };
             let (name, shape) = (value.name.clone(), value.shape.clone());

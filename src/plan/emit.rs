@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::dim::{Dim, Expr, ScalarSpec};
+use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{
@@ -13,11 +13,15 @@ use crate::op::{Attr, Axis, Fold};
 use crate::ops::view::COPY_AXES;
 use crate::plan::buffers::Buffers;
 use crate::plan::choose::{Chosen, Dispatch, choose, in_place};
-use crate::plan::draft::{Origin, Program, View, links};
+use crate::plan::draft::{Program, links};
 use crate::plan::place::{Home, Placed, PlacedArg, Placement};
 use crate::plan::strides::{Lay, merge};
 use crate::plan::{Binding, Candidate, Param, Policy, Port, Step, strides};
 use crate::profile::Profile;
+
+mod values;
+
+use values::{bytes, reads, writes};
 
 /// Dispatches with what they share.
 #[derive(Debug, Default)]
@@ -41,12 +45,17 @@ pub(super) fn choose_all(
     policy: &Policy,
     watch: &mut dyn FnMut(&Site<'_>, &[Candidate]),
 ) -> Result<Vec<Chosen>> {
+    let mut before: Option<&'static str> = None;
     let choose_one = |placed: &Placed| {
         let chains = [links(&placed.draft.pre), links(&placed.draft.post)];
         let args: Vec<SiteArg> = placed.args.iter().map(|a| a.site.clone()).collect();
         let folds: Vec<Fold> = placed.args.iter().map(|a| a.fold.clone()).collect();
         let site = site(program, placed, &args, &chains, profile, policy);
-        let chosen = choose(&site, &folds)?;
+        // All that make parts of a result do so by one kernel, so that it is one function that is judged.
+        let like = before.map(|kernel| Policy { kernel: Some(kernel.into()), ..policy.clone() });
+        let chosen = like.and_then(|policy| choose(&Site { policy: &policy, ..site }, &folds).ok());
+        let chosen = chosen.map_or_else(|| choose(&site, &folds), Ok)?;
+        before = placed.draft.unfinished.then_some(chosen.kernel.name);
         watch(&site, &chosen.candidates);
         Ok(chosen)
     };
@@ -138,64 +147,9 @@ fn site<'a>(
     }
 }
 
-/// The graph's values that a step reads, by index, of the tensors that `binds` says, by name.
-fn reads(program: &Program<'_>, placed: &Placed, binds: impl Fn(&str) -> bool) -> Vec<usize> {
-    let count = program.graph.values().len();
-    let of_graph = |v: usize| if v < count { vec![v] } else { program.vals[v].holds.clone() };
-    let draft = &placed.draft;
-    let inputs = draft.op.inputs.iter().zip(&draft.inputs);
-    let inputs = inputs.filter(|(arg, _)| binds(arg.name)).filter_map(|(_, u)| Some(u.as_ref()?.value));
-    let chains = [("pre", &draft.pre), ("post", &draft.post)].into_iter().flat_map(|(hook, chain)| {
-        let others = chain.iter().filter_map(|j| j.other);
-        others.enumerate().map(move |(i, v)| (format!("{hook}{i}"), v))
-    });
-    let chains = chains.filter(|(name, _)| binds(name)).map(|(_, v)| v);
-    let mut out: Vec<_> = inputs.chain(chains).flat_map(of_graph).collect();
-    out.sort_unstable();
-    out.dedup();
-    out
-}
-
-/// The graph's values that a step leaves: its results, or what is a slice of them.
-fn writes(program: &Program<'_>, placed: &Placed, buffers: &Buffers) -> Vec<(usize, usize, Layout)> {
-    let mut out = Vec::new();
-    for made in &placed.draft.outputs {
-        let val = &program.vals[made.value];
-        let normal = strides::normal(val.dtype, &val.shape, program.graph.scalars());
-        for v in &val.holds {
-            let lay = match program.vals[*v].origin {
-                Origin::View(parent, View::Slice { axis, start }) if parent == made.value => {
-                    strides::slice(&normal, axis, start)
-                }
-                _ => None,
-            };
-            out.push((*v, buffers.of(Home::Value(made.value)), layout(lay.as_ref().unwrap_or(&normal))));
-        }
-    }
-    out
-}
-
 /// A layout whose offset is known, as everybody may see it.
 pub(super) fn layout(lay: &Lay) -> Layout {
     Layout { offset: lay.offset.constant().unwrap_or(0), strides: lay.strides.clone() }
-}
-
-/// Bytes of every tensor that a step binds, at the bounds. Of a table, only as many rows as are
-/// asked for.
-fn bytes(program: &Program<'_>, placed: &Placed) -> u64 {
-    let scalars: &[ScalarSpec] = program.graph.scalars();
-    let size = |dtype: DType, shape: &[Dim]| {
-        let n = shape.iter().fold(1u64, |p, d| p.saturating_mul(d.max(scalars)));
-        (n / dtype.block() as u64).saturating_mul(dtype.block_bytes() as u64)
-    };
-    let of = |a: &PlacedArg| size(a.site.dtype, &a.site.shape);
-    let made: u64 = placed.args.iter().filter(|a| a.write).map(of).fold(0, u64::saturating_add);
-    let is_table = |a: &PlacedArg| a.fold.iter().any(|(axis, _)| *axis == Axis::V);
-    let read = |a: &PlacedArg| if is_table(a) { of(a).min(made) } else { of(a) };
-    let args = placed.args.iter().filter(|a| !a.write).map(read);
-    let chains = placed.draft.pre.iter().chain(&placed.draft.post).filter_map(|j| j.other);
-    let others = chains.map(|v| size(program.vals[v].dtype, &program.vals[v].shape));
-    args.chain(others).fold(made, u64::saturating_add)
 }
 
 /// A step whose kernel is known: what the names in it stand for.
@@ -367,6 +321,10 @@ impl Place<'_> {
         let op = self.site.op;
         let declared = op.inputs.iter().chain(op.outputs).find(|a| a.name == arg)?;
         let axis = Axis::ALL.into_iter().find(|a| a.name() == what);
+        if ["first", "whole"].contains(&what) {
+            let part = self.site.arg(declared.name).and_then(|a| a.part);
+            return Some(whole(part.map_or(0, |p| if what == "first" { p.first } else { p.whole }).into()));
+        }
         if what != "offset" && axis.is_none() {
             return None;
         }

@@ -136,7 +136,8 @@ impl Plan {
         for (i, weight) in self.weights.iter().enumerate() {
             let source = |s: &crate::plan::WeightSource| format!("{} {} {:?}", s.name, s.dtype, s.shape);
             let sources: Vec<_> = weight.sources.iter().map(source).collect();
-            line(text, &format!("weight {i}: {} as {:?}", sources.join(" + "), weight.form));
+            let rows = weight.rows.as_ref().map_or(String::new(), |rows| format!(", rows {rows:?}"));
+            line(text, &format!("weight {i}: {}{rows} as {:?}", sources.join(" + "), weight.form));
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::dim::{Call, Dim, ScalarKind, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::plan::{Param, Plan, Port, Role, Step};
+use crate::plan::{Param, Plan, Port, Role, Step, WeightSpec};
 use crate::profile::Limits;
 use crate::tensor::Tensor;
 
@@ -260,8 +260,10 @@ impl Plan {
             Role::Input(i) => format!("input `{}`", self.inputs[*i].name),
             Role::Output(i) => format!("output `{}`", self.outputs[*i].name),
             Role::Weight(i) => {
-                let names: Vec<_> = self.weights[*i].sources.iter().map(|s| s.name.as_str()).collect();
-                format!("weight `{}`", names.join("+"))
+                let WeightSpec { sources, rows, .. } = &self.weights[*i];
+                let names: Vec<_> = sources.iter().map(|s| s.name.as_str()).collect();
+                let rows = rows.as_ref().map_or(String::new(), |rows| format!(", rows {rows:?}"));
+                format!("weight `{}`{rows}", names.join("+"))
             }
             Role::Scratch => format!("scratch {buffer}"),
         }

@@ -4,10 +4,11 @@
 //! It knows values and weights, not buffers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::dim::Dim;
 use crate::error::{Error, Result};
-use crate::kernel::{Link, Side, SiteArg};
+use crate::kernel::{Link, Part, Side, SiteArg};
 use crate::op::{Arg, Axis, Fold};
 use crate::ops::view::{COPY, COPY_AXES};
 use crate::plan::draft::{Draft, Joined, Origin, Program, Use, Val, View, rows_fold};
@@ -16,6 +17,7 @@ use crate::plan::strides::{self, Lay};
 use crate::plan::{WeightForm, WeightSource, WeightSpec};
 
 mod panels;
+mod rest;
 
 /// Whose buffer a tensor lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub(super) struct Placed {
     pub operands: [Vec<PlacedOperand>; 2],
     /// Values whose buffers it reads, or that must outlive it.
     pub keeps: Vec<usize>,
+    /// Values whose buffers it writes.
+    pub makes: Vec<usize>,
 }
 
 /// Everything with a place.
@@ -180,7 +184,8 @@ impl Placer<'_, '_> {
         let x = PlacedArg { site: x, fold, home: self.home(root)?, scales: None, write: false };
         let y = self.made(&COPY.outputs[0], &draft.outputs[0]);
         let keeps = vec![root];
-        self.steps.push(Placed { draft, args: vec![x, y], operands: [Vec::new(), Vec::new()], keeps });
+        let (operands, makes) = ([Vec::new(), Vec::new()], vec![copy]);
+        self.steps.push(Placed { draft, args: vec![x, y], operands, keeps, makes });
         self.copies.insert(v, copy);
         Ok(copy)
     }
@@ -224,30 +229,43 @@ impl Placer<'_, '_> {
 
     fn home(&mut self, root: usize) -> Result<Home> {
         match self.program.vals[root].origin.clone() {
-            Origin::Weight(sources) => Ok(Home::Weight(self.weight(&sources, WeightForm::Rows)?)),
+            Origin::Weight(of, rows) => Ok(Home::Weight(self.weight(&of, &rows, WeightForm::Rows)?)),
             _ => Ok(Home::Value(root)),
         }
     }
 
-    fn weight(&mut self, sources: &[WeightSource], form: WeightForm) -> Result<usize> {
-        if let Some(i) = self.weights.iter().position(|w| w.sources == sources && w.form == form) {
+    fn weight(
+        &mut self,
+        of: &[WeightSource],
+        rows: &Option<Range<usize>>,
+        form: WeightForm,
+    ) -> Result<usize> {
+        let is_it = |w: &WeightSpec| w.sources == of && w.rows == *rows && w.form == form;
+        if let Some(i) = self.weights.iter().position(is_it) {
             return Ok(i);
         }
-        let (dtype, shape) = joined(sources)?;
+        let (dtype, shape) = joined(of, rows)?;
         let bytes = form_bytes(form, dtype, &shape).map_err(|_| {
             Error::Shape(format!(
                 "weight `{}`: {dtype} {shape:?} can only be a whole `w` [N, K] of a matmul, [E, C, K] of a \
                  matmul_experts or table of an embed",
-                sources[0].name
+                of[0].name
             ))
         })?;
-        self.weights.push(WeightSpec { sources: sources.to_vec(), form, bytes });
+        self.weights.push(WeightSpec { sources: of.to_vec(), form, rows: rows.clone(), bytes });
         Ok(self.weights.len() - 1)
     }
 
     fn site_arg(&self, arg: &Arg, v: usize) -> SiteArg {
-        let Val { dtype, shape, .. } = &self.program.vals[v];
-        SiteArg::new(arg.name, *dtype, shape.clone())
+        let Val { dtype, shape, origin, .. } = &self.program.vals[v];
+        let part = match origin {
+            Origin::Weight(of, Some(rows)) => {
+                let whole = of.iter().map(|s| s.shape.first().map_or(0, |n| *n as u64)).sum();
+                Some(Part { first: rows.start as u64, whole })
+            }
+            _ => None,
+        };
+        SiteArg { part, ..SiteArg::new(arg.name, *dtype, shape.clone()) }
     }
 
     fn step(&mut self, draft: Draft) -> Result<()> {
@@ -268,10 +286,12 @@ impl Placer<'_, '_> {
             });
         }
         let operands = [self.chain(&draft.pre, &mut keeps)?, self.chain(&draft.post, &mut keeps)?];
+        let mut makes = Vec::new();
         for (arg, made) in draft.op.outputs.iter().zip(&draft.outputs) {
             args.push(self.made(arg, made));
+            makes.push(self.find(made.value).map_or(made.value, |(root, _)| root));
         }
-        self.steps.push(Placed { draft, args, operands, keeps });
+        self.steps.push(Placed { draft, args, operands, keeps, makes });
         Ok(())
     }
 
@@ -313,66 +333,15 @@ impl Placer<'_, '_> {
         Ok(PlacedOperand { home: self.home(found.root)?, offset: found.offset, row })
     }
 
+    /// What a step writes: a value of its own, or a slice of one that several steps make.
     fn made(&self, arg: &Arg, made: &Use) -> PlacedArg {
         let Val { dtype, shape, name, .. } = &self.program.vals[made.value];
-        let along = strides::along(*dtype, shape, &self.normal(made.value), &made.fold);
+        let (root, lay) = self.find(made.value).unwrap_or_else(|| (made.value, self.normal(made.value)));
+        let along = strides::along(*dtype, shape, &lay, &made.fold);
         let strides =
             along.unwrap_or_else(|| panic!("`{name}`: no layout lets a kernel write it as {:?}", made.fold));
-        let site = SiteArg { strides, ..self.site_arg(arg, made.value) };
-        PlacedArg { site, fold: made.fold.clone(), home: Home::Value(made.value), scales: None, write: true }
-    }
-
-    /// The values whose buffers are the outputs: results, roots that a view renames as a whole, and
-    /// copies of everything else.
-    fn outputs(&mut self) -> Result<Vec<usize>> {
-        let wanted: Vec<_> = self.program.graph.outputs().iter().map(|o| o.index()).collect();
-        let is_step = |p: &Program<'_>, v: usize| p.vals[v].origin == Origin::Step;
-        let mut owned: Vec<_> = wanted.iter().map(|v| is_step(self.program, *v).then_some(*v)).collect();
-        for (i, v) in wanted.iter().copied().enumerate() {
-            if owned[i].is_some() {
-                continue;
-            }
-            let (root, lay) = self.at(v)?;
-            let scalars = self.program.graph.scalars();
-            let size = |v: usize| {
-                let Val { dtype, shape, .. } = &self.program.vals[v];
-                strides::bytes(*dtype, shape, scalars)
-            };
-            let renames =
-                strides::same(&self.program.vals[v].shape, &lay, &self.normal(v)) && size(root) == size(v);
-            let free = |root: &usize| is_step(self.program, *root) && !owned.contains(&Some(*root));
-            let copied = self.copies.get(&v).copied();
-            owned[i] = match Some(root).filter(|r| renames && free(r)).or(copied.filter(free)) {
-                Some(root) => Some(root),
-                None => {
-                    let shape = self.program.vals[v].shape.clone();
-                    Some(self.copy(v, &shape, (root, lay))?)
-                }
-            };
-        }
-        Ok(owned.into_iter().flatten().collect())
-    }
-
-    /// Where a value of the graph can be looked at while it lives.
-    fn resting_place(&self, v: usize) -> Option<(Home, Lay)> {
-        let is_view = match self.program.vals[v].origin {
-            Origin::Nowhere => return None,
-            Origin::View(..) => true,
-            _ => false,
-        };
-        let copied = self.copies.get(&v).filter(|_| is_view && !self.in_place[v]);
-        if let Some(copy) = copied {
-            return Some((Home::Value(*copy), self.normal(*copy)));
-        }
-        let (root, lay) = self.find(v)?;
-        lay.offset.constant()?;
-        match &self.program.vals[root].origin {
-            Origin::Weight(sources) => {
-                let rows = |w: &WeightSpec| w.sources == *sources && w.form == WeightForm::Rows;
-                self.weights.iter().position(rows).map(|i| (Home::Weight(i), lay))
-            }
-            Origin::Nowhere => None,
-            _ => Some((Home::Value(root), lay)),
-        }
+        let offset = lay.offset.constant().unwrap_or(0);
+        let site = SiteArg { strides, offset, ..self.site_arg(arg, made.value) };
+        PlacedArg { site, fold: made.fold.clone(), home: Home::Value(root), scales: None, write: true }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -11,60 +12,53 @@ use crate::plan::{WeightForm, WeightSource, WeightSpec};
 use crate::tensor::Tensor;
 
 mod blocks;
+mod pieces;
+
+#[cfg(feature = "gpu")]
+pub(crate) use pieces::PIECE_BYTES;
+pub(crate) use pieces::Pieces;
 
 /// The tensors that a user gives as weights, by name.
 pub type Weights = BTreeMap<String, Tensor>;
+
+/// Whoever has the tensors that become weights: [`Weights`], a [`Model`](crate::files::Model) in memory or mapped,
+/// [`ModelFiles`](crate::files::ModelFiles) on a disk.
+pub trait Store: Sync {
+    /// The type and shape of a tensor; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the library has no such type.
+    fn about(&self, name: &str) -> Result<Option<(DType, Vec<usize>)>>;
+
+    /// Some bytes of a tensor, of those that it has row-major and without gaps: whole blocks. What they are copied
+    /// to is all the memory that this takes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there are no such bytes; [`Error::File`] if they cannot be read, or blocks stand for
+    /// values that are not finite.
+    fn bytes(&self, name: &str, range: Range<u64>) -> Result<Cow<'_, [u8]>>;
+}
+
+impl Store for Weights {
+    fn about(&self, name: &str) -> Result<Option<(DType, Vec<usize>)>> {
+        Ok(self.get(name).map(|t| (t.dtype(), t.shape().to_vec())))
+    }
+
+    fn bytes(&self, name: &str, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
+        let within = self.get(name).and_then(|t| t.bytes_in(&range));
+        within.ok_or_else(|| Error::Argument(format!("weight `{name}`: it has no bytes {range:?}")))
+    }
+}
 
 /// The bytes of one weight's buffer.
 ///
 /// # Errors
 /// [`Error::Argument`] if a tensor is missing or has another type than the graph says,
-/// [`Error::Shape`] if it has another shape, or if the spec asks for a form its type cannot take.
-pub fn prepare(spec: &WeightSpec, weights: &Weights) -> Result<Vec<u8>> {
-    Ok(prepared(spec, weights)?.into_owned())
-}
-
-/// [`prepare`] without a copy where the tensor's bytes are the buffer's.
-pub(crate) fn prepared<'a>(spec: &WeightSpec, weights: &'a Weights) -> Result<Cow<'a, [u8]>> {
-    let (dtype, shape) = joined(&spec.sources)?;
-    let needed = form_bytes(spec.form, dtype, &shape)?;
-    if needed != spec.bytes {
-        return Err(Error::Shape(format!(
-            "weight `{}`: its form takes {needed} bytes, but the plan says {}",
-            names(&spec.sources),
-            spec.bytes
-        )));
-    }
-    let bytes = match spec.sources.as_slice() {
-        [one] => contiguous(given(one, weights)?),
-        several => {
-            let mut all = Vec::with_capacity(needed as usize);
-            for source in several {
-                all.extend_from_slice(&contiguous(given(source, weights)?));
-            }
-            Cow::Owned(all)
-        }
-    };
-    let shape = in_form(spec.form, shape);
-    let mut out = match spec.form {
-        WeightForm::Rows => rows(dtype, &shape, bytes),
-        WeightForm::Panels if dtype.block() > 1 => blocks::codes(dtype, &shape, &bytes).into(),
-        WeightForm::Panels => {
-            let element = dtype.block_bytes();
-            in_panels(shape[0], shape[1] * element, 4 * element, &bytes).into()
-        }
-        WeightForm::GroupMajor => group_major(dtype.block_bytes(), &shape, &bytes).into(),
-        WeightForm::BlockScales => blocks::scales(dtype, &shape, &bytes).into(),
-    };
-    if out.len() as u64 != needed {
-        out.to_mut().resize(needed as usize, 0);
-    }
-    Ok(out)
-}
-
-/// The bytes of a tensor in row-major order: its own, if they lie so.
-fn contiguous(tensor: &Tensor) -> Cow<'_, [u8]> {
-    tensor.as_bytes().map_or_else(|| tensor.to_bytes().into(), Cow::Borrowed)
+/// [`Error::Shape`] if it has another shape, or if the spec asks for a form its type cannot take; those of
+/// [`Store::bytes`].
+pub fn prepare(spec: &WeightSpec, weights: &dyn Store) -> Result<Vec<u8>> {
+    let pieces = Pieces::new(spec, weights)?;
+    Ok(pieces.at_once()?.into_owned())
 }
 
 /// The bytes that a weight of this type and shape takes in a form; a multiple of 16, and at least 16.
@@ -128,8 +122,8 @@ fn row_bytes(dtype: DType, last: usize) -> usize {
     if dtype == DType::U32 { tight } else { tight.checked_next_multiple_of(16).unwrap_or(usize::MAX - 15) }
 }
 
-/// The type and shape of the sources, joined along their first axis.
-pub(super) fn joined(sources: &[WeightSource]) -> Result<(DType, Vec<usize>)> {
+/// The type and shape of the sources, joined along their first axis; of these rows, if not of all.
+pub(super) fn joined(sources: &[WeightSource], rows: &Option<Range<usize>>) -> Result<(DType, Vec<usize>)> {
     let Some(first) = sources.first() else {
         return Err(Error::Argument("weight: it has no source".into()));
     };
@@ -144,29 +138,37 @@ pub(super) fn joined(sources: &[WeightSource]) -> Result<(DType, Vec<usize>)> {
         }
         shape[0] = shape[0].saturating_add(source.shape[0]);
     }
+    if let Some(rows) = rows {
+        let Some(all) = shape.first_mut().filter(|n| rows.start <= rows.end && rows.end <= **n) else {
+            return Err(Error::Shape(format!(
+                "weight `{}`: it has the shape {shape:?}, of which there are no rows {rows:?}",
+                names(sources)
+            )));
+        };
+        *all = rows.len();
+    }
     Ok((first.dtype, shape))
 }
 
-fn given<'a>(source: &WeightSource, weights: &'a Weights) -> Result<&'a Tensor> {
+/// Fails unless a tensor is what the graph says.
+fn check(source: &WeightSource, weights: &dyn Store) -> Result<()> {
     let WeightSource { name, dtype, shape } = source;
-    let Some(tensor) = weights.get(name) else {
+    let Some((given, given_shape)) = weights.about(name)? else {
         return Err(Error::Argument(format!(
             "weight `{name}` was not given; the graph has it as {dtype} {shape:?}"
         )));
     };
-    if tensor.dtype() != *dtype {
+    if given != *dtype {
         return Err(Error::Argument(format!(
-            "weight `{name}`: the graph has it as {dtype}, but {} was given",
-            tensor.dtype()
+            "weight `{name}`: the graph has it as {dtype}, but {given} was given"
         )));
     }
-    if tensor.shape() != shape {
+    if given_shape != *shape {
         return Err(Error::Shape(format!(
-            "weight `{name}`: the graph has it as {shape:?}, but {:?} was given",
-            tensor.shape()
+            "weight `{name}`: the graph has it as {shape:?}, but {given_shape:?} was given"
         )));
     }
-    Ok(tensor)
+    Ok(())
 }
 
 fn names(sources: &[WeightSource]) -> String {
@@ -186,11 +188,12 @@ fn rows<'a>(dtype: DType, shape: &[usize], bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]
     out.into()
 }
 
-/// Rows of `row` bytes in panels: of all rows of a panel their first `unit` bytes side by side, then the next. A
-/// unit that a row does not fill, and rows that a panel lacks, are zeros.
-fn in_panels(rows: usize, row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
-    let (width, units) = (panel_width(rows as u64) as usize, row.div_ceil(unit));
-    let mut out = vec![0; panel_columns(rows) * units * unit];
+/// Rows of `row` bytes in panels of `width` rows: of all rows of a panel their first `unit` bytes side by side, then
+/// the next. A unit that a row does not fill, and rows that a panel lacks, are zeros.
+fn in_panels(width: usize, row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
+    let units = row.div_ceil(unit);
+    let rows = bytes.len().checked_div(row).unwrap_or(0);
+    let mut out = vec![0; rows.next_multiple_of(width) * units * unit];
     if row == 0 {
         return out;
     }
@@ -225,8 +228,8 @@ mod tests {
                 shape: t.shape().to_vec(),
             })
             .collect();
-        let (dtype, shape) = joined(&sources).unwrap();
-        WeightSpec { bytes: form_bytes(form, dtype, &shape).unwrap(), sources, form }
+        let (dtype, shape) = joined(&sources, &None).unwrap();
+        WeightSpec { bytes: form_bytes(form, dtype, &shape).unwrap(), sources, form, rows: None }
     }
 
     fn given(tensors: &[(&str, &Tensor)]) -> Weights {

@@ -56,7 +56,7 @@ pub(super) fn join(program: &mut Program<'_>, profile: &Profile) {
 
 fn weight<'a>(program: &'a Program<'_>, value: usize) -> Option<&'a [WeightSource]> {
     match &program.vals[value].origin {
-        Origin::Weight(sources) => Some(sources),
+        Origin::Weight(sources, None) => Some(sources),
         _ => None,
     }
 }
@@ -103,7 +103,7 @@ fn merge(program: &mut Program<'_>, profile: &Profile, family: &[usize]) -> bool
     y.shape[axis] = Dim::from(n);
     let limit = profile.limits.storage_binding_bytes.min(profile.limits.buffer_bytes);
     let w_bytes = weights(program, &members, |d| d.inputs[1].as_ref().map(|u| u.value))
-        .and_then(|w| joined(&w).ok())
+        .and_then(|w| joined(&w, &None).ok())
         .and_then(|(dtype, shape)| form_bytes(WeightForm::Panels, dtype, &shape).ok());
     let y_bytes = strides::bytes(y.dtype, &y.shape, program.graph.scalars());
     if w_bytes.is_none_or(|b| b > limit) || y_bytes > limit {
@@ -174,12 +174,12 @@ fn join_weights(
     value: impl Fn(&Draft) -> Option<usize>,
 ) -> Option<usize> {
     let sources = weights(program, members, &value)?;
-    let (_, shape) = joined(&sources).ok()?;
+    let (_, shape) = joined(&sources, &None).ok()?;
     let values: Vec<_> = members.iter().filter_map(&value).collect();
     let mut val: Val = program.vals[values[0]].clone();
     val.name = sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join("+");
     val.shape = shape.into_iter().map(Dim::from).collect();
     val.holds = values;
-    val.origin = Origin::Weight(sources);
+    val.origin = Origin::Weight(sources, None);
     Some(program.push(val))
 }

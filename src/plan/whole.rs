@@ -155,7 +155,7 @@ impl Plan {
 
     fn check_buffers(&self) -> Result<()> {
         for (i, weight) in self.weights.iter().enumerate() {
-            let (dtype, shape) = prepare::joined(&weight.sources)?;
+            let (dtype, shape) = prepare::joined(&weight.sources, &weight.rows)?;
             let needed = prepare::form_bytes(weight.form, dtype, &shape)?;
             if needed != weight.bytes {
                 return wrong(format!("weight {i} has {} bytes, but its form takes {needed}", weight.bytes));

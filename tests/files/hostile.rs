@@ -239,7 +239,9 @@ fn what_is_another_format() {
     refuses(version(&[4, 0, 0, 0]), "version: is 4, but 2 and 3 are read");
     refuses(Raw(b"tjgg\x03\0\0\0\0\0".to_vec()), "magic: is that of ggml's files before GGUF");
     refuses(Raw(b"PK\x03\x04 a zip file, as .pt is".to_vec()), "magic: is [50, 4b, 03, 04, ");
-    refuses(Raw(Vec::new()), "bad: offset 0: magic: the file has 0 bytes, which no format is as short as");
+    refuses(Raw(Vec::new()), "bad: offset 0: magic: the file is empty");
+    let short = "bad: offset 0: magic: the file ends after 3 bytes, before that of any format";
+    refuses(Raw(b"GGU".to_vec()), short);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tachylite::plan::{Plan, Policy, plan};
 use tachylite::{DType, Dim, Graph, Profile, ValueId};
 
 mod choice;
+mod cut;
 mod fusion;
 mod memory;
 mod random;

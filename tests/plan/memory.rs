@@ -50,17 +50,18 @@ fn a_budget_is_kept_or_refused_with_both_numbers() {
 fn tensors_past_a_limit_are_named_with_both_numbers() {
     let build = |weight: bool| {
         let mut g = Graph::new();
-        let x = g.input("x", DType::F32, &fixed(&[4, 64])).unwrap();
-        let y = if weight { linear(&mut g, x, "big", 256) } else { g.relu(x).unwrap() };
+        let x = g.input("x", DType::F32, &fixed(&[if weight { 1 } else { 4 }, 64])).unwrap();
+        let y = if weight { linear(&mut g, x, "big", 8) } else { g.relu(x).unwrap() };
         g.output("y", y).unwrap();
         g
     };
     let mut small = Profile::portable();
-    small.limits.storage_binding_bytes = 4096;
+    // Weights are cut, but not to less than four columns.
+    small.limits.storage_binding_bytes = 512;
     let message = plan(&build(true), &small, &Policy::default()).unwrap_err();
-    let expected =
-        "tensor `big.w` takes 65536 bytes, but the device's limit on what a kernel may bind is 4096";
+    let expected = "tensor `big.w` takes 2048 bytes, but the device's limit on what a kernel may bind is 512";
     assert_eq!(message, Error::Limit(expected.into()));
+    small.limits.storage_binding_bytes = 4096;
     small.limits.buffer_bytes = 512;
     let message = plan(&build(false), &small, &Policy::default()).unwrap_err();
     let expected = "tensor `x` takes 1024 bytes, but the device's limit on what a buffer may have is 512";

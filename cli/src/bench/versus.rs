@@ -27,9 +27,9 @@ pub(super) fn run(
             break;
         }
         say(&format!(
-            "{}{} rows are not as before: measured again, {look} of {LOOKS}\n",
+            "{}not as before: {}, measured again, {look} of {LOOKS}\n",
             if look == 1 { "\n" } else { "" },
-            doubtful.len()
+            crate::count(doubtful.len(), "row")
         ));
         let is_doubtful = |row: &Row| doubtful.contains(&row.id());
         let again = |entry: &&Entry| {
@@ -78,5 +78,7 @@ fn summary(changed: &[(&Row, Change)]) -> String {
     let others =
         changed.len() - changed.iter().filter(|(_, c)| matches!(c, Change::Compared { .. })).count() - broken;
     let broken = if broken > 0 { format!(", {broken} BROKEN") } else { String::new() };
-    format!("{}{broken}, {others} not compared\n", counts.join(", "))
+    let decided = all[..3].iter().any(|v| count(*v) > 0);
+    let nothing = if decided { "" } else { ": nothing is decided, which takes a quieter machine" };
+    format!("{}{broken}, {others} not compared{nothing}\n", counts.join(", "))
 }

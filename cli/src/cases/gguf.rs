@@ -1,6 +1,6 @@
 //! The `gguf` suite: blocks as they lie in files.
 
-use tachylite::{DType, Tensor, formats, ops};
+use tachylite::{DType, Tensor, ValueId, formats, ops};
 
 use super::build::{Bound, Built, Case, Stop, carry, unsupported, wrong};
 use super::data::{Data, Host};
@@ -29,21 +29,36 @@ pub(super) fn build(case: &mut Case, data: &Data, spec: &Spec) -> Built<()> {
     }
 }
 
-/// Rows of whole blocks as a weight. Types that no kernel reads are dequantised before, once.
-fn weight(case: &mut Case, dtype: DType, blocks: &Host) -> Built<tachylite::ValueId> {
+/// Rows of whole blocks as a weight. Types that no product reads are dequantised before, on the device.
+fn weight(case: &mut Case, dtype: DType, blocks: &Host) -> Built<ValueId> {
     let [rows, bytes] = blocks.shape[..] else { return wrong(format!("`{}`: must have 2 axes", blocks.key)) };
-    let values = bytes / dtype.block_bytes() * dtype.block();
-    let tensor = Tensor::new(dtype, &[rows, values], blocks.bytes.clone())?;
-    let embed = ops::ALL.iter().find(|op| op.name == "embed");
-    let is_read = embed.is_some_and(|op| op.inputs[1].dtypes.contains(&dtype));
-    if !is_read {
-        case.note = Some(format!("{dtype} is dequantised on the host, since no kernel reads it"));
+    if !is_read(dtype) {
+        return unpacked(case, dtype, blocks);
     }
-    case.weight("w", if is_read { tensor } else { tensor.cast(DType::F32)? })
+    let values = bytes / dtype.block_bytes() * dtype.block();
+    case.weight("w", Tensor::new(dtype, &[rows, values], blocks.bytes.clone())?)
 }
 
-/// Rows of a table, every one of them once.
+fn is_read(dtype: DType) -> bool {
+    let embed = ops::ALL.iter().find(|op| op.name == "embed");
+    embed.is_some_and(|op| op.inputs[1].dtypes.contains(&dtype))
+}
+
+/// Blocks from their bytes, by the kernel that does nothing else.
+fn unpacked(case: &mut Case, dtype: DType, blocks: &Host) -> Built<ValueId> {
+    let bytes = case.weight("blocks", Tensor::new(DType::U8, &blocks.shape, blocks.bytes.clone())?)?;
+    Ok(case.graph.dequantize_blocks(bytes, dtype, DType::F32)?)
+}
+
+/// By themselves, where they are blocks; and as rows of a table, every one of them once, where tables are read.
 fn dequantise(case: &mut Case, dtype: DType, blocks: &Host, expected: &Host) -> Built<()> {
+    if dtype.is_blocks() {
+        let values = unpacked(case, dtype, blocks)?;
+        case.expect("unpacked", values, expected, Bound::Ours)?;
+    }
+    if !is_read(dtype) {
+        return Ok(());
+    }
     let w = weight(case, dtype, blocks)?;
     let rows = case.shape(w)[0];
     let numbers: Vec<u32> = (0..rows as u32).collect();
@@ -52,8 +67,13 @@ fn dequantise(case: &mut Case, dtype: DType, blocks: &Host, expected: &Host) -> 
     case.expect("values", values, expected, Bound::Ours)
 }
 
-/// Blocks are made on the host; their bytes go through the device as numbers.
+/// Blocks are made on the device. F16 and BF16 are, on the host; their bytes go through the device as numbers.
 fn quantise(case: &mut Case, dtype: DType, x: &Host, expected: &Host) -> Built<()> {
+    if dtype.is_blocks() {
+        let x = case.carried("x", x)?;
+        let made = case.graph.quantize_blocks(x, dtype)?;
+        return case.expect("bytes", made, expected, Bound::Ours);
+    }
     let blocks = formats::quantize(dtype, &carry(x)?)?.to_bytes();
     let bytes: Vec<f64> = blocks.iter().map(|b| f64::from(*b)).collect();
     if bytes.len() != expected.len() {

@@ -12,7 +12,7 @@ pub(super) fn select(arguments: &Arguments, mut cases: Vec<Case>) -> Result<Vec<
     let others = arguments.case.iter().filter(|name| !there.contains(*name));
     cases.extend(others.filter_map(|name| Case::named(name)));
     known("op", &arguments.op, cases.iter().map(Case::op))?;
-    known("kernel", &arguments.kernel, cases.iter().map(Case::kernel))?;
+    known_kernels(&arguments.kernel, &cases)?;
     let named: Vec<_> = cases.iter().map(ToString::to_string).collect();
     for part in &arguments.case {
         if !named.iter().any(|name| name.contains(part)) {
@@ -37,6 +37,13 @@ pub(super) fn select(arguments: &Arguments, mut cases: Vec<Case>) -> Result<Vec<
         .map(|(case, _)| case)
         .collect();
     if chosen.is_empty() { Err("no case is all that was asked for".to_owned()) } else { Ok(chosen) }
+}
+
+/// Graphs are asked for like kernels, but are none.
+fn known_kernels(asked: &[String], cases: &[Case]) -> Result<(), String> {
+    let graphs: BTreeSet<_> = cases.iter().filter(|c| c.op() == "graph").map(Case::kernel).collect();
+    let asked: Vec<_> = asked.iter().filter(|a| !graphs.contains(a.as_str())).cloned().collect();
+    known("kernel", &asked, cases.iter().map(Case::kernel).filter(|k| !graphs.contains(k)))
 }
 
 fn known<'a>(what: &str, asked: &[String], there: impl Iterator<Item = &'a str>) -> Result<(), String> {
@@ -84,6 +91,9 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         assert!(chosen("--op conv").unwrap_err().contains("no op `conv`; there are abs, add, "));
+        let e = chosen("--kernel x").unwrap_err();
+        assert!(e.contains("no kernel `x`; there are ") && !e.contains("graph."), "{e}");
+        assert!(!chosen("--kernel graph.siblings").unwrap().is_empty());
         assert!(chosen("--kernel x").is_err() && chosen("--case x/y/z").is_err());
         assert!(chosen("--op relu --kernel matmul.tile").is_err());
     }

@@ -76,9 +76,19 @@ pub(super) fn made(name: &str) -> Result<&'static Encoding, String> {
     if let Some(e) = Encoding::by_name(name).filter(|e| can_make(e)) {
         return Ok(e);
     }
+    Err(format!("`{name}` is no type that is made; there are {}", all_made()))
+}
+
+/// The names of the types that files can be made of.
+fn all_made() -> String {
     let all: Vec<_> =
         Encoding::ALL.iter().filter(|e| can_make(e)).map(|e| e.name.to_ascii_lowercase()).collect();
-    Err(format!("`{name}` is no type that is made; there are {}", all.join(", ")))
+    all.join(", ")
+}
+
+/// What `--help` ends with.
+pub(super) fn help() -> String {
+    format!("Types: {}", all_made())
 }
 
 /// Whether there is a quantiser, which is asked by giving it a block.
@@ -172,17 +182,18 @@ const FILE_TYPES: [(&str, u32); 18] = [
     ("MXFP4", 38),
 ];
 
-/// The type that most bytes of these tensors have.
+/// The type that most of these tensors have, as llama.cpp counts where a file does not say; of matrices, since
+/// vectors are none of what is quantised. Of two that as many have, that of more bytes.
 fn most(specs: &[TensorSpec]) -> Option<&'static Encoding> {
-    let mut types: Vec<(&'static Encoding, u64)> = Vec::new();
-    for t in specs {
+    let mut types: Vec<(&'static Encoding, u64, u64)> = Vec::new();
+    for t in specs.iter().filter(|t| t.shape.len() > 1) {
         let bytes = t.encoding.byte_len(&t.shape).unwrap_or_default();
-        match types.iter_mut().find(|(e, _)| *e == t.encoding) {
-            Some((_, all)) => *all = all.saturating_add(bytes),
-            None => types.push((t.encoding, bytes)),
+        match types.iter_mut().find(|(e, ..)| *e == t.encoding) {
+            Some((_, n, all)) => (*n, *all) = (*n + 1, all.saturating_add(bytes)),
+            None => types.push((t.encoding, 1, bytes)),
         }
     }
-    types.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(e, _)| e)
+    types.into_iter().max_by_key(|(_, n, bytes)| (*n, *bytes)).map(|(e, ..)| e)
 }
 
 /// The metadata of a file made of another: without what says how that one was split and what types it had, and
@@ -223,5 +234,21 @@ mod tests {
         assert_eq!(made("Q8_0").unwrap().name, "Q8_0");
         assert!(made("i8").is_err() && made("u32").is_err());
         assert!(made("f8_e4m3").unwrap_err().contains("there are f32, f16, "));
+        assert!(help().starts_with("Types: f32, f16, "));
+    }
+
+    #[test]
+    fn a_file_is_called_by_what_most_of_its_matrices_are() {
+        let spec = |name: &str, encoding: &str, shape: &[usize]| TensorSpec {
+            name: name.into(),
+            encoding: Encoding::by_name(encoding).unwrap(),
+            shape: shape.to_vec(),
+        };
+        let mut all = vec![spec("embedding", "F32", &[9999, 64]), spec("norm", "F32", &[64])];
+        all.extend(["q", "k", "v"].map(|name| spec(name, "Q8_0", &[64, 64])));
+        all.extend(["a", "b", "c", "d"].map(|name| spec(name, "F32", &[64])));
+        assert_eq!(most(&all).unwrap().name, "Q8_0");
+        assert_eq!(most(&all[..3]).unwrap().name, "F32", "one of each: by bytes");
+        assert!(most(&all[1..2]).is_none());
     }
 }

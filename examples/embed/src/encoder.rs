@@ -10,8 +10,10 @@ use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Determinism, Policy};
 use tachylite::{Call, DType, Graph, Profile, Tensor, cpu};
 
-use crate::model::{HIDDEN, Model, WeightType};
+use crate::inputs::Inputs;
+use crate::model::{HIDDEN, Model};
 use crate::startup::Timeline;
+use crate::weights::{Types, WeightType};
 use crate::{Error, Result, graph};
 
 /// The largest batches that plans are made for: (lines, tokens of the longest), smallest first. A
@@ -30,6 +32,8 @@ pub struct Options {
     pub device: String,
     /// How weights are stored.
     pub weights: WeightType,
+    /// Whether matrices are made for what they are multiplied with, which is found first.
+    pub feedback: bool,
     /// Whether a line's bits may not depend on the lines that share its batch.
     pub batch_invariant: bool,
     /// The largest batches: (lines, tokens), smallest first; the last must take 256 tokens.
@@ -40,7 +44,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             device: "gpu".to_owned(),
-            weights: WeightType::F32,
+            weights: WeightType::default(),
+            feedback: false,
             batch_invariant: false,
             shapes: SHAPES.to_vec(),
         }
@@ -68,7 +73,7 @@ enum Machine {
     /// The reference kernels; the weights are among the inputs.
     Cpu { graph: Graph, weights: Weights },
     /// One plan per shape; they share pipelines and weights.
-    Gpu { gpu: Gpu, weights: Weights, options: Options, buckets: Vec<Bucket> },
+    Gpu { gpu: Gpu, weights: Weights, types: Types, options: Options, buckets: Vec<Bucket> },
 }
 
 /// A plan for batches up to some shape, made and loaded when the first such batch comes: whoever
@@ -88,10 +93,16 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(gpu: &Gpu, weights: &Weights, options: &Options, (lines, tokens): (usize, usize)) -> Result<Self> {
+    fn new(
+        gpu: &Gpu,
+        weights: &Weights,
+        types: &Types,
+        policy: &Policy,
+        (lines, tokens): (usize, usize),
+    ) -> Result<Self> {
         let begun = Instant::now();
-        let graph = graph::encoder(lines, tokens, options.weights)?;
-        let plan = tachylite::plan::plan(&graph, gpu.profile(), &options.policy())?;
+        let graph = graph::encoder(lines, tokens, types)?;
+        let plan = tachylite::plan::plan(&graph, gpu.profile(), policy)?;
         let planning = begun.elapsed();
         Ok(Self { executable: gpu.load_blocking(&plan, weights, LoadOptions::default())?, planning })
     }
@@ -115,15 +126,33 @@ impl Encoder {
     /// # Errors
     /// If the weights cannot be converted.
     pub fn on(model: Model, gpu: Option<Gpu>, options: &Options, times: &Timeline) -> Result<Self> {
-        let weights = times.time("convert the weights", || model.weights(options.weights))?;
+        let known = match (&gpu, options.feedback) {
+            (Some(gpu), true) => {
+                Some(times.time("see what weights are multiplied with", || Inputs::measure(gpu, &model))?)
+            }
+            (None, true) => {
+                return Err(Error::new("`cpu` takes too long to find what weights are multiplied with"));
+            }
+            (_, false) => None,
+        };
+        let weights = times.time("convert the weights", || model.weights(options.weights, known.as_ref()))?;
+        Self::with(model, gpu, options, weights)
+    }
+
+    /// Encodes with weights that are ready, as [`Model::weights`] has them of the options' type.
+    ///
+    /// # Errors
+    /// Only if Tachylite refuses the graph.
+    pub fn with(model: Model, gpu: Option<Gpu>, options: &Options, weights: Weights) -> Result<Self> {
+        let types = model.types(options.weights);
         let Some(gpu) = gpu else {
             let (lines, tokens) = largest(&options.shapes);
-            let graph = graph::encoder(lines, tokens, options.weights)?;
+            let graph = graph::encoder(lines, tokens, &types)?;
             return Ok(Self { model, machine: Machine::Cpu { graph, weights } });
         };
         let bucket = |&(lines, tokens): &(usize, usize)| Bucket { lines, tokens, loaded: None };
         let buckets = options.shapes.iter().map(bucket).collect();
-        Ok(Self { model, machine: Machine::Gpu { gpu, weights, options: options.clone(), buckets } })
+        Ok(Self { model, machine: Machine::Gpu { gpu, weights, types, options: options.clone(), buckets } })
     }
 
     /// The device, as people read it.
@@ -151,6 +180,13 @@ impl Encoder {
                 loaded.map(|l| (l.planning, l.executable.timings())).collect()
             }
         }
+    }
+
+    /// The bytes of weights that the device holds for the plan of the largest batch so far; 0 if there is none.
+    pub fn weight_bytes(&self) -> u64 {
+        let Machine::Gpu { buckets, .. } = &self.machine else { return 0 };
+        let plans = buckets.iter().filter_map(|b| Some(b.loaded.as_ref()?.executable.plan()));
+        plans.map(|p| p.weights.iter().map(|w| w.bytes).sum()).max().unwrap_or(0)
     }
 
     /// The model.
@@ -208,7 +244,7 @@ impl Encoder {
                 inputs.extend(batch.inputs.iter().map(|(name, t)| ((*name).to_owned(), t.clone())));
                 cpu::evaluate(graph, &inputs, &Call::new(graph.scalars(), &batch.dims())?)?
             }
-            Machine::Gpu { gpu, weights, options, buckets } => {
+            Machine::Gpu { gpu, weights, types, options, buckets } => {
                 let fits = |b: &&mut Bucket| b.lines >= batch.lines && b.tokens >= batch.tokens;
                 let Some(bucket) = buckets.iter_mut().find(fits) else {
                     return Err(Error::new(format!(
@@ -218,7 +254,10 @@ impl Encoder {
                 };
                 let loaded = match bucket.loaded.take() {
                     Some(loaded) => loaded,
-                    None => Loaded::new(gpu, weights, options, (bucket.lines, bucket.tokens))?,
+                    None => {
+                        let batch = (bucket.lines, bucket.tokens);
+                        Loaded::new(gpu, weights, types, &options.policy(), batch)?
+                    }
                 };
                 let executable = &mut bucket.loaded.insert(loaded).executable;
                 let call = executable.plan().call(&batch.dims())?;
@@ -243,9 +282,9 @@ impl Encoder {
 /// If the model lacks a weight, or a file is there or cannot be written.
 pub fn export(model: &Model, options: &Options, path: &Path) -> Result<Vec<PathBuf>> {
     let [.., (lines, tokens)] = SHAPES;
-    let graph = graph::encoder(lines, tokens, options.weights)?;
+    let graph = graph::encoder(lines, tokens, &model.types(options.weights))?;
     let plan = tachylite::plan::plan(&graph, &Profile::portable(), &options.policy())?;
-    Ok(tachylite::export::write(&plan, Some(&model.weights(options.weights)?), path, false)?)
+    Ok(tachylite::export::write(&plan, Some(&model.weights(options.weights, None)?), path, false)?)
 }
 
 /// Lines of one length that `cpu` evaluates together, to convert the weights once for all of them.

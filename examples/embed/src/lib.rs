@@ -11,20 +11,24 @@
 //! # }
 //! ```
 //!
-//! [`model`] reads a folder, [`graph`] says what is computed, [`encoder`] batches lines and runs
-//! the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`] times. Nothing here knows how
-//! a kernel works.
+//! [`model`] reads a folder, [`weights`] says which types there are, [`graph`] says what is computed, [`encoder`] batches lines and runs
+//! the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`] times, [`compare`]
+//! says what types of weights cost and gain. Nothing here knows how a kernel works.
 
+pub mod compare;
 pub mod encoder;
 pub mod graph;
+pub mod inputs;
 pub mod measure;
 pub mod model;
 pub mod search;
 pub mod startup;
 pub mod text;
+pub mod weights;
 
 pub use encoder::{Encoder, Options};
-pub use model::{Model, WeightType};
+pub use model::Model;
+pub use weights::WeightType;
 
 /// What went wrong, in one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use embed::compare::{self, Comparison};
 use embed::startup::{self, CacheFile, Timeline};
-use embed::{Encoder, Error, Model, Options, Result, WeightType, measure, search, text};
-use tachylite::Gpu;
+use embed::{Encoder, Error, Model, Options, Result, WeightType, measure, search, text, weights};
+use tachylite::{DType, Gpu};
 
 /// Encodes the lines on standard input with all-MiniLM-L6-v2.
 ///
@@ -16,15 +17,19 @@ use tachylite::Gpu;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The folder with model.safetensors and tokenizer.json
-    #[arg(long, value_name = "DIR")]
+    /// The folder with tokenizer.json and model.safetensors or model.gguf; or such a file of weights in it
+    #[arg(long, value_name = "PATH")]
     model: PathBuf,
     /// `gpu` for the best adapter, `cpu` for the reference kernels, or an adapter by name
     #[arg(long, value_name = "gpu|cpu|NAME", default_value = "gpu")]
     device: String,
-    /// How the weights are stored on the device
-    #[arg(long, value_enum, default_value_t)]
-    weights: WeightType,
+    /// How the matrices are stored on the device: f32 f16 bf16 int8 q8_0 q4_0 q4_k ...; as the file has them
+    /// if it is not said
+    #[arg(long, value_name = "TYPE", value_parser = weights::parse)]
+    weights: Option<DType>,
+    /// The same of the tables of words and positions; if it is not said f32 beside f32, bf16 beside bf16, else f16
+    #[arg(long, value_name = "TYPE", value_parser = weights::parse)]
+    tables: Option<DType>,
     /// A line's bits do not depend on the lines that share its batch
     #[arg(long)]
     batch_invariant: bool,
@@ -44,6 +49,18 @@ struct Arguments {
     /// Print what recording a dispatch costs and what fusion gains; reads no input
     #[arg(long, conflicts_with = "batch_invariant")]
     measure: bool,
+    /// Make the matrices for what they are multiplied with (GPTQ), which the device finds out first: nearer
+    /// results from the same types
+    #[arg(long, conflicts_with_all = ["export", "measure", "compare"])]
+    feedback: bool,
+    /// Compare types of weights, all or a list with commas: bytes, cosine to f32 and speed; on the lines of
+    /// standard input, if any, else on sentences of its own. With --json as JSON
+    #[arg(long, value_name = "TYPES", num_args = 0..=1, default_missing_value = "all",
+        conflicts_with_all = ["weights", "query", "measure", "export", "batch_invariant"])]
+    compare: Option<String>,
+    /// How often --compare times each type
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Keep what the driver compiles in this file, for the next run on this device
     #[arg(long, value_name = "FILE", conflicts_with = "measure")]
     cache: Option<PathBuf>,
@@ -66,13 +83,17 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
     let options = Options {
         device: arguments.device.clone(),
-        weights: arguments.weights,
+        weights: WeightType { matrices: arguments.weights, tables: arguments.tables },
+        feedback: arguments.feedback,
         batch_invariant: arguments.batch_invariant,
         ..Options::default()
     };
+    if let Some(list) = &arguments.compare {
+        return compared(arguments, &options, list);
+    }
     if arguments.measure {
         let model = Model::open(&arguments.model)?;
-        return print(&measure::report(&model, &arguments.device, arguments.weights)?);
+        return print(&measure::report(&model, &arguments.device, options.weights)?);
     }
     if let Some(path) = &arguments.export {
         let files = embed::encoder::export(&Model::open(&arguments.model)?, &options, path)?;
@@ -80,9 +101,7 @@ fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
     }
     let cache = arguments.cache.as_deref().map(CacheFile::new);
     let mut encoder = startup::open(&arguments.model, &options, cache.as_ref(), times)?;
-    let mut input = Vec::new();
-    let read = std::io::stdin().lock().read_to_end(&mut input);
-    read.map_err(|e| Error::new(format!("standard input cannot be read: {e}")))?;
+    let input = input()?;
     let lines = text::lines(&input)?;
 
     let begun = Instant::now();
@@ -102,8 +121,41 @@ fn run(arguments: &Arguments, times: &Timeline) -> Result<()> {
         print(&ranking(query, &lines, &rows, arguments.top))
     } else {
         let seconds = begun.elapsed().as_secs_f64();
-        print(&summary(&encoder, arguments, rows.len(), seconds))
+        print(&summary(&encoder, &options, rows.len(), seconds))
     }
+}
+
+/// All of standard input.
+fn input() -> Result<Vec<u8>> {
+    let mut input = Vec::new();
+    let read = std::io::stdin().lock().read_to_end(&mut input);
+    read.map_err(|e| Error::new(format!("standard input cannot be read: {e}")))?;
+    Ok(input)
+}
+
+/// Compares types of weights on the lines of standard input, unless that is a terminal or empty.
+fn compared(arguments: &Arguments, options: &Options, list: &str) -> Result<()> {
+    let what = Comparison { types: compare::parse(list)?, rounds: arguments.rounds as usize };
+    if options.device == "cpu" {
+        return Err(Error::new("`cpu` has no speed to compare: it evaluates the graph in f64"));
+    }
+    let input = if std::io::stdin().is_terminal() { Vec::new() } else { input()? };
+    let mut sentences = text::lines(&input)?;
+    if sentences.is_empty() {
+        sentences = compare::SENTENCES.to_vec();
+    }
+    let model = Model::open(&arguments.model)?;
+    let gpu = Gpu::open_blocking(&options.device)?;
+    let shown = std::io::stderr().is_terminal();
+    let mut tell = |at: &str| {
+        if shown {
+            say(&format!("\r\x1b[K{at}"));
+        }
+    };
+    let rows = compare::compare(&gpu, &model, options, &what, &sentences, &mut tell)?;
+    tell("");
+    let report = if arguments.json { compare::json } else { compare::table };
+    print(&report(&gpu, &rows, sentences.len(), what.rounds))
 }
 
 /// Says on the terminal how far a long input has come, and remembers when the first batch was done.
@@ -155,12 +207,12 @@ fn ranking(query: &[f32], lines: &[&str], rows: &[Vec<f32>], top: usize) -> Stri
         .collect()
 }
 
-fn summary(encoder: &Encoder, arguments: &Arguments, lines: usize, seconds: f64) -> String {
+fn summary(encoder: &Encoder, options: &Options, lines: usize, seconds: f64) -> String {
     let noun = if lines == 1 { "line" } else { "lines" };
     format!(
-        "{lines} {noun} in {seconds:.2} s, {} weights, on {}\n\
+        "{lines} {noun} in {seconds:.2} s, matrices {}, on {}\n\
          --json prints their embeddings, --query TEXT the nearest of them\n",
-        arguments.weights.name(),
+        weights::census(&encoder.model().file_types(options.weights)),
         encoder.device()
     )
 }

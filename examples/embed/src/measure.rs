@@ -12,8 +12,8 @@ use tachylite::rng::Rng;
 use tachylite::{Gpu, Plan, wgpu};
 
 use crate::encoder::{Batch, device_name};
-use crate::model::{Model, VOCABULARY, WeightType};
-use crate::{Error, Result, graph};
+use crate::model::{Model, VOCABULARY};
+use crate::{Error, Result, WeightType, graph};
 
 /// Batches that are timed: lines, tokens of each, runs of each variant.
 const BATCHES: [(usize, usize, usize); 2] = [(1, 16, 51), (8, 32, 21)];
@@ -97,8 +97,8 @@ pub fn compare(
     (lines, tokens): (usize, usize),
     runs: usize,
 ) -> Result<Vec<Variant>> {
-    let weights = model.weights(weight_type)?;
-    let graph = graph::encoder(lines, tokens, weight_type)?;
+    let weights = model.weights(weight_type, None)?;
+    let graph = graph::encoder(lines, tokens, &model.types(weight_type))?;
     let batch = some_batch(lines, tokens)?;
     let mut loaded = Vec::new();
     for (name, policy) in policies() {
@@ -123,9 +123,10 @@ pub fn compare(
 /// what wgpu does for the pass and the command buffer.
 fn recording(gpu: &Gpu, model: &Model, weight_type: WeightType) -> Result<(usize, f64, f64)> {
     let (lines, tokens) = (8, 32);
-    let graph = graph::encoder(lines, tokens, weight_type)?;
+    let graph = graph::encoder(lines, tokens, &model.types(weight_type))?;
     let plan = tachylite::plan::plan(&graph, gpu.profile(), &Policy::default())?;
-    let mut executable = gpu.load_blocking(&plan, &model.weights(weight_type)?, LoadOptions::default())?;
+    let mut executable =
+        gpu.load_blocking(&plan, &model.weights(weight_type, None)?, LoadOptions::default())?;
     let call = plan.call(&[("B", lines as f64), ("S", tokens as f64)])?;
     let buffers = ports(gpu, &plan);
     let bound: Vec<_> = buffers.iter().map(|(name, b)| (*name, b.as_entire_buffer_binding())).collect();
@@ -163,12 +164,16 @@ fn ports<'a>(gpu: &Gpu, plan: &'a Plan) -> Vec<(&'a str, wgpu::Buffer)> {
     plan.inputs.iter().chain(&plan.outputs).map(buffer).collect()
 }
 
-/// Lines of arbitrary tokens, all of one length.
 fn some_batch(lines: usize, tokens: usize) -> Result<Batch> {
-    let mut rng = Rng::new(1);
-    let line = |_| (0..tokens).map(|_| rng.below(VOCABULARY as u64) as u32).collect::<Vec<_>>();
-    let ids: Vec<_> = (0..lines).map(line).collect();
+    let ids = some_tokens(lines, tokens);
     Batch::new(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// Lines of arbitrary tokens, all of one length.
+pub(crate) fn some_tokens(lines: usize, tokens: usize) -> Vec<Vec<u32>> {
+    let mut rng = Rng::new(1);
+    let mut line = || (0..tokens).map(|_| rng.below(VOCABULARY as u64) as u32).collect();
+    (0..lines).map(|_| line()).collect()
 }
 
 /// The middle of some numbers; the upper one of two.

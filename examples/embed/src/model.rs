@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
-use tachylite::formats::{i8, q8_0};
 use tachylite::plan::prepare::Weights;
-use tachylite::{DType, Tensor};
+use tachylite::{DType, Tensor, files};
 use tokenizers::{Tokenizer, TruncationParams};
 
+use crate::inputs::{Inputs, in_parallel};
 use crate::startup::Timeline;
+use crate::weights::{self, Types, WeightType, device_type};
 use crate::{Error, Result};
 
 /// Encoder layers.
@@ -31,81 +31,35 @@ pub const MAX_TOKENS: usize = 256;
 /// The epsilon of its layer norms.
 pub const EPS: f32 = 1e-12;
 
-/// How the weights are stored on the device. Activations are f32 whatever this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum WeightType {
-    /// As published.
-    #[default]
-    F32,
-    /// The linear layers and the word and position tables rounded to f16.
-    F16,
-    /// The linear layers as int8 with one scale per output channel.
-    Int8,
-    /// The linear layers as GGUF `Q8_0` blocks.
-    #[value(name = "q8_0")]
-    Q8_0,
-}
+/// The files that weights are read from, whichever is there first.
+const FILES: [&str; 2] = ["model.safetensors", "model.gguf"];
 
-impl WeightType {
-    /// The type of a linear layer's `weight`.
-    pub const fn linear(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::Int8 => DType::I8,
-            Self::Q8_0 => DType::Q8_0,
-        }
-    }
-
-    /// The type of the word and position tables.
-    pub const fn table(self) -> DType {
-        match self {
-            Self::F16 => DType::F16,
-            _ => DType::F32,
-        }
-    }
-
-    /// Its name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Int8 => "int8",
-            Self::Q8_0 => "q8_0",
-        }
-    }
-}
-
-/// The tokenizer and the published weights.
-#[derive(Debug)]
+/// The tokenizer and the weights.
+#[derive(Debug, Clone)]
 pub struct Model {
     tokenizer: Tokenizer,
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl Model {
-    /// Reads `tokenizer.json` and `model.safetensors` of a folder.
+    /// Reads `tokenizer.json`, and `model.safetensors` or `model.gguf`, of a folder; or, of a path to a file of
+    /// weights, that and the `tokenizer.json` beside it.
     ///
     /// # Errors
     /// If the folder, a file or a tensor is missing, cannot be read, or has another shape or type
     /// than all-MiniLM-L6-v2's.
-    pub fn open(folder: &Path) -> Result<Self> {
-        Self::open_timed(folder, &Timeline::begin())
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_timed(path, &Timeline::begin())
     }
 
     /// [`open`](Self::open), both files at once.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_timed(folder: &Path, times: &Timeline) -> Result<Self> {
-        if !folder.is_dir() {
-            return Err(Error::new(format!(
-                "there is no folder `{}` with the model; examples/embed/README.md says how to get it",
-                folder.display()
-            )));
-        }
+    pub fn open_timed(path: &Path, times: &Timeline) -> Result<Self> {
+        let (folder, file) = place(path)?;
         let read_tokenizer = || tokenizer(&read(folder, "tokenizer.json")?);
-        let read_tensors = || tensors(&read(folder, "model.safetensors")?);
+        let read_tensors = || tensors(&file, &read(folder, &file)?);
         let (tokenizer, tensors) = std::thread::scope(|scope| {
             let tensors = scope.spawn(|| times.time("read the weights", read_tensors));
             let tokenizer = times.time("read the tokenizer", read_tokenizer);
@@ -129,41 +83,59 @@ impl Model {
         }
     }
 
+    /// The type that each weight has in a file of these types.
+    pub fn file_types(&self, weight_type: WeightType) -> Types {
+        let of =
+            |(name, t): (&String, &Tensor)| (name.clone(), weight_type.file_type(name, t.shape(), t.dtype()));
+        self.tensors.iter().map(of).collect()
+    }
+
+    /// The type that each has on the device.
+    pub fn types(&self, weight_type: WeightType) -> Types {
+        let types = self.file_types(weight_type).into_iter();
+        types.map(|(name, dtype)| (name, device_type(dtype))).collect()
+    }
+
     /// The weights that [`graph::encoder`](crate::graph::encoder) names.
+    ///
+    /// Matrices are made for `inputs`, if those are known.
     ///
     /// # Errors
     /// If a tensor cannot be quantised, which only happens to tensors of another model.
-    pub fn weights(&self, weight_type: WeightType) -> Result<Weights> {
-        let mut weights = Weights::new();
-        for (name, tensor) in &self.tensors {
-            let linear = is_linear(name);
-            let stored = match weight_type {
-                WeightType::F16 if linear || is_table(name) => tensor.cast(DType::F16)?,
-                WeightType::Q8_0 if linear => q8_0::quantize(tensor)?,
-                WeightType::Int8 if linear => {
-                    let (values, scales) = i8::quantize(tensor)?;
-                    weights.insert(scale_name(name), scales);
-                    values
-                }
-                _ => tensor.clone(),
-            };
-            weights.insert(name.clone(), stored);
-        }
-        Ok(weights)
+    pub fn weights(&self, weight_type: WeightType, inputs: Option<&Inputs>) -> Result<Weights> {
+        let one = |(name, tensor): (&String, &Tensor)| {
+            let to = weight_type.file_type(name, tensor.shape(), tensor.dtype());
+            weights::convert(name, tensor, to, inputs.and_then(|known| known.of(name)))
+        };
+        Ok(in_parallel(self.tensors.iter().collect(), one)?.into_iter().flatten().collect())
     }
 }
 
-/// The name of the scales that go with an int8 weight.
-pub fn scale_name(weight: &str) -> String {
-    weight.strip_suffix("weight").unwrap_or(weight).to_owned() + "scale"
-}
-
-fn is_linear(name: &str) -> bool {
+pub(crate) fn is_linear(name: &str) -> bool {
     name.starts_with("encoder.layer.") && name.ends_with(".weight") && !name.contains("LayerNorm")
 }
 
-fn is_table(name: &str) -> bool {
-    name.ends_with("word_embeddings.weight") || name.ends_with("position_embeddings.weight")
+pub(crate) fn is_table(name: &str) -> bool {
+    is_word_table(name) || name.ends_with("position_embeddings.weight")
+}
+
+pub(crate) fn is_word_table(name: &str) -> bool {
+    name.ends_with("word_embeddings.weight")
+}
+
+/// The folder of a model, and the name of the file with the weights.
+fn place(path: &Path) -> Result<(&Path, String)> {
+    if path.is_dir() {
+        let there = FILES.into_iter().find(|f| path.join(f).exists());
+        return Ok((path, there.unwrap_or(FILES[0]).to_owned()));
+    }
+    match (path.is_file(), path.file_name(), path.parent()) {
+        (true, Some(name), Some(folder)) => Ok((folder, name.to_string_lossy().into_owned())),
+        _ => Err(Error::new(format!(
+            "there is no folder `{}` with the model; examples/embed/README.md says how to get it",
+            path.display()
+        ))),
+    }
 }
 
 fn read(folder: &Path, file: &str) -> Result<Vec<u8>> {
@@ -192,28 +164,35 @@ fn tokenizer(bytes: &[u8]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
-    const FILE: &str = "model.safetensors";
-    let file = SafeTensors::deserialize(bytes).map_err(|e| failed(FILE, &e))?;
+fn tensors(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let model = files::Model::new(&[(file, bytes)])?;
     let tensor = |(name, shape): (String, Vec<usize>)| {
-        let view =
-            file.tensor(&name).map_err(|_| Error::new(format!("{FILE}: there is no tensor `{name}`")))?;
-        if view.dtype() != Dtype::F32 {
-            return Err(Error::new(format!("{FILE}: `{name}` is {:?}, but it must be F32", view.dtype())));
-        }
-        if view.shape() != shape {
+        let Some(info) = model.contents().tensor(&name) else {
+            return Err(Error::new(format!("{file}: there is no tensor `{name}`")));
+        };
+        let encoding = info.encoding;
+        // Integers without a scale are no weights, and of vectors nobody makes blocks.
+        let held = encoding
+            .dtype()
+            .filter(|d| d.is_float() || *d == DType::Bf16 || (shape.len() == 2 && d.is_blocks()));
+        let Some(dtype) = held else {
+            return Err(Error::new(format!("{file}: `{name}` is {encoding}, which it cannot be")));
+        };
+        if info.shape != shape {
             return Err(Error::new(format!(
-                "{FILE}: `{name}` has shape {:?}, but all-MiniLM-L6-v2 has {shape:?}",
-                view.shape()
+                "{file}: `{name}` has shape {:?}, but all-MiniLM-L6-v2 has {shape:?}",
+                info.shape
             )));
         }
-        Ok((name, Tensor::new(DType::F32, &shape, view.data())?))
+        let tensor = model.tensor(&name)?;
+        let plain = !is_linear(&name) && !is_table(&name) && dtype != DType::F32;
+        Ok((name, if plain { tensor.cast(DType::F32)? } else { tensor }))
     };
     published().into_iter().map(tensor).collect()
 }
 
 /// Every tensor of the model by the name that it was published under. The pooler is not used.
-fn published() -> Vec<(String, Vec<usize>)> {
+pub(crate) fn published() -> Vec<(String, Vec<usize>)> {
     let mut list = vec![
         ("embeddings.word_embeddings.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
         ("embeddings.position_embeddings.weight".to_owned(), vec![POSITIONS, HIDDEN]),
@@ -255,7 +234,7 @@ mod tests {
     fn what_is_missing_is_named() {
         let e = Model::open(Path::new("/nowhere")).unwrap_err().to_string();
         assert!(e.starts_with("there is no folder `/nowhere`"), "{e}");
-        let e = tensors(b"not a model").unwrap_err().to_string();
+        let e = tensors("model.safetensors", b"not a model").unwrap_err().to_string();
         assert!(e.starts_with("model.safetensors: ") && !e.contains('\n'), "{e}");
         assert!(tokenizer(b"{}").unwrap_err().to_string().starts_with("tokenizer.json: "));
     }

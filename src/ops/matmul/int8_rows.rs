@@ -2,7 +2,7 @@
 //! of whole numbers, four products to an instruction. That computes another function of x, which has its own
 //! reference.
 
-use super::int8::{less_zero, weight_knobs};
+use super::int8::{less_zero, packed, weight_knobs};
 use super::{tile_cost, tiles};
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
@@ -31,7 +31,7 @@ pub(super) static INT8: Kernel = Kernel {
         Some(w) if takes(w) => {
             Err(format!("its sums are i32, and hold {LARGEST_K} products, but K is {}", s.size(K)))
         }
-        w => Err(format!("`w` must be i8, u8 or q8_0, but it is {}", w.unwrap_or(DType::F32))),
+        w => Err(format!("`w` must be i8, u8 or in blocks, but it is {}", w.unwrap_or(DType::F32))),
     },
     knobs,
     workgroups: |s| tiles(s, ROWS, 128),
@@ -58,7 +58,12 @@ static ROUND: Kernel = Kernel {
 
 /// Whether weights of a type are multiplied as whole numbers.
 pub(super) const fn takes(w: DType) -> bool {
-    matches!(w, DType::I8 | DType::U8 | DType::Q8_0)
+    matches!(w, DType::I8 | DType::U8) || w.is_blocks()
+}
+
+/// How many weights of blocks share a scale.
+fn part(w: DType) -> usize {
+    packed(w).map_or(w.block(), |packed| packed.part)
 }
 
 /// The most that K is, in sixteens: rows are filled up with zeros.
@@ -74,8 +79,12 @@ fn knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
     let mut knobs = weight_knobs(s);
     let dtype = s.arg("w").map(|w| w.dtype);
     let is = |name: &str| knobs.iter().any(|(n, v)| *n == name && v == "true");
-    let (moved, blocks) = (dtype == Some(DType::U8), dtype == Some(DType::Q8_0) || is("GROUPED"));
+    let (moved, blocks) = (dtype == Some(DType::U8), dtype.is_some_and(DType::is_blocks) || is("GROUPED"));
     let sums = moved || is("ZEROS");
+    if let Some(packed) = dtype.and_then(packed) {
+        knobs.push(("LEASTS", packed.has_least().to_string()));
+        knobs.push(("TWICE", packed.exponent.is_some().to_string()));
+    }
     let handed = handing(s.profile).unwrap_or(1);
     knobs.extend([("HANDED", format!("{handed}u")), ("LOADS", format!("{}u", ROWS / handed))]);
     knobs.push(("HANDS", (handed > 1).to_string()));
@@ -119,9 +128,10 @@ fn rounded(x: &[f64], error: &[f64]) -> Row {
 }
 
 /// The function of `Numerics::Int8Activations`, for weights of whole numbers: sums of products of whole numbers
-/// are exact up to where they are stored as f32; those of blocks are added in f32, each times its scale; then
-/// come a column's scale and the row's step, one rounding each. The whole numbers of a `q8_0` block are known
-/// as multiples of its scale, and their sums fit an f32.
+/// are exact up to where they are stored as f32; those of blocks are added in f32, each times its scale, and where
+/// there is a least, that times the sum of x; then come a column's scale and the row's step, one rounding each. The
+/// whole numbers of a format's block are known as multiples of its scale, and their sums, of 32 products of 127 and
+/// 128 at most, fit an f32.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (b, m, n, k) = (c.sizes.get(B), c.sizes.get(M), c.sizes.get(N), c.sizes.get(K));
     let (x, w) = (c.input(0), less_zero(c));
@@ -132,7 +142,7 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let length = match (grouped, by_column) {
         (Some(scale), _) => k / scale.shape[1].max(1),
         (None, Some(_)) => k,
-        (None, None) => DType::Q8_0.block(),
+        (None, None) => c.dtypes[1].map_or(1, part),
     };
     let mut out = Approx::exact(&[b, m, n], vec![0.0; b * m * n]);
     for_each_row(n, &mut out.value, &mut out.error, b * m * n * k, |row, value, error| {
@@ -147,6 +157,15 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
                     x[at.clone()].iter().zip(&ws[at.clone()]).map(|(x, v)| x * w(*v)).sum()
                 };
                 let (whole, off) = (products(&x.whole, |w| w), products(&x.off, f64::abs));
+                // What is rounded is not the sum but both of what it is of.
+                let least = w.least.get(col * k + start).map_or(0.0, |least| {
+                    let sum: f64 = x.whole[at.clone()].iter().sum();
+                    least * sum
+                });
+                if least != 0.0 {
+                    sum.add(least, 0.0);
+                }
+                let whole = whole - least;
                 let (d, d_error) = grouped.map_or((1.0, 0.0), |s| s.at(col * s.shape[1] + block));
                 let stored = if c.inputs[2].is_some() { round_error(whole, off) } else { off };
                 sum.add(d * whole, d.abs() * stored + d_error * (whole.abs() + stored));

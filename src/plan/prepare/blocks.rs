@@ -16,24 +16,22 @@ pub(super) fn block_bytes(dtype: DType) -> Option<(usize, usize)> {
     Some((codes, packed.scales.iter().map(|(from, to, _)| to - from).sum()))
 }
 
-/// The codes of `[N, K]`: the first plane of all of them in panels, then the next. A group of four along K is as
-/// many bits as it needs, side by side, the first of them lowest.
-pub(super) fn codes(dtype: DType, shape: &[usize], blocks: &[u8]) -> Vec<u8> {
-    let Some(packed) = packed(dtype) else { return Vec::new() };
-    let mut out = Vec::new();
-    for plane in packed.planes {
-        let row = shape[1] * plane.bits / 8;
+/// The codes of rows of blocks, in panels of `width`: for each plane the bytes of a row, and those of all rows. A
+/// group of four along K is as many bits as it needs, side by side, the first of them lowest.
+pub(super) fn codes(dtype: DType, k: usize, width: usize, blocks: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let planes = packed(dtype).map_or(&[][..], |packed| packed.planes);
+    let plane = |plane: &Plane| {
+        let row = k * plane.bits / 8;
         let natural = natural(plane, dtype, blocks);
-        if plane.bits == 1 {
-            // Panels know no less than a byte, and a group is half of one.
-            let halves: Vec<u8> = natural.iter().flat_map(|b| [b & 15, b >> 4]).collect();
-            let halves = in_panels(shape[0], 2 * row, 1, &halves);
-            out.extend(halves.chunks_exact(2).map(|pair| pair[0] | pair[1] << 4));
-        } else {
-            out.extend(in_panels(shape[0], row, plane.bits / 2, &natural));
+        if plane.bits > 1 {
+            return (row, in_panels(width, row, plane.bits / 2, &natural));
         }
-    }
-    out
+        // Panels know no less than a byte, and a group is half of one.
+        let halves: Vec<u8> = natural.iter().flat_map(|b| [b & 15, b >> 4]).collect();
+        let halves = in_panels(width, 2 * row, 1, &halves);
+        (row, halves.chunks_exact(2).map(|pair| pair[0] | pair[1] << 4).collect())
+    };
+    planes.iter().map(plane).collect()
 }
 
 /// The bits of all elements in their order, the first lowest.
@@ -41,6 +39,10 @@ fn natural(plane: &Plane, dtype: DType, blocks: &[u8]) -> Vec<u8> {
     let (each, bytes) = (8 / plane.bits, dtype.block() * plane.bits / 8);
     let mut out = Vec::with_capacity(blocks.len() / dtype.block_bytes() * bytes);
     for block in blocks.chunks_exact(dtype.block_bytes()) {
+        if plane.bits == 8 {
+            out.extend_from_slice(&block[plane.at..plane.at + bytes]);
+            continue;
+        }
         for byte in 0..bytes {
             let bits = (0..each).map(|i| plane.get(block, byte * each + i) << (i * plane.bits));
             out.push(bits.fold(0, |byte, bits| byte | bits));
@@ -49,16 +51,17 @@ fn natural(plane: &Plane, dtype: DType, blocks: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The scales of `[N, K]`: of each piece of the blocks that holds some, what belongs together side by side.
-pub(super) fn scales(dtype: DType, shape: &[usize], blocks: &[u8]) -> Vec<u8> {
-    let Some(packed) = packed(dtype) else { return Vec::new() };
-    let mut out = Vec::new();
-    for (from, to, unit) in packed.scales {
-        let pieces: Vec<u8> =
-            blocks.chunks_exact(dtype.block_bytes()).flat_map(|b| &b[*from..*to]).copied().collect();
-        out.extend(in_panels(shape[0], shape[1] / dtype.block() * (to - from), *unit, &pieces));
-    }
-    out
+/// The scales of rows of blocks, in panels of `width`: of each piece of the blocks that holds some, what belongs
+/// together side by side; the bytes of a row, and those of all rows.
+pub(super) fn scales(dtype: DType, k: usize, width: usize, blocks: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let scales = packed(dtype).map_or(&[][..], |packed| packed.scales);
+    let piece = |(from, to, unit): &(usize, usize, usize)| {
+        let row = k / dtype.block() * (to - from);
+        let all = blocks.chunks_exact(dtype.block_bytes());
+        let pieces: Vec<u8> = all.flat_map(|b| &b[*from..*to]).copied().collect();
+        (row, in_panels(width, row, *unit, &pieces))
+    };
+    scales.iter().map(piece).collect()
 }
 
 #[cfg(test)]
@@ -90,7 +93,9 @@ mod tests {
             let mut rng = Rng::new(3);
             let size = dtype.block_bytes();
             let blocks: Vec<u8> = (0..n * k / dtype.block() * size).map(|_| rng.below(256) as u8).collect();
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&codes(dtype, &[n, k], &blocks));
+            let bytes: Vec<u8> =
+                codes(dtype, k, 128, &blocks).into_iter().flat_map(|(_, plane)| plane).collect();
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
             for (column, i) in [(0, 0), (1, 7), (5, 300), (127, 511), (128, 0), (130, 259)] {
                 let group = column / 128 * (k / 4) * 128 + i / 4 * 128 + column % 128;
                 let (mut code, mut below, mut first) = (0, 0, 0);
@@ -118,7 +123,8 @@ mod tests {
         for (i, block) in blocks.chunks_exact_mut(size).enumerate() {
             block[192..].iter_mut().zip(0..).for_each(|(b, j)| *b = 32 * i as u8 + j);
         }
-        let out = scales(DType::Q6K, &[2, 512], &blocks);
+        let out: Vec<u8> =
+            scales(DType::Q6K, 512, 2, &blocks).into_iter().flat_map(|(_, piece)| piece).collect();
         assert_eq!(out[..12], [0, 1, 2, 3, 64, 65, 66, 67, 4, 5, 6, 7]);
         assert_eq!(out[32..36], [32, 33, 34, 35]);
         assert_eq!(out[64..], [16, 17, 80, 81, 48, 49, 112, 113]);

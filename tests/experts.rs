@@ -23,15 +23,18 @@ fn shapes() -> Vec<[u64; 3]> {
     out
 }
 
-/// Ids drawn, also those that are no experts, and all tokens to one.
-const VARIANTS: [&str; 3] = ["plain", "past_the_end", "one_expert"];
+/// Ids drawn, also those that are no experts, all tokens to one, and two products at once.
+const VARIANTS: [&str; 4] = ["plain", "past_the_end", "one_expert", "gated_relu"];
 
 /// Every shape with every kernel: drawn ids, and in turn those of one of the other variants.
 fn cases(others: bool) -> Vec<Case> {
     let mut out = Vec::new();
     for (number, [experts, used, tokens]) in shapes().into_iter().enumerate() {
-        let sizes = [(Axis::M, tokens), (Axis::U, used), (Axis::E, experts), (Axis::C, 6), (Axis::K, 9)];
-        for name in [VARIANTS[0], VARIANTS[1 + number % 2]].into_iter().take(1 + usize::from(others)) {
+        // Of some shapes more than one strip of columns.
+        let columns = if number % 5 == 2 { 260 } else { 6 };
+        let sizes =
+            [(Axis::M, tokens), (Axis::U, used), (Axis::E, experts), (Axis::C, columns), (Axis::K, 9)];
+        for name in [VARIANTS[0], VARIANTS[1 + number % 3]].into_iter().take(1 + usize::from(others)) {
             let variant = MATMUL_EXPERTS.cases.variants.iter().position(|v| *v == name).unwrap();
             let shape = Shape { sizes: Sizes::new(&sizes), x: DType::F32, w: DType::F32, variant };
             for kernel in MATMUL_EXPERTS.kernels.iter().copied() {
@@ -43,14 +46,14 @@ fn cases(others: bool) -> Vec<Case> {
     out
 }
 
-/// Runs all cases; how many passed.
+/// Runs all cases; how many passed. No kernel is left out of a device but the one that needs subgroups.
 fn right_on(machine: &impl Machine, profile: &Profile, cases: &[Case]) -> usize {
     let mut passed = 0;
     run(machine, cases, None, &mut |event| {
         let Event::End(case, outcome) = event else { return };
         match &outcome.status {
             Status::Pass => passed += 1,
-            Status::Unsupported(_) => {}
+            Status::Unsupported(_) if case.kernel() == "matmul_experts.broadcast" => {}
             status => panic!("{case} on {}: {status:?} {:?}", profile.name, outcome.failures),
         }
         assert_eq!(outcome.worst, 0.0, "{case}: only exact is right");
@@ -63,8 +66,7 @@ fn routing_is_exact_on_a_virtual_gpu() {
     assert!(shapes().len() >= 40, "{}", shapes().len());
     let gpu = VirtualGpu::new(Personality::hostile()).with_threads(2);
     let (profile, all) = (gpu.profile().clone(), cases(false));
-    let passed = right_on(&gpu, &profile, &all);
-    assert!(passed * 4 >= all.len() * 3, "{passed} of {}", all.len());
+    assert!(right_on(&gpu, &profile, &all) >= all.len() / 4 * 3);
 }
 
 #[cfg(feature = "gpu")]

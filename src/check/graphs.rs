@@ -323,13 +323,13 @@ fn reductions(g: &mut Graph, dtype: DType) -> Result<()> {
 /// A router and a mixture of experts, ids that are no experts among those that are; and a product with
 /// a bias for each expert, which is a row of a table.
 fn experts(g: &mut Graph, dtype: DType) -> Result<()> {
-    const C: usize = 64;
+    const C: usize = 256;
     let t = g.dim("T", 40)?;
     let x = g.input("x", dtype, &[t.clone(), C.into()])?;
     let ids = g.input("ids", DType::U32, &[t.clone(), 3.into()])?;
     let scores = linear(g, x, "router", dtype, 3, C)?;
     let weights = g.softmax(scores, 1)?;
-    let [gate, up] = ["gate", "up"].map(|name| g.weight(name, DType::Q8_0, &[EXPERTS, 96, C]));
+    let [gate, up] = ["gate", "up"].map(|name| g.weight(name, DType::Q6K, &[EXPERTS, 96, C]));
     let down = g.weight("down", dtype, &[EXPERTS, C, 96])?;
     let how = Experts { gate: gate?, up: up?, down, act: Unary::Silu };
     let y = g.experts(x, ids, weights, how)?;

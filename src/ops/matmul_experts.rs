@@ -131,7 +131,7 @@ pub struct Experts {
 impl Graph {
     /// y[.., u] = x · w[ids[.., u]]ᵀ: `x [.., K]`, or `[.., U, K]` with a row for each expert of a token, with
     /// `w [E, C, K]` and `ids [.., U]` u32 gives `[.., U, C]`. `w` may be f32, f16, or a weight of bf16 or
-    /// blocks; sums are f32. An id from E on gives zeros. The ids may be computed; the host never sees them.
+    /// blocks; sums are f32. An id from E on gives zeros. The host never sees the ids.
     ///
     /// # Errors
     /// [`Error::Shape`] where the K of both differ, or `ids` does not go with `x`; [`Error::Argument`] where E
@@ -163,7 +163,8 @@ impl Graph {
 
     /// A mixture of experts: y[..] = Σ_u weights[.., u] · down[e] · (act(gate[e] · x) · (up[e] · x)), where e is
     /// ids[.., u]. `x [.., K]`, `ids [.., U]` u32 and `weights [.., U]` give `[.., C]`. Sums over u go in order.
-    /// An id from E on adds nothing.
+    /// An id from E on adds 0 times its weight, which must be finite. `gate` and `up` lie in one buffer, so both
+    /// together, like `down`, may be no larger than what the device binds.
     ///
     /// ```
     /// use tachylite::ops::matmul_experts::Experts;
@@ -185,20 +186,26 @@ impl Graph {
     ///
     /// # Errors
     /// As [`gated_experts`](Self::gated_experts); [`Error::Shape`] where `weights` does not go with `ids`, or the
-    /// F of `down` is another.
+    /// E or F of `down` is another.
     pub fn experts(&mut self, x: ValueId, ids: ValueId, weights: ValueId, how: Experts) -> Result<ValueId> {
+        [ids, weights, how.gate, how.down].into_iter().try_for_each(|v| self.has(v))?;
+        let pairs = self.value(ids).shape.clone();
+        let wrong = |text: String| Err(Error::Shape(format!("experts: {text}")));
+        if self.value(weights).shape != pairs {
+            let (weights, ids) = (self.show_shape(weights), self.show_dims(&pairs));
+            return wrong(format!("`weights` is {weights}, but `ids` is {ids}"));
+        }
+        let [gates, downs] = [how.gate, how.down].map(|v| self.value(v).shape.first().cloned());
+        if gates != downs {
+            let [gate, down] = [how.gate, how.down].map(|v| self.show_shape(v));
+            return wrong(format!("`down` is {down}, but `gate` is {gate}: E must be the same"));
+        }
         let h = self.gated_experts(x, (how.gate, how.up), ids, how.act)?;
         let each = self.matmul_experts(h, how.down, ids)?;
-        let (ids, given) = (self.value(ids).shape.clone(), self.value(each).shape.clone());
-        self.has(weights)?;
-        if self.value(weights).shape != ids {
-            let (weights, ids) = (self.show_shape(weights), self.show_dims(&ids));
-            return Err(Error::Shape(format!("experts: `weights` is {weights}, but `ids` is {ids}")));
-        }
-        let column = [ids.as_slice(), &[Dim::ONE]].concat();
+        let column = [pairs.as_slice(), &[Dim::ONE]].concat();
         let weights = self.reshape(weights, &column)?;
         let weighted = self.mul(each, weights)?;
-        self.sum(weighted, &[given.len() - 2], false)
+        self.sum(weighted, &[pairs.len() - 1], false)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::kernel::Kernel;
 use crate::op::Axis::{C, E, K, M, U};
 use crate::op::{Shape, Sizes};
 use crate::ops::past_one_axis;
+use crate::plan::prepare::PANEL;
 use crate::rng::Rng;
 
 /// From the sixth on in the order of [`GATES`].
@@ -36,12 +37,14 @@ pub(super) fn applies(shape: &Shape) -> bool {
 
 pub(super) fn many_workgroups(kernel: &Kernel) -> Option<Sizes> {
     let rows = kernel.blocks.iter().filter(|(axis, _)| *axis == M).map(|(_, n)| *n).max();
-    let pairs = past_one_axis(rows.map_or(1, super::tile::share));
+    let pairs = past_one_axis(rows.map_or(1, super::tile::shared));
     Some(Sizes::new(&[(M, pairs), (U, 1), (E, 3), (C, 1), (K, 1)]))
 }
 
 pub(super) fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let [m, u, e, c] = [M, U, E, C].map(|a| shape.sizes.get(a));
+    // Whole panels in one variant: kernels read those in runs.
+    let c = if shape.variant == 5 { c.next_multiple_of(PANEL as usize) } else { c };
     let k = shape.sizes.get(K).next_multiple_of(shape.w.block());
     let pairs = [Dim::from(m), u.into()];
     let rows = if shape.variant == 1 { &pairs[..] } else { &pairs[..1] };

@@ -39,7 +39,12 @@ impl<'a> Table<'a> {
             inherited += xs[i].abs() * we[i] + xe[i] * (ws[i].abs() + we[i]);
         }
         let w_grain = self.grains.get(row).copied().unwrap_or(1.0);
-        let exact = if x_grain.is_finite() && w_grain.is_finite() { x_grain * w_grain } else { 1.0 };
+        let exact = match x_grain.is_finite() && w_grain.is_finite() {
+            // What a kernel adds up is only near these values, and no multiple of anything.
+            _ if inherited > 0.0 => 0.0,
+            true => x_grain * w_grain,
+            false => 1.0,
+        };
         (value, inherited + sum_error(k as u64, magnitude, exact))
     }
 }

@@ -67,6 +67,14 @@ fn what_does_not_go_together_is_named_with_both_sides() {
         }),
         "experts: `weights` is [4], but `ids` is [4, 2]"
     );
+    assert_eq!(
+        say(&|g| {
+            let down = g.weight("down", DType::F32, &[2, 8, 6])?;
+            let weights = g.input("p", DType::F32, &[4.into(), 2.into()])?;
+            g.experts(x, ids, weights, Experts { gate: w, up: w, down, act: Unary::Relu })
+        }),
+        "experts: `down` is [2, 8, 6], but `gate` is [3, 6, 8]: E must be the same"
+    );
 }
 
 #[test]

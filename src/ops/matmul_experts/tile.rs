@@ -61,7 +61,8 @@ pub(super) static BROADCAST: Kernel = Kernel {
     knobs: |s| {
         let Shape { lanes, loads, groups } = Shape::of(s);
         let rows = lanes * loads;
-        let own = [("XS", loads), ("TN4", groups), ("LANES", lanes), ("ROWS", rows), ("SHARE", share(rows))];
+        let own =
+            [("XS", loads), ("TN4", groups), ("LANES", lanes), ("ROWS", rows), ("SHARE", share(s, rows))];
         own.map(|(name, n)| (name, format!("{n}u"))).into_iter().chain(weight_knobs(s)).collect()
     },
     workgroups: |s| {
@@ -79,10 +80,16 @@ pub(super) static BROADCAST: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// How many pairs there are for each workgroup of a strip of columns: with half of a tile's rows there are
-/// enough for all tiles where experts have many pairs.
-pub(super) const fn share(rows: u64) -> u64 {
-    rows / 2
+/// How many pairs there are for each workgroup of a strip of columns, so that no workgroup has a second tile:
+/// where experts have half a tile and more on average, there are up to three times as many tiles as full ones.
+pub(super) fn share(s: &Site<'_>, rows: u64) -> u64 {
+    let average = s.sizes.product(&[M, U]) / s.size(E).max(1) as f64;
+    if average * 2.0 >= rows as f64 { shared(rows) } else { 1 }
+}
+
+/// The most pairs for each.
+pub(super) const fn shared(rows: u64) -> u64 {
+    if rows < 8 { 1 } else { rows / 4 }
 }
 
 /// The knobs of how `w` and `up` lie, and of what gates.
@@ -93,12 +100,12 @@ pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn tile_knobs(s: &Site<'_>, rows: u64) -> Vec<(&'static str, String)> {
-    let own = [("TM", rows), ("SHARE", share(rows))].map(|(name, n)| (name, format!("{n}u")));
+    let own = [("TM", rows), ("SHARE", share(s, rows))].map(|(name, n)| (name, format!("{n}u")));
     own.into_iter().chain(weight_knobs(s)).collect()
 }
 
 fn workgroups(s: &Site<'_>, rows: u64, columns: u64) -> Expr {
-    let pairs = Expr::from(s.dim(M).times(&s.dim(U))).ceil_div(share(rows));
+    let pairs = Expr::from(s.dim(M).times(&s.dim(U))).ceil_div(share(s, rows));
     Expr::Mul(vec![pairs, Expr::from(s.dim(C)).ceil_div(columns)])
 }
 
@@ -129,7 +136,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// Where experts have many rows, 32; else 16, of which fewer are for nothing.
+    /// Where experts have many rows, 32; else 16, if there are not more lanes: fewer of them are for nothing.
     fn of(s: &Site<'_>) -> Self {
         let lanes = lanes(s).unwrap_or(32);
         let rows = s.sizes.product(&[M, U]) / (s.size(E).max(1) as f64);

@@ -50,7 +50,8 @@ fn main(
     let tile = wg.y * wgs.x + wg.x;
     let b = tile / (tiles_m * tiles_n);
     let m0 = tile % tiles_m * ROWS;
-    let n4 = tile / tiles_m % tiles_n * LANES * TN4 + lane;
+    let first4 = tile / tiles_m % tiles_n * LANES * TN4;
+    let n4 = first4 + lane;
     if b >= p.B {
         return;
     }
@@ -71,6 +72,7 @@ fn main(
         }
     }
 
+    let along = w_step(first4 * 4u); // a tile lies in one panel
     var acc: array<vec4<f32>, ROWS * TN4>;
     let k4s = (p.K + 3u) / 4u;
     for (var k4 = 0u; k4 < k4s; k4++) {
@@ -86,7 +88,7 @@ fn main(
             //@unroll c 0..4
             for (var c = 0u; c < 4u; c++) {
                 let at = j * 4u + c;
-                let v = load_w(column[at] + k4 * p.w_K, block_of(k4 / BLOCK4, n[at]));
+                let v = load_w(column[at] + k4 * along, block_of(k4 / BLOCK4, n[at]));
                 ws[j * 4u + c] = v;
                 if !PADDED {
                     ws[j * 4u + c] = select(vec4<f32>(0.0), v, live);

@@ -49,12 +49,14 @@ fn tile(e: u32, first: u32, end: u32, n4: u32, lane: u32) {
         let n0 = (half * p.E + e) * p.C;
         var n: array<u32, TN4 * 4u>;
         var column: array<u32, TN4 * 4u>;
+        var step: array<u32, TN4 * 4u>;
         //@unroll j 0..TN4
         for (var j = 0u; j < TN4; j++) {
             //@unroll c 0..4
             for (var c = 0u; c < 4u; c++) {
                 n[j * 4u + c] = n0 + min((n4 + j * LANES) * 4u + c, p.C - 1u);
                 column[j * 4u + c] = w_column(0u, n[j * 4u + c]);
+                step[j * 4u + c] = w_step(n[j * 4u + c]);
             }
         }
         var acc: array<vec4<f32>, ROWS * TN4>;
@@ -71,7 +73,7 @@ fn tile(e: u32, first: u32, end: u32, n4: u32, lane: u32) {
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
                     let at = j * 4u + c;
-                    let loaded = load_w(column[at] + k4 * p.w_K, block_of(k4 / BLOCK4, n[at]));
+                    let loaded = load_w(column[at] + k4 * step[at], block_of(k4 / BLOCK4, n[at]));
                     ws[j * 4u + c] = loaded;
                     if !PADDED {
                         ws[j * 4u + c] = select(vec4<f32>(0.0), loaded, live);

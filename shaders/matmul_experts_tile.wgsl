@@ -52,10 +52,12 @@ fn tile(e: u32, first: u32, end: u32, c4: u32) {
         let n0 = (half * p.E + e) * p.C;
         var n: array<u32, 4>;
         var column: array<u32, 4>;
+        var step: array<u32, 4>;
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
             n[c] = n0 + min(c4 * 4u + c, p.C - 1u);
             column[c] = w_column(0u, n[c]);
+            step[c] = w_step(n[c]);
         }
         // Whole groups of four along K, then, masked, what is left: written once, unrolled twice.
         var acc: array<vec4<f32>, TM>;
@@ -67,7 +69,7 @@ fn tile(e: u32, first: u32, end: u32, c4: u32) {
                 var ws: array<vec4<f32>, 4>;
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
-                    let loaded = load_w(column[c] + k4 * p.w_K, block_of(k4 / BLOCK4, n[c]));
+                    let loaded = load_w(column[c] + k4 * step[c], block_of(k4 / BLOCK4, n[c]));
                     ws[c] = select(vec4<f32>(0.0), loaded, live);
                 }
                 //@unroll i 0..TM

@@ -73,10 +73,12 @@ fn main(
         let n0 = (half * p.E + e) * p.C;
         var n: array<u32, COLS>;
         var column: array<u32, COLS>;
+        var step: array<u32, COLS>;
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
             n[c] = n0 + min(c0 + c * LANES + lane.x, p.C - 1u);
             column[c] = w_column(0u, n[c]);
+            step[c] = w_step(n[c]);
         }
         let lines = w_column(0u, n0 + c0);
         var sum: array<f32, COLS>;
@@ -90,16 +92,15 @@ fn main(
             for (var k4 = first; k4 < end; k4++) {
                 let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
                 let xs = select(vec4<f32>(0.0), load4_x(row + k4), live);
-                let along_k = k4 * p.w_K;
-                let next = lines + min(k4 + 1u, k4s - 1u) * p.w_K;
+                let next = lines + min(k4 + 1u, k4s - 1u) * step[0];
                 //@unroll line 0..LINES
                 for (var line = 0u; line < LINES; line++) {
                     touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
                 }
                 //@unroll c 0..COLS
                 for (var c = 0u; c < COLS; c++) {
-                    let flat = select(column[c], column[0] + c * LANES, FLAT);
-                    let v = load_w(flat + along_k, blocks[c]);
+                    let at = select(column[c] + k4 * step[c], column[0] + c * LANES + k4 * step[0], FLAT);
+                    let v = load_w(at, blocks[c]);
                     let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
                     sum[c] = fma(xs.z, ws.z, fma(xs.w, ws.w, sum[c]));
                     sum[c] = fma(xs.x, ws.x, fma(xs.y, ws.y, sum[c]));

@@ -57,7 +57,8 @@ fn main(
     let tile = wg.y * wgs.x + wg.x;
     let b = tile / (tiles_m * tiles_n);
     let m0 = tile % tiles_m * TM;
-    let c4 = tile / tiles_m % tiles_n * LANES + lane;
+    let first4 = tile / tiles_m % tiles_n * LANES;
+    let c4 = first4 + lane;
     if b >= p.B {
         return;
     }
@@ -78,6 +79,7 @@ fn main(
         column[c] = w_column(b, n[c]);
     }
 
+    let along = w_step(first4 * 4u); // a tile lies in one panel
     let k4s = (p.K + 3u) / 4u;
     let k16s = (k4s + 3u) / 4u;
     let block16 = select(max(k16s, 1u), BLOCK4 / 4u, BLOCKS);
@@ -96,7 +98,7 @@ fn main(
             var ws: array<vec4<u32>, 4>;
             //@unroll q 0..4
             for (var q = 0u; q < 4u; q++) {
-                let at = min(k16 * 4u + q, k4s - 1u) * p.w_K;
+                let at = min(k16 * 4u + q, k4s - 1u) * along;
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
                     ws[q][c] = whole_w(column[c] + at) ^ taken;

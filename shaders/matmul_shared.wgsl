@@ -72,6 +72,7 @@ fn main(
     let m_in = lane / SIDE;
     let n_in = lane % SIDE;
     let x_base = p.x_offset + b * p.x_B;
+    let along = w_step(n4 * 4u); // a tile lies in one panel
 
     var acc: array<vec4<f32>, 16>;
     var next: array<mat4x4<f32>, LOADS>;
@@ -105,7 +106,7 @@ fn main(
                         v = load4_x(x_base + m * p.x_M + at);
                     } else {
                         let n = min((n4 + square.y) * 4u + c, p.N - 1u);
-                        v = load_w(w_column(b, n) + at * p.w_K, block_of(at / BLOCK4, n));
+                        v = load_w(w_column(b, n) + at * along, block_of(at / BLOCK4, n));
                     }
                     next[i][c] = select(vec4<f32>(0.0), v, live);
                 }

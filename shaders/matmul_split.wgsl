@@ -42,7 +42,8 @@ fn main(
     let tiles_n = (p.N + LANES * 4u - 1u) / (LANES * 4u);
     let tile = wg.y * wgs.x + wg.x;
     let m0 = tile % tiles_m * TM;
-    let c4 = tile / tiles_m % tiles_n * LANES + lane;
+    let first4 = tile / tiles_m % tiles_n * LANES;
+    let c4 = first4 + lane;
     let b = tile / (tiles_m * tiles_n) % p.B;
     let share = tile / (tiles_m * tiles_n * p.B);
     if share >= SPLITS || c4 * 4u >= p.N {
@@ -62,6 +63,7 @@ fn main(
         column[c] = w_column(b, n[c]);
     }
 
+    let along = w_step(first4 * 4u); // a tile lies in one panel
     let k4s = (p.K + 3u) / 4u;
     let blocks = (k4s + SPLITS * BLOCK4 - 1u) / (SPLITS * BLOCK4);
     let end = min((share + 1u) * blocks * BLOCK4, k4s);
@@ -71,7 +73,7 @@ fn main(
         var ws: array<vec4<f32>, 4>;
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
-            let v = load_w(column[c] + k4 * p.w_K, block_of(k4 / BLOCK4, n[c]));
+            let v = load_w(column[c] + k4 * along, block_of(k4 / BLOCK4, n[c]));
             ws[c] = select(vec4<f32>(0.0), v, live);
         }
         //@unroll i 0..TM

@@ -14,7 +14,7 @@
 alias w_group = vec4<f32>; // knob: four elements of w
 const COLUMNS: u32 = 16u; // columns of a workgroup
 const LANES: u32 = 4u; // invocations that share a column
-const WIDTH: u32 = 128u; // knob: columns of a panel of wh
+const WIDTH: u32 = 128u; // columns of a panel of wh, the last of which has as many as are left
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale
 const LEAST: f32 = 7.888609052210118e-31; // 2^-100; a column of which nothing reaches it is all zeros
 const ONE: u32 = 141u; // the exponent, in the bits of an f32, of what the largest of a column becomes: 2^14
@@ -35,7 +35,7 @@ var<workgroup> maxima: array<f32, COLUMNS * LANES>;
 
 fn value4(column: u32, n: u32, k4: u32) -> vec4<f32> {
     let live = vec4<u32>(0u, 1u, 2u, 3u) + k4 * 4u < vec4<u32>(p.K);
-    let v = load_w(column + k4 * p.w_K, block_of(k4 / BLOCK4, n));
+    let v = load_w(column + k4 * w_step(n), block_of(k4 / BLOCK4, n));
     return select(vec4<f32>(0.0), v, live);
 }
 
@@ -61,15 +61,16 @@ fn main(
     for (var i = 0u; i < LANES; i++) {
         largest = max(largest, maxima[i * COLUMNS + index % COLUMNS]);
     }
-    // The last panel is filled up with zeros.
-    let counts = largest >= LEAST && own < p.N;
+    let counts = largest >= LEAST;
     let exponent = select(ONE, bitcast<u32>(largest) >> 23u, counts);
     let scale = select(0.0, bitcast<f32>((127u + ONE - exponent) << 23u), counts);
-    if own < (p.N + WIDTH - 1u) / WIDTH * WIDTH {
-        let panel = own / WIDTH * k4s * WIDTH + own % WIDTH;
+    if own < p.N {
+        let first = own / WIDTH * WIDTH;
+        let width = min(p.N - first, WIDTH);
+        let panel = first * k4s + own % WIDTH;
         for (var k4 = lane; k4 < k4s; k4 += LANES) {
             let v = value4(column, n, k4) * scale;
-            wh[panel + k4 * WIDTH] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
+            wh[panel + k4 * width] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
         }
     }
     if lane == 0u && own < p.N {

@@ -46,7 +46,8 @@ fn main(
     let tile = wg.y * wgs.x + wg.x;
     let b = tile / (tiles_m * tiles_n);
     let m0 = tile % tiles_m * TM;
-    let n4 = tile / tiles_m % tiles_n * LANES * TN4 + lane;
+    let first4 = tile / tiles_m % tiles_n * LANES * TN4;
+    let n4 = first4 + lane;
     if b >= p.B || n4 * 4u >= p.N {
         return;
     }
@@ -70,6 +71,7 @@ fn main(
     // Whole groups of four along K, then, masked, what is left: written once, unrolled twice, so
     // that the first loop has no masks.
     var acc: array<vec4<f32>, TM * TN4>;
+    let along = w_step(first4 * 4u); // a tile lies in one panel
     let whole = p.K / 4u;
     //@unroll rest 0..2
     for (var rest = 0u; rest < 2u; rest++) {
@@ -87,7 +89,7 @@ fn main(
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
                     let at = j * 4u + c;
-                    let v = load_w(column[at] + k4 * p.w_K, block_of(k4 / BLOCK4, n[at]));
+                    let v = load_w(column[at] + k4 * along, block_of(k4 / BLOCK4, n[at]));
                     ws[c] = select(vec4<f32>(0.0), v, live);
                 }
                 //@unroll i 0..TM

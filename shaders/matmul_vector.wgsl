@@ -11,8 +11,8 @@
 // their sums meet in workgroup memory in a fixed order. Neighbouring invocations read neighbouring columns,
 // and the columns of an invocation go on where those of its neighbours end, so that a workgroup reads long
 // runs. A processor's prefetcher may not see that where lanes are gathered: there the lines that come next are
-// touched by loads that are the same for all. Rows and columns past the end are read from the last one or from
-// a panel's padding. Each sum depends on its own row only.
+// touched by loads that are the same for all. Rows past the end are read from the last
+// one, columns too, or from what lies behind the last panel's. Each sum depends on its own row only.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias w_group = vec4<f32>; // knob: four elements of w
@@ -26,6 +26,10 @@ const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
+const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
+const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or SCALES4
+const SIDE: u32 = 1u; // knob: neighbouring columns of an invocation, which are loaded together, 1 or 8
+const SETS: u32 = 4u; // knob: COLS / SIDE
 
 struct Params {
     B: u32, M: u32, N: u32, K: u32,
@@ -69,43 +73,58 @@ fn main(
     var column: array<u32, COLS>;
     //@unroll c 0..COLS
     for (var c = 0u; c < COLS; c++) {
-        n[c] = min(n0 + c * LANES + lane.x, p.N - 1u);
-        column[c] = w_column(b, select(n[c], n0 + c * LANES + lane.x, FLAT));
+        let own = n0 + (c / SIDE * LANES + lane.x) * SIDE + c % SIDE;
+        n[c] = min(own, p.N - 1u);
+        column[c] = w_column(b, select(n[c], own, FLAT));
     }
 
     var touched = 0.0;
     let lines = w_column(b, n0);
+    let along = w_step(n0); // a workgroup's columns lie in one panel
     var sum: array<f32, ROWS * COLS>;
+    var scales: array<Scales, COLS>;
     let k4s = (p.K + 3u) / 4u;
-    for (var first = part * RUN; first < k4s; first += PARTS * RUN) {
-        var blocks: array<vec2<f32>, COLS>;
+    for (var ahead = part * AHEAD4; ahead < k4s; ahead += PARTS * AHEAD4) {
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
-            blocks[c] = block_of(first / BLOCK4, n[c]);
+            scales[c] = scales_of(ahead / SCALES4, n[c]);
         }
-        let end = min(first + RUN, k4s);
-        for (var k4 = first; k4 < end; k4++) {
-            let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
-            var xs: array<vec4<f32>, ROWS>;
-            //@unroll i 0..ROWS
-            for (var i = 0u; i < ROWS; i++) {
-                xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
-            }
-            let along_k = k4 * p.w_K;
-            let next = lines + min(k4 + 1u, k4s - 1u) * p.w_K;
-            //@unroll line 0..LINES
-            for (var line = 0u; line < LINES; line++) {
-                touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
-            }
+        for (var first = ahead; first < min(ahead + AHEAD4, k4s); first += RUN) {
+            var blocks: array<vec2<f32>, COLS>;
             //@unroll c 0..COLS
             for (var c = 0u; c < COLS; c++) {
-                let flat = select(column[c], column[0] + c * LANES, FLAT);
-                let ws = select(vec4<f32>(0.0), load_w(flat + along_k, blocks[c]), vec4<bool>(PADDED) | live);
+                blocks[c] = part_of(scales[c], first % SCALES4 / BLOCK4);
+            }
+            let end = min(first + RUN, k4s);
+            for (var k4 = first; k4 < end; k4++) {
+                let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
+                var xs: array<vec4<f32>, ROWS>;
                 //@unroll i 0..ROWS
                 for (var i = 0u; i < ROWS; i++) {
-                    let at = i * COLS + c;
-                    sum[at] = fma(xs[i].z, ws.z, fma(xs[i].w, ws.w, sum[at]));
-                    sum[at] = fma(xs[i].x, ws.x, fma(xs[i].y, ws.y, sum[at]));
+                    xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
+                }
+                let along_k = k4 * along;
+                let next = lines + min(k4 + 1u, k4s - 1u) * along;
+                //@unroll line 0..LINES
+                for (var line = 0u; line < LINES; line++) {
+                    touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
+                }
+                //@unroll j 0..SETS
+                for (var j = 0u; j < SETS; j++) {
+                    let flat = select(column[j * SIDE], column[0] + j * SIDE * LANES, FLAT);
+                    let fetched = fetch_w(flat + along_k);
+                    //@unroll r 0..SIDE
+                    for (var r = 0u; r < SIDE; r++) {
+                        let c = j * SIDE + r;
+                        let v = taken_w(fetched, r, blocks[c]);
+                        let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
+                        //@unroll i 0..ROWS
+                        for (var i = 0u; i < ROWS; i++) {
+                            let at = i * COLS + c;
+                            sum[at] = fma(xs[i].z, ws.z, fma(xs[i].w, ws.w, sum[at]));
+                            sum[at] = fma(xs[i].x, ws.x, fma(xs[i].y, ws.y, sum[at]));
+                        }
+                    }
                 }
             }
         }
@@ -114,7 +133,8 @@ fn main(
     for (var i = 0u; i < ROWS; i++) {
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
-            sums[((part * ROWS + i) * COLS + c) * LANES + lane.x] = sum[i * COLS + c];
+            let own = (c / SIDE * LANES + lane.x) * SIDE + c % SIDE;
+            sums[(part * ROWS + i) * COLS * LANES + own] = sum[i * COLS + c];
         }
     }
     workgroupBarrier(); // every part's sums are there

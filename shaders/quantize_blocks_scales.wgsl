@@ -92,6 +92,9 @@ fn main(
     if HOW == 2u {
         d = (high - low) / PER;
     }
+    if HOW == 3u {
+        d = abs(farthest); // a quotient may be off, also by 1
+    }
     // A device may give a zero any sign.
     let bits = (bitcast<u32>(d) & 0x7fffffffu) | sign;
     let inverse = select(0.0, 1.0 / d, abs(d) >= 1.1754944e-38);

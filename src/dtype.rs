@@ -67,11 +67,16 @@ pub enum DType {
     Iq3Xxs,
     /// GGUF `IQ3_S`: as `IQ3_XXS`, vectors out of 512, any signs.
     Iq3S,
+    /// Unsigned 4-bit integers, from 0 to 15, two to a byte, the first lowest: weights with scales for groups,
+    /// and the zero points of those. A last axis is even.
+    U4,
+    /// Signed 32-bit integers: sums of whole numbers. They can be cast to f32, and given and taken.
+    I32,
 }
 
 impl DType {
     /// Every type there is.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::F32,
         Self::F16,
         Self::U32,
@@ -101,6 +106,8 @@ impl DType {
         Self::Iq2S,
         Self::Iq3Xxs,
         Self::Iq3S,
+        Self::U4,
+        Self::I32,
     ];
 
     /// The name, the elements of a block and their bytes, and the number that GGUF files have for the type.
@@ -135,6 +142,8 @@ impl DType {
             Self::Iq2S => ("iq2_s", 256, 82, Some(22)),
             Self::Iq3Xxs => ("iq3_xxs", 256, 98, Some(18)),
             Self::Iq3S => ("iq3_s", 256, 110, Some(21)),
+            Self::U4 => ("u4", 2, 1, None),
+            Self::I32 => ("i32", 1, 4, Some(26)),
         }
     }
 
@@ -158,7 +167,7 @@ impl DType {
         Self::ALL.into_iter().find(|d| d.ggml_type() == Some(number))
     }
 
-    /// Elements in one block; 1 for plain types.
+    /// Elements in one block: those that share a scale, or a byte; 1 for all other types.
     pub const fn block(self) -> usize {
         self.facts().1
     }
@@ -168,9 +177,14 @@ impl DType {
         self.facts().2
     }
 
-    /// Whether elements lie in blocks, of which only weights are made.
+    /// Whether elements lie in blocks with scales of their own, of which only weights are made.
     pub const fn is_blocks(self) -> bool {
-        self.block() > 1
+        self.block() > 1 && !matches!(self, Self::U4)
+    }
+
+    /// Whether only weights have the type.
+    pub const fn is_of_weights(self) -> bool {
+        self.block() > 1 || matches!(self, Self::Bf16)
     }
 
     /// Whether activations may have this type.

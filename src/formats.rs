@@ -5,7 +5,7 @@
 //!
 //! Denormal numbers: a scale or least that is a denormal f16 counts in full, here and on every device, whatever
 //! that does with denormals of its own. On a device a value below f32's normal numbers may be 0 instead; of all
-//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/denormals.rs` holds kernels to that.
+//! formats only MXFP4 has some, under its exponents 0 and 1. `tests/blocks.rs` holds kernels to that.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ mod block32;
 mod codebook;
 mod feedback;
 mod fit;
+pub mod groups;
 pub mod i8;
 mod k;
 mod lookup;
@@ -65,7 +66,7 @@ pub static FORMATS: [Format; 23] = [
     planes(DType::Q5K, &k::Q5_K, Some(k::make::pack_q5_k)),
     planes(DType::Q6K, &k::Q6_K, Some(k::make::pack_q6_k)),
     planes(DType::Iq4Nl, &lookup::IQ4_NL, Some(lookup::pack_iq4_nl)),
-    planes(DType::Iq4Xs, &lookup::IQ4_XS, None),
+    planes(DType::Iq4Xs, &lookup::IQ4_XS, Some(lookup::pack_iq4_xs)),
     planes(DType::Mxfp4, &lookup::MXFP4, Some(lookup::pack_mxfp4)),
     planes(DType::Nvfp4, &lookup::NVFP4, None),
     planes(DType::Tq2_0, &ternary::TQ2_0, Some(ternary::pack_tq2_0)),
@@ -123,9 +124,9 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
 }
 
 /// The type that rows of `width` elements get where `dtype` was asked for: that type, or if they are no whole
-/// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule (`llama-quant.cpp`),
-/// so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary types to `q4_0`, all
-/// other blocks of 256 to `iq4_nl`.
+/// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule
+/// (`llama-quant.cpp`), so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary
+/// types to `q4_0`, all other blocks of 256 to `iq4_nl`.
 pub fn fallback(dtype: DType, width: usize) -> DType {
     let smaller = match dtype {
         DType::Q4K => DType::Q5_0,

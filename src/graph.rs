@@ -150,7 +150,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Argument`] if the name is taken or the type is a block format, which only weights have.
     pub fn input(&mut self, name: &str, dtype: DType, shape: &[Dim]) -> Result<ValueId> {
-        if dtype.is_blocks() || dtype == DType::Bf16 {
+        if dtype.is_of_weights() {
             return Err(Error::Argument(format!("graph: input `{name}` cannot be {dtype}; weights can")));
         }
         self.named(name, dtype, shape, Source::Input)

@@ -5,14 +5,17 @@ use crate::kernel::Site;
 use crate::op::{Axis, Op};
 
 pub mod attention;
+pub mod columns;
 pub mod concat;
 pub mod dequantize_blocks;
 pub mod elementwise;
 pub mod embed;
+pub mod grouped;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
 pub mod matmul_experts;
+pub mod matmul_integer;
 pub mod mean_pool;
 pub mod pad;
 pub(crate) mod parts;
@@ -29,6 +32,7 @@ pub mod where_;
 pub static ALL: &[&Op] = &[
     &matmul::MATMUL,
     &matmul_experts::MATMUL_EXPERTS,
+    &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
@@ -80,6 +84,7 @@ pub static ALL: &[&Op] = &[
     &where_::WHERE,
     &concat::CONCAT,
     &pad::PAD,
+    &columns::COLUMNS,
     &dequantize_blocks::DEQUANTIZE_BLOCKS,
     &quantize_blocks::QUANTIZE_BLOCKS,
     &view::RESHAPE,

@@ -94,6 +94,18 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         compute("probe.unpack_i8", file!("unpack_i8.wgsl"), "f32 of int8", 256.0, items, |s| {
             &mut s.unpacked_i8_per_s
         }),
+        Ok(Probe {
+            // What the profile keeps is that of int8.
+            speed: None,
+            ..computing(
+                profile,
+                ("probe.unpack_u4", file!("unpack_u4.wgsl"), "f32 of codes of four bits"),
+                &[],
+                256.0,
+                items,
+                |s| &mut s.unpacked_i8_per_s,
+            )
+        }),
         compute("probe.unpack_f16", file!("unpack_f16.wgsl"), "f32 of packed f16", 128.0, items, |s| {
             &mut s.unpacked_f16_per_s
         }),
@@ -103,6 +115,7 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         }),
     ];
     out.extend([
+        Ok(product()),
         Ok(reading(profile, "probe.read", false)),
         Ok(reading(profile, "probe.read_cached", true)),
         Ok(copying(profile, "probe.copy", false)),
@@ -273,6 +286,23 @@ fn copying(profile: &Profile, name: &'static str, cached: bool) -> Probe {
         copies,
         plan: plan(kernel, &buffers, &[bytes / 16], bytes / COPY_BLOCK),
         speed: Some(if cached { |s| &mut s.cached_copy_bytes_per_s } else { |s| &mut s.copy_bytes_per_s }),
+    }
+}
+
+/// A product of 512 x 512 x 512 without any art.
+fn product() -> Probe {
+    const SIDE: u64 = 512;
+    let bytes = SIDE * SIDE * 4;
+    let buffers = [("a", Role::Input(0), bytes), ("b", Role::Input(1), bytes), ("y", Role::Output(0), bytes)];
+    let kernel = compose_alone("probe.product", file!("product.wgsl"), &[]);
+    Probe {
+        name: "probe.product",
+        what: "a product of 512³, one element an invocation",
+        unit: Unit::Flops,
+        work: 2.0 * (SIDE * SIDE * SIDE) as f64,
+        copies: 1,
+        plan: plan(kernel, &buffers, &[SIDE], SIDE * SIDE / LANES),
+        speed: None,
     }
 }
 

@@ -78,6 +78,12 @@ impl Tensor {
             DType::U32 => values.iter().flat_map(|v| (*v as u32).to_le_bytes()).collect(),
             DType::I8 => values.iter().map(|v| (v.round_ties_even() as i8) as u8).collect(),
             DType::U8 => values.iter().map(|v| v.round_ties_even() as u8).collect(),
+            DType::I32 => values.iter().flat_map(|v| (v.round_ties_even() as i32).to_le_bytes()).collect(),
+            DType::U4 => {
+                let code = |v: &f64| v.round_ties_even().clamp(0.0, 15.0) as u8;
+                let pair = |pair: &[f64]| code(&pair[0]) | pair.get(1).map_or(0, |v| code(v) << 4);
+                values.chunks(2).map(pair).collect()
+            }
             DType::Bf16 => values.iter().flat_map(|v| bf16::from_f64(*v).to_le_bytes()).collect(),
             _ => {
                 return Err(Error::Argument(format!("tensor: {dtype} is made by `formats::quantize`")));
@@ -128,8 +134,8 @@ impl Tensor {
         self.bytes.get(start..start + byte_len(self.dtype, &self.shape).ok()?)
     }
 
-    /// Some of the bytes, of those that it has row-major and without gaps; `None` if there are none such. Of a view
-    /// that is not row-major only the rows that they lie in are copied.
+    /// Some of the bytes, of those that it has row-major and without gaps; `None` if there are none such. Of a
+    /// view that is not row-major only the rows that they lie in are copied.
     pub(crate) fn bytes_in(&self, range: &Range<u64>) -> Option<Cow<'_, [u8]>> {
         let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
         if let Some(bytes) = self.as_bytes() {
@@ -172,6 +178,11 @@ impl Tensor {
                 .collect(),
             DType::I8 => bytes.iter().map(|b| f64::from(*b as i8)).collect(),
             DType::U8 => bytes.iter().map(|b| f64::from(*b)).collect(),
+            DType::U4 => bytes.iter().flat_map(|b| [f64::from(b & 15), f64::from(b >> 4)]).collect(),
+            DType::I32 => bytes
+                .chunks_exact(4)
+                .map(|c| f64::from(i32::from_le_bytes([c[0], c[1], c[2], c[3]])))
+                .collect(),
             DType::Bf16 => {
                 bytes.chunks_exact(2).map(|c| bf16::from_le_bytes([c[0], c[1]]).to_f64()).collect()
             }

@@ -33,7 +33,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "k < p.K;", "k + 1u < p.K;")
     }),
     Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
-        edit(p, "column[at] + k4 * p.w_K", "column[at] * p.w_K + k4")
+        edit(p, "column[at] + k4 * along", "column[at] * along + k4")
     }),
     Breakage("the neighbour's expert", &["matmul_experts.vector/f32.f32/plain"], |p| {
         edit(p, "ids[p.ids_offset + pair]", "ids[p.ids_offset + pair / 2u]")
@@ -58,7 +58,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "vec4<f32>(unpack4xI8(w[i])) * block.x", "vec4<f32>(unpack4xI8(w[i]))")
     }),
     Breakage("scale of the neighbouring block", &["matmul.tile/f32.q8_0/plain"], |p| {
-        edit(p, "block * width + n % PANEL", "n % PANEL")
+        edit(p, "block * w_step(n) + n % PANEL", "n % PANEL")
     }),
     Breakage("dropped post-op", &["matmul.tile/f32.f32/bias_gelu_add"], |p| edit(p, "v = gelu(v);", "")),
     Breakage("operands of a chain swapped", &["matmul.tile/f32.f32/relu_scale_mul_add"], |p| {

@@ -155,6 +155,9 @@ mod on_virtual_gpus {
     fn broken_texts_are_noticed() {
         let cases = quick();
         for (dtype, file, from, to) in [
+            (DType::U4, "lib/load_u4.wgsl", "i % 2u * 16u", "0u"),
+            (DType::U4, "lib/zero_given.wgsl", "at % 8u * 4u, 4u", "at % 8u * 4u, 3u"),
+            (DType::U4, "lib/scale_int8.wgsl", "at % 2u * 16u, 16u", "0u, 16u"),
             (DType::Q5_0, "lib/weight_planes.wgsl", "<< vec4<u32>(LOW)", "<< vec4<u32>(3u)"),
             (DType::Q3K, "lib/weight_planes.wgsl", "(p.K / 32u) * LOW", "(p.K / 16u) * LOW"),
             (DType::Iq4Nl, "lib/weight_planes.wgsl", "code >= vec4<u32>(8u)", "code > vec4<u32>(8u)"),

@@ -87,7 +87,8 @@ fn wrong_inputs_are_named() {
         assert_eq!(say(&[("x", &x)]), "input `x`: axis 0 is 3, but R is 2 in this call");
         assert_eq!(say(&[]), "run: input `x` was not given");
         assert_eq!(say(&[("x", &x), ("z", &x)]), "run: there is no input `z`");
-        let missing = gpu.load_blocking(&plan, &Default::default(), options(1)).unwrap_err();
+        let missing =
+            gpu.load_blocking(&plan, &tachylite::plan::prepare::Weights::new(), options(1)).unwrap_err();
         assert!(missing.to_string().contains("`w`"), "{missing}");
     });
 }

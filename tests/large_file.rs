@@ -126,7 +126,7 @@ fn write(path: &Path) {
 
 fn graph(model: &ModelFiles) -> Graph {
     let mut g = Graph::new();
-    let mut weight = |g: &mut Graph, name: &str| {
+    let weight = |g: &mut Graph, name: &str| {
         let (dtype, shape) = model.about(name).unwrap().unwrap();
         g.weight(name, dtype, &shape).unwrap()
     };

@@ -2,6 +2,9 @@
 //! found where a kernel is broken on purpose. Needs no driver. `check --personality all` runs whole lists.
 #![cfg(feature = "virtual")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use tachylite::check::{Case, Event, Machine, Outcome, cases, run_altered};
 use tachylite::virtual_gpu::{Personality, VirtualGpu};
 use tachylite::{DType, Plan};
@@ -37,14 +40,25 @@ fn outcomes(gpu: &VirtualGpu, cases: &[Case], alter: &dyn Fn(&mut Plan)) -> Vec<
 
 #[test]
 fn every_kernel_is_right_under_every_preset() {
-    let mut ran = 0;
-    for (number, personality) in Personality::presets().into_iter().enumerate() {
-        let gpu = VirtualGpu::new(personality).with_threads(1);
-        for (name, outcome) in outcomes(&gpu, &share(number), &|_| ()) {
-            assert!(outcome.failures.is_empty(), "{name} on {}: {:?}", gpu.profile().name, outcome.failures);
-            ran += 1;
+    let ran = AtomicUsize::new(0);
+    let queue = Mutex::new(Personality::presets().into_iter().enumerate());
+    // One test is one thread of the harness, and this one takes longer than all others together.
+    let worker = || {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some((number, personality)) = next() {
+            let gpu = VirtualGpu::new(personality).with_threads(1);
+            for (name, outcome) in outcomes(&gpu, &share(number), &|_| ()) {
+                let failures = &outcome.failures;
+                assert!(failures.is_empty(), "{name} on {}: {failures:?}", gpu.profile().name);
+                ran.fetch_add(1, Ordering::Relaxed);
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        (0..std::thread::available_parallelism().map_or(1, usize::from))
+            .for_each(|_| drop(scope.spawn(worker)));
+    });
+    let ran = ran.into_inner();
     assert!(ran > 1000, "{ran}");
 }
 

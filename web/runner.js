@@ -1,19 +1,19 @@
-// Runs a plan that Tachylite exported on any object that is like `navigator.gpu`: browsers, Dawn in
-// Node, Deno. No dependencies, and no global names of WebGPU either. README.md shows how; the file's
-// format is plan.schema.json.
+// Runs a plan that Tachylite exported on any object that is like `navigator.gpu`: browsers, Dawn in Node, Deno.
+// No dependencies, and no global names of WebGPU either. README.md shows how; the format is plan.schema.json.
 
 const FORMAT = 'tachylite-plan';
 const VERSION = 2;
 
 // Flags of GPUBufferUsage, GPUMapMode and GPUShaderStage (WebGPU, "Buffer Usages" and following).
-const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 64, STORAGE = 128;
-const COMPUTE = 4;
+const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, UNIFORM = 64, STORAGE = 128, COMPUTE = 4;
 
 /// Extensions that a text enables, with the feature of the device; the others are required.
 const ENABLED = { f16: 'shader-f16', subgroups: 'subgroups' };
 
 /// Types of tensors as arrays; f16 as bits.
-const ARRAYS = { f32: Float32Array, f16: Uint16Array, u32: Uint32Array, i8: Int8Array, u8: Uint8Array };
+const ARRAYS = {
+  f32: Float32Array, f16: Uint16Array, u32: Uint32Array, i32: Int32Array, i8: Int8Array, u8: Uint8Array,
+};
 
 /// Pipelines that are kept for one device, by text.
 const KEPT_PIPELINES = 256;

@@ -13,6 +13,6 @@ fn block_of(block: u32, n: u32) -> vec2<f32> {
     let high = w_scale[unit_of(first + 2u, blocks * 3u, n)] >> (shift + part / 4u * 2u);
     let s = i32((low & 15u) | ((high & 3u) << 4u)) - 32;
     let i = unit_of(block / 16u, blocks, n);
-    let d = extractBits(w_scale[all_columns() * blocks * 3u + (i >> 1u)], (i & 1u) * 16u, 16u);
+    let d = extractBits(w_scale[p.N * blocks * 3u + (i >> 1u)], (i & 1u) * 16u, 16u);
     return scaled(f16_value(d) * f32(s));
 }

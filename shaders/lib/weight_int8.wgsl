@@ -1,5 +1,5 @@
-// Int8 or uint8 weights (q - zero) · scale: four along K are one word. A scale of a whole column, or of
-// all of them, waits for the sum; that of a group along K cannot.
+// Weights of whole numbers, (q - zero) · scale: four along K are a word, or half of one. A scale of a whole
+// column, or of all of them, waits for the sum; that of a group along K cannot.
 
 const ZEROS: bool = false; // knob: whether there are zero points
 

@@ -27,14 +27,9 @@ fn number4(code: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(bitcast<vec4<i32>>(highest) >> vec4<u32>(24u));
 }
 
-// Columns with those that pad the last panel.
-fn all_columns() -> u32 {
-    return select(p.N, (p.N + PANEL - 1u) / PANEL * PANEL, p.N > PANEL);
-}
-
 // Where unit `unit` of the `units` that a column has of something lies: in panels, as the codes.
 fn unit_of(unit: u32, units: u32, n: u32) -> u32 {
-    return (n / PANEL * units + unit) * min(p.N, PANEL) + n % PANEL;
+    return n / PANEL * PANEL * units + unit * w_step(n) + n % PANEL;
 }
 
 // A block without a least.
@@ -45,8 +40,12 @@ fn scaled(scale: f32) -> vec2<f32> {
 fn load_w(i: u32, block: vec2<f32>) -> vec4<f32> {
     var code = bits4(0u, i, LOW);
     if HIGH > 0u {
-        code |= bits4(all_columns() * (p.K / 32u) * LOW, i, HIGH) << vec4<u32>(LOW);
+        code |= bits4(p.N * (p.K / 32u) * LOW, i, HIGH) << vec4<u32>(LOW);
     }
+    return weight4(code, block);
+}
+
+fn weight4(code: vec4<u32>, block: vec2<f32>) -> vec4<f32> {
     if TABLE > 0u {
         return number4(code) * block.y * block.x;
     }

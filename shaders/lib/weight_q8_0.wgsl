@@ -4,8 +4,7 @@
 @group(0) @binding(0) var<storage, read> w_scale: array<u32>;
 
 fn block_of(block: u32, n: u32) -> vec2<f32> {
-    let width = min(p.N, PANEL);
-    let i = n / PANEL * (p.K / 32u) * PANEL + block * width + n % PANEL;
+    let i = n / PANEL * PANEL * (p.K / 32u) + block * w_step(n) + n % PANEL;
     return vec2<f32>(f16_value(w_scale[i >> 1u] >> ((i & 1u) * 16u)), 0.0);
 }
 

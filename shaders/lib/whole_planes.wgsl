@@ -15,7 +15,7 @@ fn whole_w(i: u32) -> u32 {
     }
     var codes = bytes4(0u, i, LOW);
     if HIGH > 0u {
-        codes |= bytes4(all_columns() * (p.K / 32u) * LOW, i, HIGH) << LOW;
+        codes |= bytes4(p.N * (p.K / 32u) * LOW, i, HIGH) << LOW;
     }
     // With the highest bit of a byte set nothing is borrowed from the next; then it is put right.
     return ((codes | 0x80808080u) - u32(ZERO) * 0x01010101u) ^ 0x80808080u;

@@ -3,6 +3,7 @@
 
 use crate::dim::Call;
 use crate::dtype::DType;
+use crate::formats;
 use crate::graph::{Graph, Source};
 use crate::op::{Axis, Op, Shape, Sizes};
 use crate::plan::Numerics;
@@ -27,6 +28,8 @@ pub struct Demand {
     pub exps: f64,
     /// int8 numbers that become f32.
     pub unpacked_i8: f64,
+    /// Codes of fewer bits that become f32.
+    pub unpacked_u4: f64,
     /// f16 numbers that become f32.
     pub unpacked_f16: f64,
     /// Which function is computed.
@@ -60,6 +63,8 @@ impl Demand {
             seen *= if weights[1] > 0.0 { 2.0 } else { 1.0 };
         }
         let weights = sizes.product(&[Axis::B, Axis::N, Axis::K]);
+        let packed = formats::of(shape.w).and_then(formats::Format::packed);
+        let few_bits = packed.is_some_and(|p| p.planes.iter().all(|plane| plane.bits < 8));
         let product = op.name == "matmul" && numerics == Numerics::F32;
         let exps = match op.name {
             "softmax" | "log_softmax" => sizes.product(&[Axis::R, Axis::C]),
@@ -71,7 +76,8 @@ impl Demand {
             read,
             written,
             exps,
-            unpacked_i8: if product && !shape.w.is_float() { weights } else { 0.0 },
+            unpacked_i8: if product && !shape.w.is_float() && !few_bits { weights } else { 0.0 },
+            unpacked_u4: if product && few_bits { weights } else { 0.0 },
             unpacked_f16: if product && shape.w == DType::F16 { weights } else { 0.0 },
             numerics,
         }
@@ -106,6 +112,7 @@ impl Demand {
             ("probe.load", self.read / GROUP),
             ("probe.exp", self.exps),
             ("probe.unpack_i8", self.unpacked_i8),
+            ("probe.unpack_u4", self.unpacked_u4),
             ("probe.unpack_f16", self.unpacked_f16),
         ];
         all.into_iter().filter(|(_, n)| *n > 0.0).collect()

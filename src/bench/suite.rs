@@ -10,10 +10,14 @@ use crate::plan::{Numerics, Policy};
 use crate::profile::Profile;
 use crate::tune::Task;
 
-use DType::{F16, F32, I8, Q4K, Q8_0};
+use DType::{F16, F32, I8, Q4_0, Q4K, Q6K, Q8_0};
 
 /// The types that weights are measured in.
 const ALL: &[DType] = &[F32, F16, I8, Q8_0];
+/// Blocks that stand for the others: of whole bytes, of codes in one plane and in two.
+const BLOCKS: &[DType] = &[Q8_0, Q4_0, Q4K, Q6K];
+/// And what they are held against where they are to be no slower.
+const BESIDE_F32: &[DType] = &[F32, Q8_0, Q4_0, Q4K, Q6K];
 /// For what is measured because of int8 activations.
 const INT8: &[DType] = &[I8];
 /// Of experts.
@@ -58,6 +62,10 @@ const ITEMS: &[Item] = items! {
         "matmul" "plain" [M 1024 N 1024 K 1024] ALL NONE;
     of "512 rows":
         "matmul" "plain" [M 512 N 2048 K 2048] INT8 NONE;
+        "matmul" "plain" [M 512 N 1024 K 1024] BESIDE_F32 NONE;
+    of "one row of Llama-3-8B":
+        "matmul" "plain" [M 1 N 4096 K 14336] BLOCKS NONE;
+        "matmul" "plain" [M 1 N 2048 K 14336] BESIDE_F32 NONE;
     of "skinny":
         "matmul" "plain" [M 4096 N 64 K 1024] ALL NONE;
         "matmul" "plain" [M 64 N 64 K 8192] ALL NONE;

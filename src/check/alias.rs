@@ -17,16 +17,12 @@ const JOINT: char = '+';
 
 /// Whether an input can be a view: indices are read tight, and of some types there are weights only.
 fn suits(v: &Value, source: Source) -> bool {
-    v.source == source && v.dtype != DType::U32 && !only_weights(v.dtype) && !v.shape.is_empty()
-}
-
-fn only_weights(dtype: DType) -> bool {
-    dtype.is_blocks() || dtype == DType::Bf16
+    v.source == source && v.dtype != DType::U32 && !v.dtype.is_of_weights() && !v.shape.is_empty()
 }
 
 /// Whether a case of an op has anything to view: more than indices and weights of such a type.
 pub(super) fn has_views(op: &Op, w: DType) -> bool {
-    !only_weights(w) || op.inputs.first().is_some_and(|first| first.dtypes != INDEX)
+    !w.is_of_weights() || op.inputs.first().is_some_and(|first| first.dtypes != INDEX)
 }
 
 /// The values that become views: inputs, or weights if no input can.

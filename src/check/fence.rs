@@ -67,11 +67,11 @@ impl Place {
         if inside { Tensor::new(self.dtype, &self.shape, tight).ok() } else { None }
     }
 
-    /// Marks the words (4 bytes each) that a kernel which writes this tensor may write: floats
-    /// travel in groups, and rows are padded to 16 bytes.
+    /// Marks the words (4 bytes each) that a kernel which writes this tensor may write: floats and
+    /// sums travel in groups, and rows are padded to 16 bytes.
     pub fn mark(&self, owned: &mut [bool]) {
         let size = self.dtype.block_bytes();
-        let unit = if self.dtype.is_float() { 16 } else { 4 };
+        let unit = if self.dtype.is_float() || self.dtype == DType::I32 { 16 } else { 4 };
         self.for_each_run(|_, at, len| {
             let start = at * size / unit * unit / 4;
             let end = ((at + len) * size).next_multiple_of(unit) / 4;

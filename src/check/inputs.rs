@@ -145,7 +145,20 @@ impl Numbers {
                 let quants = self.quants(len, &mut rng).into_iter().map(|q| q.wrapping_add(up));
                 Tensor::new(DType::U8, shape, quants.collect::<Vec<_>>())
             }
-            dtype if dtype.block() > 1 => Tensor::new(dtype, shape, self.blocks(dtype, len, &mut rng)),
+            DType::I32 => {
+                let whole = |_| match self.kind {
+                    Inputs::Exact | Inputs::InTurn => small_integer(&mut rng),
+                    _ => (2f64.powi(31) * rng.signed()).floor(),
+                };
+                Tensor::from_f64(DType::I32, shape, &(0..len).map(whole).collect::<Vec<_>>())
+            }
+            DType::U4 => {
+                let codes: Vec<u8> =
+                    self.quants(len, &mut rng).into_iter().map(|q| q.wrapping_add(8) & 15).collect();
+                let pairs: Vec<u8> = codes.chunks(2).map(|pair| pair[0] | pair[1] << 4).collect();
+                Tensor::new(DType::U4, shape, pairs)
+            }
+            dtype if dtype.is_blocks() => Tensor::new(dtype, shape, self.blocks(dtype, len, &mut rng)),
             DType::U32 => Err(Error::Argument(format!(
                 "check: `{}` is u32, and its op does not say how to fill it",
                 value.name

@@ -6,6 +6,9 @@
 //! one tensor. Each is run with inputs of every kind. And one that needs more than 65,535
 //! workgroups, whose rows are of every kind in turn.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
 use super::alias::has_views;
 use super::graphs;
 use super::{Case, Inputs, Subject};
@@ -13,13 +16,19 @@ use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
-use crate::op::{Axis, Op, Shape, Sizes};
+use crate::op::{Arg, Axis, Op, Shape, Sizes};
 use crate::ops;
 use crate::plan::{Numerics, Policy, plan};
 use crate::profile::Profile;
+use crate::rng::Rng;
 
-/// Every case, those that share a plan side by side.
+/// Every case, those that share a plan side by side. They are made once in a process, which takes seconds.
 pub fn cases() -> Vec<Case> {
+    static ALL: OnceLock<Vec<Case>> = OnceLock::new();
+    ALL.get_or_init(made).clone()
+}
+
+fn made() -> Vec<Case> {
     let mut all = Vec::new();
     for op in ops::ALL {
         for kernel in op.kernels {
@@ -39,10 +48,22 @@ pub(super) fn variants(op: &Op) -> &'static [&'static str] {
     if op.cases.variants.is_empty() { &["plain"] } else { op.cases.variants }
 }
 
+/// Op, kernel, types of x and w, and variant.
+type Asked = (&'static str, &'static str, DType, DType, usize);
+
 /// Whether a kernel can do a variant of its op with these types at all, on a device that can do everything.
-pub(super) fn suits(op: &Op, kernel: &Kernel, x: DType, w: DType, variant: usize) -> bool {
+pub(super) fn suits(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, variant: usize) -> bool {
+    /// What was found out already: each is asked for by many neighbours, and takes a plan.
+    static KNOWN: Mutex<BTreeMap<Asked, bool>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (op.name, kernel.name, x, w, variant);
+    if let Some(suits) = known().get(&key) {
+        return *suits;
+    }
     let shape = Shape { sizes: Sizes::new(op.cases.axes), x, w, variant };
-    !matches!(planned(op, kernel, shape), Err(Error::NoKernel(_)))
+    let suits = !matches!(planned(op, kernel, shape), Err(Error::NoKernel(_)));
+    known().insert(key, suits);
+    suits
 }
 
 /// Plans a case for a device that can do everything, within the default limits. Errors other than `NoKernel` and
@@ -67,6 +88,10 @@ struct Size {
 
 fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, all: &mut Vec<Case>) {
     let sizes = sizes(op, kernel, x, w);
+    // What an op fills by itself is the same for every kind of inputs.
+    let (default, mut rng) = (Shape { sizes: Sizes::new(op.cases.axes), x, w, variant: 0 }, Rng::new(0));
+    let fills = |arg: &Arg| (op.cases.fill)(arg.name, &default, &mut rng).is_some();
+    let filled = op.inputs.iter().all(fills);
     for variant in (0..variants(op).len()).filter(|v| suits(op, kernel, x, w, *v)) {
         let short = in_short(op, kernel, (x, w), variant);
         for size in sizes.iter().filter(|s| variant == 0 || s.all_variants) {
@@ -78,11 +103,16 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
             }
             for &inputs in size.inputs {
                 // Large numbers show at any size what saturates, and what is rescaled by the wrong number.
-                let kind = matches!(inputs, Inputs::Random | Inputs::Exact)
-                    || inputs == Inputs::Large && size.sizes == Sizes::new(op.cases.axes);
-                // Of nothing there is nothing to read, whatever its type.
-                let read = size.views || !shares_pieces(op) || (x, w) == (DType::F32, DType::F32);
-                let quick = size.quick && short && kind && read;
+                let kind = match inputs {
+                    Inputs::Random => true,
+                    Inputs::Exact => !filled,
+                    Inputs::Large => !filled && size.sizes == default.sizes,
+                    _ => false,
+                };
+                // Where there is nothing, one type of blocks will do.
+                let plain = (x, w) == (DType::F32, DType::F32);
+                let there = size.views || plain || !shares_pieces(op) && (!w.is_blocks() || w == DType::Q8_0);
+                let quick = size.quick && short && kind && there;
                 let subject = Subject::Kernel { op, kernel, shape };
                 all.push(Case { subject, inputs, aliased: false, quick });
             }
@@ -101,7 +131,7 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
 /// list saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of
 /// w with the first of the other, and each variant with the first types that have it; and a kernel that shares its
 /// files with earlier ones, so that only knobs differ, meets the first types and two variants.
-fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) -> bool {
+fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
         (op.cases.applies)(&shape) && suits(op, kernel, DType::F32, *w, variant)
@@ -110,11 +140,12 @@ fn in_short(op: &Op, kernel: &Kernel, (x, w): (DType, DType), variant: usize) ->
     let before = || op.kernels.iter().take_while(|k| k.name != kernel.name);
     if w.is_blocks() && w != DType::Q8_0 {
         // Blocks differ in what is linked only: the first kernel meets all, one of each other file the two that
-        // have all that there is in blocks, a least and a second plane; and a table, if it reads codes its own
-        // way.
-        let read_as_int8 = kernel.numerics == Numerics::Int8Activations && w == DType::Mxfp4;
+        // have all that there is in blocks, a least and a second plane; one that reads codes its own way also
+        // codes of other bits, and both tables.
+        let as_int8 = kernel.numerics == Numerics::Int8Activations
+            && [DType::Q3K, DType::Mxfp4, DType::Iq4Nl].contains(&w);
         let first = before().next().is_none() && !shares_pieces(op);
-        let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || read_as_int8;
+        let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || as_int8;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
     if before().next().is_none() && !shares_pieces(op) {

@@ -1,11 +1,11 @@
-//! Making weights for inputs that are known: what the code of one element loses is made up for by the elements that
-//! come after it in its row.
+//! Making weights for inputs that are known: what the code of one element loses is made up for by the elements
+//! that come after it in its row.
 //!
 //! With H = Σ x xᵀ over inputs x, the error of a row's products is eᵀ·H·e. Once an element has its code, the best
-//! change of those to its right is its error times a row of the upper U with UᵀU = H⁻¹, divided by that row's first
-//! element. This is GPTQ (Frantar, Ashkboos, Hoefler, Alistarh 2022, arXiv 2210.17323), in the order of the columns.
-//! Scales of a block are those that the format's own quantiser takes for what the elements are when it is reached,
-//! so that files have the same types as ever.
+//! change of those to its right is its error times a row of the upper U with UᵀU = H⁻¹, divided by that row's
+//! first element. This is GPTQ (Frantar, Ashkboos, Hoefler, Alistarh 2022, arXiv 2210.17323), in the order of
+//! the columns. Scales of a block are those that the format's own quantiser takes for what the elements are
+//! when it is reached, so that files have the same types as ever.
 
 use super::packed::{Codes, Packed};
 use super::{Pack, of};
@@ -27,8 +27,8 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// From the second moments `Σ x xᵀ` of inputs of `width` elements, `[width, width]` in row-major order, of which
-    /// the upper half is read. It takes width³ · 2/3 operations.
+    /// From the second moments `Σ x xᵀ` of inputs of `width` elements, `[width, width]` in row-major order, of
+    /// which the upper half is read. It takes width³ · 2/3 operations.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not `width`² numbers; [`Error::Argument`] if they are no moments: not finite,
@@ -49,18 +49,23 @@ impl Feedback {
         Ok(Self { width, upper: upper.into_iter().map(|v| v as f32).collect() })
     }
 
-    /// The weight `[N, K]` in blocks of a type. Types whose codes stand for no numbers by themselves (`tq1_0`) are
-    /// made as [`quantize`](super::quantize) makes them.
+    /// The weight `[N, K]` in blocks of a type. Types whose codes stand for no numbers by themselves (`tq1_0`), or
+    /// whose scales are powers of two (`mxfp4`), are made as [`quantize`](super::quantize) makes them.
     ///
     /// # Errors
-    /// As [`quantize`](super::quantize); [`Error::Shape`] unless the weight has two axes, K as the moments have it;
-    /// [`Error::Argument`] if a value is not finite.
+    /// As [`quantize`](super::quantize); [`Error::Shape`] unless the weight has two axes, K as the moments have
+    /// it; [`Error::Argument`] if a value is not finite, or too large for a scale.
     pub fn quantize(&self, dtype: DType, w: &Tensor) -> Result<Tensor> {
         let plain = || super::quantize(dtype, w);
         let Some(format) = of(dtype) else { return plain() };
         let (Some(packed), Some(pack)) = (format.packed(), format.pack) else { return plain() };
+        // Powers of two as scales cut off what is larger than their codes reach, which is too much for others
+        // to make up for: a sentence encoder in mxfp4 came out at a cosine of 0.92 with feedback, 0.96 without.
+        if packed.exponent.is_some() {
+            return plain();
+        }
         let values = self.values(dtype, w)?;
-        if !self.width.is_multiple_of(dtype.block()) {
+        if values.is_empty() || !self.width.is_multiple_of(dtype.block()) {
             return plain(); // which says so
         }
         let row_bytes = self.width / dtype.block() * dtype.block_bytes();
@@ -72,6 +77,9 @@ impl Feedback {
                 .map(|row| Made { row, dtype, packed, pack, part: (0.0, 0.0) })
                 .collect();
             self.make(values.to_vec(), |row, i, values| made[row].element(i, values));
+        }
+        if let Some(block) = super::first_not_finite(dtype, &bytes) {
+            return Err(Error::Argument(format!("feedback: block {block} has values too large for {dtype}")));
         }
         Tensor::new(dtype, w.shape(), bytes)
     }
@@ -275,7 +283,8 @@ mod tests {
         let (mut all, w) = (inputs(1), weight(20));
         let seen: Vec<_> = all.drain(..400).collect();
         let feedback = Feedback::new(K, &moments(&seen)).unwrap();
-        for format in formats::FORMATS.iter().filter(|f| f.can_quantize() && f.packed().is_some()) {
+        let by_numbers = |f: &&formats::Format| f.packed().is_some_and(|p| p.exponent.is_none());
+        for format in formats::FORMATS.iter().filter(|f| f.can_quantize()).filter(by_numbers) {
             let plain = loss(&all, &w, &formats::quantize(format.dtype, &w).unwrap().to_f64());
             let made = feedback.quantize(format.dtype, &w).unwrap();
             let with = loss(&all, &w, &made.to_f64());
@@ -323,8 +332,14 @@ mod tests {
         assert_eq!(e, "feedback: a weight must be [N, 64], as the moments have K, but it is [2, 32]");
         let w = Tensor::from_f32(&[1, 64], &[f32::INFINITY; 64]).unwrap();
         assert!(zeros.quantize(DType::Q8_0, &w).is_err());
+        let w = Tensor::from_f32(&[1, 64], &[1e8; 64]).unwrap();
+        let e = said(zeros.quantize(DType::Q8_0, &w).unwrap_err());
+        assert_eq!(e, "feedback: block 0 has values too large for q8_0");
+        let (nothing, none) = (Feedback::new(0, &[]).unwrap(), Tensor::from_f32(&[2, 0], &[]).unwrap());
+        assert_eq!(nothing.quantize(DType::Q8_0, &none).unwrap().shape(), [2, 0]);
+        assert_eq!(nothing.quantize_i8(&none).unwrap().0.shape(), [2, 0]);
         let w = Tensor::from_f32(&[1, 64], &[0.5; 64]).unwrap();
-        assert!(zeros.quantize(DType::Q4K, &w).is_err() && zeros.quantize(DType::Iq4Xs, &w).is_err());
+        assert!(zeros.quantize(DType::Q4K, &w).is_err() && zeros.quantize(DType::Iq2S, &w).is_err());
         // Nothing is known of the inputs, so nothing is made up for.
         let same = formats::quantize(DType::Q4_0, &w).unwrap();
         assert_eq!(zeros.quantize(DType::Q4_0, &w).unwrap().to_f64(), same.to_f64());

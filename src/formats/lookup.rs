@@ -98,6 +98,28 @@ pub(super) fn pack_iq4_nl(values: &[f32], block: &mut [u8]) {
     }
 }
 
+/// The best scale of each part, as for `IQ4_NL`, in whole 32nds of the largest; then codes that are nearest by the
+/// scales that came out.
+pub(super) fn pack_iq4_xs(values: &[f32], block: &mut [u8]) {
+    let parts = || values.chunks(IQ4_XS.part);
+    let scales: Vec<f32> = parts().map(|part| around_zero(part, -127.0, |v| nearest(&UNEVEN, v).1)).collect();
+    let largest = scales.iter().fold(0f32, |m, s| if s.abs() > m.abs() { *s } else { m });
+    let d = put_half(block, 0, largest / -32.0);
+    let (mut low, mut high) = ([0u8; 4], 0u16);
+    for (i, (part, best)) in parts().zip(scales).enumerate() {
+        let s = if d == 0.0 { 0.0 } else { (best / d).round_ties_even().clamp(-32.0, 31.0) };
+        let code = (s + 32.0) as u8;
+        low[i / 2] |= (code & 15) << (4 * (i % 2));
+        high |= u16::from(code >> 4) << (2 * i);
+        let inverse = if d * s == 0.0 { 0.0 } else { 1.0 / (d * s) };
+        for (j, v) in part.iter().enumerate() {
+            IQ4_XS.put(block, IQ4_XS.part * i + j, nearest(&UNEVEN, v * inverse).0);
+        }
+    }
+    block[2..4].copy_from_slice(&high.to_le_bytes());
+    block[4..8].copy_from_slice(&low);
+}
+
 /// As ggml: the largest element's power of two over 4, and for each element the code that is nearest.
 pub(super) fn pack_mxfp4(values: &[f32], block: &mut [u8]) {
     let largest = values.iter().fold(0f32, |m, v| m.max(v.abs()));

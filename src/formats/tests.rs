@@ -188,7 +188,7 @@ fn blocks_stand_for_what_they_must() {
 fn every_block_format_is_in_the_table_once_and_names_are_those_of_files() {
     for dtype in DType::ALL {
         let there = FORMATS.iter().filter(|f| f.dtype == dtype).count();
-        assert_eq!(there, usize::from(dtype.block() > 1), "{dtype}");
+        assert_eq!(there, usize::from(dtype.is_blocks()), "{dtype}");
         assert_eq!(DType::parse(dtype.name()), Some(dtype));
         assert!(dtype.ggml_type().is_none_or(|n| DType::from_ggml_type(n) == Some(dtype)));
     }
@@ -237,6 +237,7 @@ fn blocks_come_as_near_as_their_bits_allow() {
         (DType::Q4_1, 0.08),
         (DType::Q4K, 0.075),
         (DType::Iq4Nl, 0.08),
+        (DType::Iq4Xs, 0.085),
         (DType::Q4_0, 0.1),
         (DType::Mxfp4, 0.13),
         (DType::Q3K, 0.16),

@@ -119,8 +119,7 @@ impl Gpu {
         (times, tell): (&mut LoadTimings, &mut dyn FnMut(Uploaded)),
     ) -> Result<Vec<Arc<wgpu::Buffer>>> {
         let mut clock = Clock::start();
-        let keys = plan.weights.iter().map(|spec| self.fingerprint(spec, given));
-        let keys: Vec<_> = keys.collect::<Result<_>>()?;
+        let keys = self.fingerprints(&plan.weights, given)?;
         times.hashing = clock.lap();
         let mut out: Vec<Option<Arc<wgpu::Buffer>>> = {
             let known = lock(&self.0.weights);
@@ -157,18 +156,35 @@ impl Gpu {
         Ok(out.into_iter().flatten().collect())
     }
 
-    /// What a weight's buffer will hold, as two keyed hashes of how it is made and from which bytes.
-    fn fingerprint(&self, spec: &WeightSpec, given: &dyn Store) -> Result<[u64; 2]> {
+    /// What the buffers of weights will hold, as two keyed hashes each of how it is made and from which bytes.
+    fn fingerprints(&self, specs: &[WeightSpec], given: &dyn Store) -> Result<Vec<[u64; 2]>> {
+        let mut last: Option<(&WeightSpec, [DefaultHasher; 2])> = None;
+        let mut out = Vec::with_capacity(specs.len());
+        for spec in specs {
+            // Blocks are two buffers, one after the other: they are read once.
+            let same = last.take().filter(|(l, _)| (&l.sources, &l.rows) == (&spec.sources, &spec.rows));
+            let hashers = same.map_or_else(|| self.hashed(spec, given), |(_, hashers)| Ok(hashers))?;
+            out.push(hashers.clone().map(|mut h| {
+                (spec.form, spec.bytes).hash(&mut h);
+                h.finish()
+            }));
+            last = Some((spec, hashers));
+        }
+        Ok(out)
+    }
+
+    /// The bytes of a weight's tensors, hashed.
+    fn hashed(&self, spec: &WeightSpec, given: &dyn Store) -> Result<[DefaultHasher; 2]> {
         let mut hashers: [DefaultHasher; 2] = [self.0.keys[0].build_hasher(), self.0.keys[1].build_hasher()];
         for h in &mut hashers {
-            (spec.form, spec.bytes, &spec.rows, spec.sources.len()).hash(h);
+            (&spec.rows, spec.sources.len()).hash(h);
             spec.sources.iter().for_each(|source| (source.dtype, &source.shape).hash(h));
         }
         for bytes in Pieces::new(spec, given)?.sources() {
             let bytes = bytes?;
             hashers.iter_mut().for_each(|h| h.write(&bytes));
         }
-        Ok(hashers.map(|h| h.finish()))
+        Ok(hashers)
     }
 
     /// A buffer that kernels bind and hosts can write and read.

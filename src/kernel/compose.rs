@@ -175,9 +175,9 @@ impl Text {
 
     /// Appends the pieces of `shaders/lib/` that the file calls.
     fn link(&mut self, site: &Site<'_>) {
-        if self.calls("block_of(") {
-            source::weight(site.arg("w").map(|w| w.dtype)).iter().for_each(|piece| self.append(*piece));
-        }
+        let keeps = site.profile.kind == crate::profile::DeviceKind::Cpu;
+        let pieces = source::weights(site.arg("w").map(|w| w.dtype), keeps, |name| self.calls(name));
+        pieces.into_iter().for_each(|piece| self.append(piece));
         let given = |name| site.arg(name).is_some();
         if self.calls("whole_w(") {
             self.append(source::whole(site.arg("w").map(|w| w.dtype)));
@@ -188,6 +188,7 @@ impl Text {
         let handing = rows::handing(site.profile).is_some();
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
+            ("x_zero_at(", if given("x_zero") { source::X_ZERO_GIVEN } else { source::X_ZERO_NONE }),
             ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
@@ -195,6 +196,7 @@ impl Text {
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
+            ("fetch_w(", if self.calls("fn weight4(") { source::FETCH_EIGHT } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),
@@ -273,15 +275,11 @@ impl Text {
             self.set_knob(&alias, source::group_type(arg.dtype));
             match access {
                 Access::Read => self.add_load(&name, arg.dtype),
-                Access::Write => self.append_renamed(
-                    match arg.dtype {
-                        DType::F16 => source::STORE_F16,
-                        DType::I8 => source::STORE_I8,
-                        DType::U8 => source::STORE_U8,
-                        _ => source::STORE_F32,
-                    },
-                    &name,
-                ),
+                Access::Write => {
+                    if let Some(piece) = source::store(arg.dtype) {
+                        self.append_renamed(piece, &name);
+                    }
+                }
             }
         }
     }

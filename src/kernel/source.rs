@@ -24,6 +24,8 @@ pieces! {
     LOAD_I8 "load_i8.wgsl"
     LOAD_U8 "load_u8.wgsl"
     LOAD_BF16 "load_bf16.wgsl"
+    LOAD_U4 "load_u4.wgsl"
+    LOAD_I32 "load_i32.wgsl"
     STORE_F32 "store_f32.wgsl"
     STORE_F16 "store_f16.wgsl"
     STORE_I8 "store_i8.wgsl"
@@ -42,10 +44,20 @@ pieces! {
     SCALES_Q4_K "scales_q4_k.wgsl"
     SCALES_Q6_K "scales_q6_k.wgsl"
     SCALES_IQ4_XS "scales_iq4_xs.wgsl"
+    KEPT_ONE "kept_one.wgsl"
+    KEPT_Q2_K "kept_q2_k.wgsl"
+    KEPT_Q3_K "kept_q3_k.wgsl"
+    KEPT_Q4_K "kept_q4_k.wgsl"
+    KEPT_Q6_K "kept_q6_k.wgsl"
+    KEPT_IQ4_XS "kept_iq4_xs.wgsl"
+    FETCH_ONE "fetch_one.wgsl"
+    FETCH_EIGHT "fetch_eight.wgsl"
     SCALE_INT8 "scale_int8.wgsl"
     SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
     ZERO_GIVEN "zero_given.wgsl"
+    X_ZERO_NONE "x_zero_none.wgsl"
+    X_ZERO_GIVEN "x_zero_given.wgsl"
     FUNCTIONS "functions.wgsl"
     WORKGROUP_MAX "workgroup_max.wgsl"
     TEAM_MEMORY "team_memory.wgsl"
@@ -73,10 +85,26 @@ pieces! {
     TABLES_BLOCKS "tables_blocks.wgsl"
 }
 
+/// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together: all at
+/// once where it keeps them, else those of a block when it comes.
+pub(super) fn weights(dtype: Option<DType>, keeps: bool, calls: impl Fn(&str) -> bool) -> Vec<Source> {
+    let together = calls("scales_of(");
+    let kept = match dtype {
+        Some(DType::Q2K) if keeps => KEPT_Q2_K,
+        Some(DType::Q3K) if keeps => KEPT_Q3_K,
+        Some(DType::Q4K | DType::Q5K) if keeps => KEPT_Q4_K,
+        Some(DType::Q6K) if keeps => KEPT_Q6_K,
+        Some(DType::Iq4Xs) if keeps => KEPT_IQ4_XS,
+        _ => KEPT_ONE,
+    };
+    let pieces = weight(dtype).iter().copied().filter(|_| together || calls("block_of("));
+    pieces.chain(together.then_some(kept)).collect()
+}
+
 /// How a weight of a type is loaded.
 pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
     match dtype {
-        Some(DType::I8 | DType::U8) => &[WEIGHT_INT8],
+        Some(DType::I8 | DType::U8 | DType::U4) => &[WEIGHT_INT8],
         Some(DType::Q8_0) => &[WEIGHT_Q8_0],
         Some(DType::Q4_0 | DType::Q5_0 | DType::Iq4Nl) => &[WEIGHT_PLANES, SCALES_HALF],
         Some(DType::Q4_1 | DType::Q5_1) => &[WEIGHT_PLANES, SCALES_PAIR],
@@ -105,13 +133,7 @@ pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
         [_, _] => return vec![whole(TABLES_2)],
         _ => return vec![whole(TABLES_3)],
     };
-    let names = [
-        ("p.w_K", "min(p.V0, PANEL)"),
-        ("p.K", "p.C"),
-        ("p.N", "p.V0"),
-        ("(w[", "(table0["),
-        ("w_scale", "table0_scale"),
-    ];
+    let names = [("p.K", "p.C"), ("p.N", "p.V0"), ("(w[", "(table0["), ("w_scale", "table0_scale")];
     let renamed = |piece: &Source| {
         let text = text_of(*piece).into_owned();
         (piece.0, names.iter().fold(text, |text, (from, to)| text.replace(from, to)))
@@ -125,6 +147,7 @@ pub(super) const fn group_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F16 | DType::Bf16 => "vec2<u32>",
         DType::I8 | DType::U8 => "u32",
+        DType::I32 => "vec4<i32>",
         _ if dtype.block() > 1 => "u32",
         _ => "vec4<f32>",
     }
@@ -138,7 +161,20 @@ pub(super) const fn load(dtype: DType) -> Option<Source> {
         DType::I8 => Some(LOAD_I8),
         DType::U8 => Some(LOAD_U8),
         DType::Bf16 => Some(LOAD_BF16),
+        DType::U4 => Some(LOAD_U4),
+        DType::I32 => Some(LOAD_I32),
         _ => None,
+    }
+}
+
+/// How they are written; `None` of sums of whole numbers, which are stored as they are.
+pub(super) const fn store(dtype: DType) -> Option<Source> {
+    match dtype {
+        DType::I32 => None,
+        DType::F16 => Some(STORE_F16),
+        DType::I8 => Some(STORE_I8),
+        DType::U8 => Some(STORE_U8),
+        _ => Some(STORE_F32),
     }
 }
 

@@ -55,7 +55,7 @@ static FOURS: Kernel = Kernel {
     name: "dequantize_blocks.fours",
     file: "dequantize_blocks.wgsl",
     source: include_str!("../../shaders/dequantize_blocks.wgsl"),
-    blocks: &[(R, 2)],
+    blocks: &[(R, 2), (C, 256)],
     knobs,
     workgroups: by_groups,
     cost: |s| Work {

@@ -36,6 +36,9 @@ static ROWS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
+/// What can be cast.
+const CASTABLE: &[DType] = &[DType::F32, DType::F16, DType::I8, DType::U8, DType::I32];
+
 /// A chain of elementwise ops, as the planner sees it when no producer takes it in: y = post(x).
 pub static ELEMENTWISE: Op = Op {
     name: "elementwise",
@@ -90,7 +93,7 @@ macro_rules! unary {
                 },
                 ..CASES
             },
-            inputs: &[Arg::new("x", &[R, C], if matches!(Unary::$f, Unary::Cast) { NUMBERS } else { FLOATS })],
+            inputs: &[Arg::new("x", &[R, C], if matches!(Unary::$f, Unary::Cast) { CASTABLE } else { FLOATS })],
             outputs: &[Arg::new("y", &[R, C], NUMBERS)],
             infer: |i| same_shape(i, None),
             kernels: &[&ROWS],

@@ -25,8 +25,8 @@ mod staged;
 mod vector;
 
 use broadcast::BROADCAST;
+use int8::{CasePlanes, dequantized, is_whole, plane_folds, weight_knobs};
 pub(super) use int8::{block_knobs, packed};
-use int8::{dequantized, plane_folds, weight_knobs};
 use int8_rows::INT8;
 use matrix::{MATRIX_8, MATRIX_16, staged_rows};
 use shared::{SHARED, SHARED_LARGE};
@@ -37,13 +37,14 @@ pub(super) use vector::{LINE_BYTES, group_bytes};
 
 /// The types of weights. Blocks of others are unpacked before, by `Graph::dequantize_blocks` or `Tensor::cast`.
 const WEIGHTS: &[DType] = &{
-    let mut all = [DType::I8; 2 + BLOCKS_AND_FLOATS.len()];
+    let mut all = [DType::U4; 3 + BLOCKS_AND_FLOATS.len()];
     let mut i = 0;
     while i < BLOCKS_AND_FLOATS.len() {
         // int8 and uint8 third and fourth
         all[if i < 2 { i } else { i + 2 }] = BLOCKS_AND_FLOATS[i];
         i += 1;
     }
+    all[2] = DType::I8;
     all[3] = DType::U8;
     all
 };
@@ -71,14 +72,14 @@ pub(super) const BLOCKS_AND_FLOATS: &[DType] = &[
 /// y[.., M, N] = x[.., M, K] · w[N, K]ᵀ, or batched with w[B, N, K].
 pub static MATMUL: Op = Op {
     name: "matmul",
-    formula: "y[b, m, n] = Σ_k x[b, m, k] · w[b, n, k]; i8 and u8 stand for (w - w_zero) · w_scale, of one \
-              scale, one for each n, or one for each n and group of k",
+    formula: "y[b, m, n] = Σ_k x[b, m, k] · w[b, n, k]; i8, u8 and u4 stand for (w - w_zero) · w_scale, of \
+              one scale, one for each n, or one for each n and group of k",
     kind: Kind::Compute,
     inputs: &[
         Arg::new("x", &[B, M, K], FLOATS),
         Arg::new("w", &[B, N, K], WEIGHTS),
-        Arg::optional("w_scale", &[N, K], &[DType::F32]),
-        Arg::optional("w_zero", &[N, K], &[DType::I8, DType::U8]),
+        Arg::optional("w_scale", &[N, K], FLOATS),
+        Arg::optional("w_zero", &[N, K], &[DType::I8, DType::U8, DType::U4]),
     ],
     outputs: &[Arg::new("y", &[B, M, N], FLOATS)],
     attrs: &[],
@@ -114,9 +115,10 @@ pub static MATMUL: Op = Op {
         ],
         applies: |shape| match shape.variant {
             // What follows the sum does not see in what kind of blocks weights lay.
-            1..=3 => !shape.w.is_blocks() || shape.w == DType::Q8_0,
+            1..=3 => !shape.w.is_of_weights() || matches!(shape.w, DType::Q8_0 | DType::Bf16),
             4 => shape.w.is_float(),
-            5..=8 => shape.w.integer_range().is_some(),
+            5 | 6 => is_whole(shape.w) && shape.w != DType::U4,
+            7 | 8 => is_whole(shape.w),
             _ => true,
         },
         many_workgroups: |kernel| {
@@ -168,6 +170,12 @@ fn tile_cost(s: &Site<'_>, rows: f64) -> Work {
     tile_work(s, (rows as u64, 128), 32, if rows < 16.0 { 1.0 / 0.83 } else { 1.0 })
 }
 
+/// Operations in the time of which a weight is made f32 of what a kernel reads: measured on llvmpipe (Mesa 26.2), where
+/// `probe.unpack_i8` makes 14.7 G of them a second beside 59.6 GFLOP/s of `probe.fma` (benches/log.md).
+fn unpacking(s: &Site<'_>) -> f64 {
+    if s.arg("w").is_some_and(|w| !w.dtype.is_float()) { 4.0 } else { 0.0 }
+}
+
 /// Every tile computes all its rows and columns, each product in the time of so many, and reads its strips of
 /// x and w, half of it from caches.
 fn tile_work(s: &Site<'_>, (rows, columns): (u64, u64), lanes: u64, relative: f64) -> Work {
@@ -177,7 +185,7 @@ fn tile_work(s: &Site<'_>, (rows, columns): (u64, u64), lanes: u64, relative: f6
     let tiles = s.sizes.product(&[B]) * tiles_m * tiles_n;
     let reads = (s.bytes("w") * tiles_m + s.bytes("x") * tiles_n) / 2.0;
     Work {
-        flops: 2.0 * tiles * rows * columns * s.size(K) as f64 * relative,
+        flops: tiles * (2.0 * rows + unpacking(s)) * columns * s.size(K) as f64 * relative,
         bytes: reads.max(s.bytes("w") + s.bytes("x")) + s.bytes("y"),
         invocations: tiles * lanes as f64,
     }
@@ -190,9 +198,9 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let batched = w.shape.len() == 3;
     let (n, batch) = if batched {
         let xs = i.rank(0, 3)?;
-        if w.dtype == DType::Bf16 {
-            let w = i.show(&w.shape);
-            return Err(Error::Argument(format!("matmul: `w` is bf16 {w}, which is not read in batches")));
+        if w.dtype.is_of_weights() {
+            let (dtype, w) = (w.dtype, i.show(&w.shape));
+            return Err(Error::Argument(format!("matmul: `w` is {dtype} {w}, which is not read in batches")));
         }
         i.same(B, (0, &xs[0]), (1, &w.shape[0]))?;
         (w.shape[1].clone(), w.shape[0].clone())
@@ -286,34 +294,10 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     vec![out]
 }
 
-/// What shares a scale.
-enum Scales {
-    None,
-    Tensor,
-    Channels,
-    Groups(usize),
-}
-
-/// The scales and zero points that a case's weights have.
-fn planes(shape: &Shape) -> (Scales, bool) {
-    let signed = shape.w == DType::I8;
-    let zero = matches!(shape.variant, 5 | 6 | 8);
-    match shape.variant {
-        _ if !matches!(shape.w, DType::I8 | DType::U8) => (Scales::None, false),
-        5 => (Scales::Tensor, zero),
-        7 => (Scales::Groups(if signed { 32 } else { 64 }), zero),
-        8 => (Scales::Groups(if signed { 128 } else { 32 }), zero),
-        _ => (Scales::Channels, zero),
-    }
-}
-
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let (m, n) = (shape.sizes.get(M), shape.sizes.get(N));
-    let (scales, zeros) = planes(shape);
-    let k = match scales {
-        Scales::Groups(group) => shape.sizes.get(K).next_multiple_of(group),
-        _ => shape.sizes.get(K).next_multiple_of(shape.w.block()),
-    };
+    let planes = CasePlanes::of(shape);
+    let k = shape.sizes.get(K).next_multiple_of(planes.unit(shape.w));
     if shape.variant == 4 && shape.w.is_float() {
         let x = g.input("x", shape.x, &[3.into(), m.into(), k.into()])?;
         let w = g.input("w", shape.w, &[3.into(), n.into(), k.into()])?;
@@ -323,19 +307,9 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let leading = if shape.variant == 4 { vec![Dim::from(3), m.into()] } else { vec![m.into()] };
     let x = g.input("x", shape.x, &[leading.as_slice(), &[k.into()]].concat())?;
     let w = g.weight("w", shape.w, &[n, k])?;
-    let plane = match scales {
-        Scales::None => None,
-        Scales::Tensor => Some(vec![1]),
-        Scales::Channels => Some(vec![n]),
-        Scales::Groups(group) => Some(vec![n, k / group]),
-    };
-    let mut y = match plane {
+    let mut y = match planes.weights(g, shape.w, (n, k))? {
         None => g.matmul(x, w)?,
-        Some(plane) => {
-            let scale = g.weight("w_scale", DType::F32, &plane)?;
-            let zero = zeros.then(|| g.weight("w_zero", shape.w, &plane)).transpose()?;
-            g.matmul_int8(x, w, scale, zero)?
-        }
+        Some((scale, zero)) => g.matmul_int8(x, w, scale, zero)?,
     };
     let full = [leading.as_slice(), &[n.into()]].concat();
     match shape.variant {
@@ -375,9 +349,10 @@ impl Graph {
         self.apply_one(&MATMUL, &[Some(x), Some(w)], &[])
     }
 
-    /// As [`matmul`](Self::matmul) with weights `(w - w_zero) · w_scale`, `w [N, K]` i8 or u8. `w_scale`
-    /// is f32: `[1]`, `[N]`, or `[N, G]` for G groups of a multiple of 32 along K; `w_zero`, 0 unless given,
-    /// has its shape and the type of `w`.
+    /// As [`matmul`](Self::matmul) with weights `(w - w_zero) · w_scale`, `w [N, K]` i8, u8 or u4. `w_scale`
+    /// is f32 or f16: `[1]`, `[N]`, or `[N, G]` for G groups of a multiple of 32 along K; `w_zero`, 0 unless given
+    /// and 8 for u4, has its shape and the type of `w`. That of u4 may be u8; in u4, `[N, G]` has one more column
+    /// where G is odd.
     ///
     /// # Errors
     /// As [`matmul`](Self::matmul), and where these shapes or types differ.

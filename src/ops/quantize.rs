@@ -85,6 +85,47 @@ impl Graph {
         self.as_shape(y, &shape)
     }
 
+    /// Rows of `x`, which are its last axis, as i8 or u8 with a scale each, found from the row: `(q, scale,
+    /// zero)`, of the shapes `[.., K]`, `[.., 1]` f32 and, of u8, `[.., 1]`.
+    ///
+    /// i8: scale = max|x| / 127, and no zero point. u8: scale = (max - min) / 255 and zero = round(-min /
+    /// scale), of a range that is made to hold 0, as ONNX's `DynamicQuantizeLinear` has it for a tensor. A row
+    /// of zeros has the scale 1. Halves go to the even neighbour.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `dtype` is neither i8 nor u8, or `x` no float; [`Error::Shape`] if it has no axis.
+    pub fn quantize_rows(&mut self, x: ValueId, dtype: DType) -> Result<(ValueId, ValueId, Option<ValueId>)> {
+        self.has(x)?;
+        let Some(last) = self.value(x).shape.len().checked_sub(1) else {
+            return Err(Error::Shape("quantize_rows: `x` needs at least 1 axis, but it has none".into()));
+        };
+        let x = self.cast(x, DType::F32)?;
+        // Kept between a number and itself, anything is that number.
+        let number = |g: &mut Self, like, v| g.clamp(like, v, v);
+        let (span, low, levels) = if dtype == DType::U8 {
+            let (high, low) = (self.max(x, &[last], true)?, self.min(x, &[last], true)?);
+            let (high, low) = (self.clamp(high, 0.0, f32::MAX)?, self.clamp(low, f32::MIN, 0.0)?);
+            (self.sub(high, low)?, Some(low), 255.0)
+        } else {
+            let size = self.abs(x)?;
+            (self.max(size, &[last], true)?, None, 127.0)
+        };
+        let (levels, one) = (number(self, span, levels)?, number(self, span, 1.0)?);
+        let scale = self.div(span, levels)?;
+        let scale = self.select(span, scale, one)?;
+        let zero = match low {
+            None => None,
+            Some(low) => {
+                let zero = self.div(low, scale)?;
+                let zero = self.neg(zero)?;
+                let zero = self.round(zero)?;
+                Some(self.cast(zero, dtype)?)
+            }
+        };
+        let q = self.quantize(x, scale, zero, dtype, Rounding::HalfToEven)?;
+        Ok((q, scale, zero))
+    }
+
     fn as_shape(&mut self, x: ValueId, shape: &[Dim]) -> Result<ValueId> {
         if self.value(x).shape == shape { Ok(x) } else { self.reshape(x, shape) }
     }

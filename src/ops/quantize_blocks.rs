@@ -64,7 +64,7 @@ static BYTES: Kernel = Kernel {
     name: "quantize_blocks.bytes",
     file: "quantize_blocks.wgsl",
     source: include_str!("../../shaders/quantize_blocks.wgsl"),
-    blocks: &[(R, 2)],
+    blocks: &[(R, 2), (C, 256)],
     knobs,
     workgroups: |s| {
         let words = (s.size(K) as u64).div_ceil(4);
@@ -179,12 +179,13 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
 }
 
 impl Graph {
-    /// The blocks of the type `to` that rows of `x [.., C]`, f32 or f16, make, as the bytes that a GGUF file
-    /// has: u8 `[.., C / to.block() * to.block_bytes()]`. They are those of
-    /// [`formats::quantize`](crate::formats::quantize), but where the quotient of an element and the scale lies
-    /// so near to the middle of two codes that the device's roundings decide, either may be there; and of the
-    /// scale, where it lies so near to the middle of two f16. A block whose scale is below f32's normal numbers
-    /// may have any codes. Made are `Q8_0`, `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, `MXFP4`, `TQ1_0` and `TQ2_0`.
+    /// The blocks of the type `to` that rows of `x [.., C]`, f32 or f16, make, as the bytes that a GGUF file has:
+    /// u8 `[.., C / to.block() * to.block_bytes()]`. They are those of
+    /// [`formats::quantize`](crate::formats::quantize), but where the quotient of an element and the scale lies so
+    /// near to the middle of two codes that the device's roundings decide, either may be there; and of the scale,
+    /// where it lies so near to the middle of two f16. A block whose scale is below f32's normal numbers may have
+    /// any codes; a scale beyond f16 is infinite, as on the host. Made are `Q8_0`, `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`,
+    /// `MXFP4`, `TQ1_0` and `TQ2_0`.
     ///
     /// # Errors
     /// [`Error::Argument`] for another type, or if `x` is no float; [`Error::Shape`] if its last axis is no fixed

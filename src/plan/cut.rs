@@ -83,13 +83,13 @@ fn bytes(dtype: DType, axis: Axis, rows: u64, width: u64) -> u64 {
     if axis == Axis::V && dtype.block() == 1 {
         return of(WeightForm::Rows);
     }
-    let scales = if dtype.block() > 1 { of(WeightForm::BlockScales) } else { 0 };
+    let scales = if dtype.is_blocks() { of(WeightForm::BlockScales) } else { 0 };
     of(WeightForm::Panels).max(scales)
 }
 
 /// How many rows a piece has, so that all are about as large and each fits: whole panels, or of less than one as
-/// many as are whole groups of four in a row of `y`. `None` if all fit as they are, if no four do, or if there were
-/// too many pieces.
+/// many as are whole groups of four in a row of `y`. `None` if all fit as they are, if no four do, or if there
+/// were too many pieces.
 fn rows_of_a_piece(rows: u64, limit: u64, bytes: impl Fn(u64) -> u64) -> Option<u64> {
     if bytes(rows) <= limit {
         return None;

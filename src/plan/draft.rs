@@ -157,7 +157,7 @@ impl Draft {
 
     /// How many storage buffers its kernel binds.
     pub fn buffers(&self, vals: &[Val]) -> usize {
-        let is_blocks = |u: &&Use| vals[u.value].dtype.block() > 1;
+        let is_blocks = |u: &&Use| vals[u.value].dtype.is_blocks();
         let scales = self.inputs.iter().flatten().filter(is_blocks).count();
         if let Some(first) = self.op.kernels.first().filter(|k| !k.scratch.is_empty()) {
             // It reads what was left for it in the place of some of the op's tensors.

@@ -73,17 +73,20 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
             let (last, leading) = shape.split_last().unwrap_or((&1, &[]));
             count(leading).saturating_mul(row_bytes(dtype, *last) as u64)
         }
-        (WeightForm::Panels | WeightForm::BlockScales, [n, k]) if dtype.block() > 1 => {
+        (WeightForm::Panels | WeightForm::BlockScales, [n, k]) if dtype.is_blocks() => {
             let Some((codes, scales)) = blocks::block_bytes(dtype) else {
                 return Err(Error::Shape(format!("weight: no kernel reads {dtype}")));
             };
             let each = if form == WeightForm::Panels { codes } else { scales };
-            count(&[panel_columns(*n), k / dtype.block(), each])
+            let behind = if form == WeightForm::Panels { behind(*n, blocks::group_bytes(dtype)) } else { 0 };
+            count(&[*n, k / dtype.block(), each]).saturating_add(behind)
         }
         (WeightForm::Panels, [n, k]) if dtype != DType::U32 => {
-            count(&[panel_columns(*n), k.div_ceil(4), 4 * dtype.block_bytes()])
+            let group = group_bytes(dtype);
+            count(&[*n, k.div_ceil(4), group]).saturating_add(behind(*n, group))
         }
         (WeightForm::GroupMajor, [n, g]) if dtype.block() == 1 => count(&[*n, *g, dtype.block_bytes()]),
+        (WeightForm::GroupMajor, [n, g]) if dtype == DType::U4 => count(&[*n, *g]).div_ceil(2),
         _ => {
             return Err(Error::Shape(format!("weight: {dtype} {shape:?} cannot be laid out as {form:?}")));
         }
@@ -101,8 +104,13 @@ fn in_form(form: WeightForm, shape: Vec<usize>) -> Vec<usize> {
     }
 }
 
-/// Columns of a panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so that what a
-/// workgroup reads lies together.
+/// Bytes of four elements of a type that has no scales of its own.
+const fn group_bytes(dtype: DType) -> usize {
+    4 * dtype.block_bytes() / dtype.block()
+}
+
+/// Columns of the first panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so that
+/// what a workgroup reads lies together. The last one has as many as are left.
 pub(crate) fn panel_width(n: u64) -> u64 {
     n.clamp(1, PANEL)
 }
@@ -110,10 +118,11 @@ pub(crate) fn panel_width(n: u64) -> u64 {
 /// The most columns of a panel; `shaders/lib/column_panel.wgsl` has it too.
 pub(crate) const PANEL: u64 = 128;
 
-/// Columns with those that pad the last panel.
-fn panel_columns(n: usize) -> usize {
-    let width = panel_width(n as u64) as usize;
-    n.checked_next_multiple_of(width).unwrap_or(usize::MAX)
+/// Bytes behind the last panel, if others are before it: a workgroup that owns the columns of a whole one may read
+/// so far, whatever is there.
+fn behind(n: usize, group: usize) -> u64 {
+    let (panel, last) = (PANEL as usize, n % PANEL as usize);
+    if n > panel && last > 0 { ((panel - last) * group) as u64 } else { 0 }
 }
 
 /// Bytes from one row to the next: floats and int8 are padded to 16, indices are tight.
@@ -188,17 +197,18 @@ fn rows<'a>(dtype: DType, shape: &[usize], bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]
     out.into()
 }
 
-/// Rows of `row` bytes in panels of `width` rows: of all rows of a panel their first `unit` bytes side by side, then
-/// the next. A unit that a row does not fill, and rows that a panel lacks, are zeros.
-fn in_panels(width: usize, row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
-    let units = row.div_ceil(unit);
+/// Rows of `row` bytes in panels, of which the first begins with them: of all rows of a panel their first `unit` bytes
+/// side by side, then the next. What a row lacks to whole units is zeros.
+fn in_panels(row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
+    let (panel, units) = (PANEL as usize, row.div_ceil(unit));
     let rows = bytes.len().checked_div(row).unwrap_or(0);
-    let mut out = vec![0; rows.next_multiple_of(width) * units * unit];
+    let mut out = vec![0; rows * units * unit];
     if row == 0 {
         return out;
     }
     for (i, row) in bytes.chunks_exact(row).enumerate() {
-        let first = i / width * units * width + i % width;
+        let before = i / panel * panel;
+        let (first, width) = (before * units + i % panel, panel.min(rows - before));
         for (u, from) in row.chunks(unit).enumerate() {
             let at = (first + u * width) * unit;
             out[at..at + from.len()].copy_from_slice(from);
@@ -301,11 +311,12 @@ mod tests {
                     _ => t.to_f64(),
                 };
                 let values: Vec<f64> = quants(&a).into_iter().chain(quants(&b)).collect();
-                let (width, padded) = (n.min(128), k.next_multiple_of(4));
-                for c in 0..n.next_multiple_of(width) {
+                let padded = k.next_multiple_of(4);
+                for c in 0..n {
                     for i in 0..padded {
-                        let expected = if c < n && i < k { values[c * k + i] } else { 0.0 };
-                        let group = c / width * (padded / 4) * width + i / 4 * width + c % width;
+                        let expected = if i < k { values[c * k + i] } else { 0.0 };
+                        let before = c / 128 * 128;
+                        let group = before * (padded / 4) + i / 4 * 128.min(n - before) + c % 128;
                         let found = decode(dtype, &bytes, group * 4 + i % 4);
                         assert_eq!(found, expected, "{dtype} of {n} [{c}, {i}]");
                     }
@@ -320,17 +331,39 @@ mod tests {
             let w = random(DType::Q8_0, &[n, 96]);
             let one = [("w", &w)];
             let bytes = prepare(&spec(WeightForm::BlockScales, &one), &given(&one)).unwrap();
-            let width = n.min(128);
-            assert_eq!(bytes.len(), (n.next_multiple_of(width) * 6).next_multiple_of(16));
+            assert_eq!(bytes.len(), (n * 6).next_multiple_of(16));
             let raw = w.to_bytes();
             for c in 0..n {
                 for b in 0..3 {
                     let scale = &raw[(c * 3 + b) * 34..][..2];
-                    let at = c / width * 3 * width + b * width + c % width;
+                    let before = c / 128 * 128;
+                    let at = before * 3 + b * 128.min(n - before) + c % 128;
                     assert_eq!(&bytes[at * 2..][..2], scale, "column {c}, block {b}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn half_bytes_stay_half_bytes_and_lie_where_kernels_look() {
+        let (n, k) = (130, 64);
+        let w = random(DType::U4, &[n, k]);
+        let zeros = random(DType::U4, &[n, 4]);
+        let bytes = |form, t: &Tensor| prepare(&spec(form, &[("w", t)]), &given(&[("w", t)])).unwrap();
+        let nibble = |bytes: &[u8], i: usize| f64::from(bytes[i / 2] >> (i % 2 * 4) & 15);
+        let panels = bytes(WeightForm::Panels, &w);
+        assert_eq!(panels.len(), 256 * k / 2);
+        let values = w.to_f64();
+        for (c, i) in [(0, 0), (1, 7), (127, 63), (128, 0), (129, 62)] {
+            let group = c / 128 * (k / 4) * 128 + i / 4 * 128 + c % 128;
+            assert_eq!(nibble(&panels, group * 4 + i % 4), values[c * k + i], "[{c}, {i}]");
+        }
+        let (major, values) = (bytes(WeightForm::GroupMajor, &zeros), zeros.to_f64());
+        assert_eq!(major.len(), (n * 4 / 2usize).next_multiple_of(16));
+        for (c, g) in [(0, 0), (1, 3), (129, 2)] {
+            assert_eq!(nibble(&major, g * n + c), values[c * 4 + g], "[{c}, {g}]");
+        }
+        assert!(form_bytes(WeightForm::Rows, DType::U4, &[2, 4]).is_err());
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn what_is_no_file_is_said_to_be_none() {
     assert!(refused(&folder.0.join("none.gguf")).contains("none.gguf: "));
     fs::create_dir(folder.0.join("d.gguf")).unwrap();
     assert!(refused(&folder.0.join("d.gguf")).contains("is a folder, not a model file"));
-    assert!(refused(&folder.put("e.gguf", b"")).contains("offset 0: magic: the file has 0 bytes"));
+    assert!(refused(&folder.put("e.gguf", b"")).contains("offset 0: magic: the file is empty"));
 }
 
 #[test]

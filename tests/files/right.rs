@@ -59,7 +59,11 @@ fn safetensors_are_read_as_the_crate_reads_them() {
 #[test]
 fn encodings_are_what_the_formats_say() {
     for d in DType::ALL {
-        let e = Encoding::by_name(d.name()).unwrap();
+        // Files have uint4 in words of their own making.
+        let Some(e) = Encoding::by_name(d.name()) else {
+            assert_eq!(d, DType::U4);
+            continue;
+        };
         assert_eq!((e.block, e.block_bytes), (d.block() as u64, d.block_bytes() as u64), "{d}");
         assert_eq!(e.dtype(), Some(d));
     }

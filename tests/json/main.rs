@@ -223,7 +223,7 @@ fn use_it(plan: &Plan) {
             port.unpack(&call, &packed).unwrap();
         }
     }
-    let weights = Default::default();
+    let weights = tachylite::plan::prepare::Weights::new();
     plan.weights.iter().for_each(|w| drop(tachylite::plan::prepare::prepare(w, &weights)));
     (0..plan.buffers.len()).for_each(|i| drop(plan.buffer_name(i)));
 }

@@ -242,7 +242,8 @@ impl<'a> Run<'a> {
             ["x_offset", "x_B", "x_M", "w_offset", "w_B", "w_N", "w_K"].map(|a| self.n(a));
         let panels = self.kernel.wgsl.contains("const PANEL: u32 = 128u;");
         let says = |text: &str| self.kernel.wgsl.lines().any(|l| l.starts_with(text));
-        let is_block = self.kernel.wgsl.lines().any(|l| l.contains("> w_scale: array<u32>"));
+        let is_block = self.kernel.wgsl.lines().any(|l| l.contains("> w_scale: array<u32>"))
+            && !says("const GROUPED: bool");
         let is_int8 = says("const GROUPED: bool");
         let grouped = says("const GROUPED: bool = true");
         let block4 =
@@ -255,17 +256,19 @@ impl<'a> Run<'a> {
         };
         for i in 0..b * m * n {
             let [b, row, c] = [i / n / m, i / n % m, i % n];
-            let in_panel = |units: usize| c / 128 * units * n.min(128) + c % 128;
+            let width = 128.min(n - c / 128 * 128);
+            let in_panel = |units: usize| c / 128 * 128 * units + c % 128;
             let x = xo + b * xb + row * xm;
             let w = if panels { in_panel(k.div_ceil(4)) } else { wo + b * wb + c * wn };
             let mut sum = 0.0;
             for j in 0..k {
-                let mut weight = self.at("w", w + j / 4 * wk, j % 4);
+                let along = j / 4 * if panels { width } else { wk };
+                let mut weight = self.at("w", w + along, j % 4);
                 if self.bindings.contains_key("w_zero") {
                     weight -= plane(self, "w_zero", c, j);
                 }
                 if is_block {
-                    weight *= self.memory[self.bindings["w_scale"].0][in_panel(k / 32) + j / 32 * n.min(128)];
+                    weight *= self.memory[self.bindings["w_scale"].0][in_panel(k / 32) + j / 32 * width];
                 }
                 if grouped {
                     weight *= plane(self, "w_scale", c, j);

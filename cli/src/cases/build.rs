@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tachylite::plan::Numerics;
 use tachylite::{DType, Dim, Error, Graph, Tensor, ValueId};
 
 use super::data::{EXACT, Host};
@@ -68,6 +69,8 @@ pub(super) struct Case {
     pub expected: Vec<Expected>,
     /// What of the case is left out, and why.
     pub note: Option<String>,
+    /// The only kernel of an op that has several, and which function it computes.
+    pub only: Option<(&'static str, Numerics)>,
     /// What goes before the names of inputs, so that a part of a graph can be there twice.
     part: String,
 }
@@ -101,6 +104,11 @@ impl Case {
     pub fn part(&mut self, number: usize) -> &mut Self {
         self.part = format!("{number}.");
         self
+    }
+
+    /// Says that an op that has a kernel of that name is done by it.
+    pub fn only(&mut self, kernel: &'static str, numerics: Numerics) {
+        self.only = Some((kernel, numerics));
     }
 
     /// A tensor that each call gives.
@@ -147,7 +155,8 @@ impl Case {
         Ok(self.graph.transpose(id, &order)?)
     }
 
-    /// Says what a value must be. Whole numbers and booleans must be exact; a float type that is
+    /// Says what a value must be. Whole numbers and booleans must be exact, but where our reference says that they
+    /// lie at a tie; a float type that is
     /// narrower than what was computed in was rounded by whoever made the value, to either neighbour.
     pub fn expect(&mut self, name: &str, id: ValueId, host: &Host, bound: Bound) -> Built<()> {
         let own = self.shape(id);
@@ -171,7 +180,9 @@ impl Case {
             _ => (0.0, 0.0),
         };
         let bound = match bound {
-            _ if host.is_integer() || host.is_bool() => Bound::Tolerance { rtol: 0.0, atol: 0.0 },
+            Bound::Tolerance { .. } if host.is_integer() || host.is_bool() => {
+                Bound::Tolerance { rtol: 0.0, atol: 0.0 }
+            }
             Bound::Tolerance { rtol, atol } => {
                 Bound::Tolerance { rtol: rtol.max(relative), atol: atol.max(absolute) }
             }

@@ -79,7 +79,7 @@ fn compare<M: Machine>(machine: &M, case: &Case, outcome: &mut Outcome) -> Resul
 
     let mut values = cpu::load(graph, &case.tensors, &call)?;
     let nodes: Vec<usize> = (0..graph.nodes().len()).collect();
-    cpu::evaluate_nodes(graph, &nodes, &mut values, &call, Numerics::F32)?;
+    cpu::evaluate_nodes(graph, &nodes, &mut values, &call, numerics(case))?;
     for ((expected, id), got) in case.expected.iter().zip(graph.outputs()).zip(&got) {
         let dtype = graph.value(*id).dtype;
         let Some(own) = &values[id.index()] else { continue };
@@ -95,9 +95,16 @@ fn compare<M: Machine>(machine: &M, case: &Case, outcome: &mut Outcome) -> Resul
     Ok(())
 }
 
+/// Which function the case's kernels compute.
+fn numerics(case: &Case) -> Numerics {
+    case.only.map_or(Numerics::F32, |(_, numerics)| numerics)
+}
+
 /// The outputs of the case's graph on a device.
 fn execute<M: Machine>(machine: &M, case: &Case, call: &Call) -> Result<Vec<Tensor>> {
-    let plan = plan(&case.graph, machine.profile(), &Policy::default())?;
+    let mut policy = Policy { numerics: numerics(case), ..Policy::default() };
+    policy.kernel = case.only.map(|(kernel, _)| kernel.to_owned());
+    let plan = plan(&case.graph, machine.profile(), &policy)?;
     let mut loaded = machine.load(&plan, &case.tensors, OWN)?;
     let mut bytes = Vec::new();
     for (i, buffer) in plan.buffers.iter().enumerate() {

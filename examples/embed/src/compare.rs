@@ -180,8 +180,8 @@ fn time(encoders: &mut [Encoder], (lines, tokens): (usize, usize), rounds: usize
 pub fn table(gpu: &Gpu, rows: &[Row], sentences: usize, rounds: usize) -> String {
     let [(a, b), (c, d)] = BATCHES;
     let mut text = format!(
-        "{}; {sentences} sentences; tokens a second of {a} line of {b} and of {c} lines of {d}, {rounds} interleaved \
-         rounds, medians\n\n",
+        "{}; {sentences} sentences; tokens a second of {a} line of {b} and of {c} lines of {d}, {rounds} \
+         interleaved rounds, medians\n\n",
         device_name(gpu.profile())
     );
     let _ = writeln!(
@@ -224,7 +224,7 @@ pub fn table(gpu: &Gpu, rows: &[Row], sentences: usize, rounds: usize) -> String
         DType::ALL.into_iter().filter(|d| d.is_blocks() && !MADE.contains(d)).map(name).collect();
     let _ = write!(
         text,
-        "\ncosine: of an embedding to that with f32 weights, 1 is the same: mean over the sentences, and the least.\n\
+        "\ncosine: of an embedding to that with f32 weights, 1 is the same: mean of all, and the least.\n\
          feedback: the same after --feedback, matrices made for what they are multiplied with.\n\
          A matrix whose rows of 384 are no whole blocks has the type that llama.cpp falls back to.\n\
          Read from files, but not made here: {}.\n",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tachylite::Gpu;
 use tachylite::gpu::{Executable, LoadOptions, LoadTimings};
 use tachylite::plan::prepare::Weights;
-use tachylite::plan::{Determinism, Policy};
+use tachylite::plan::{Determinism, Policy, Role};
 use tachylite::{Call, DType, Graph, Profile, Tensor, cpu};
 
 use crate::inputs::Inputs;
@@ -182,11 +182,17 @@ impl Encoder {
         }
     }
 
-    /// The bytes of weights that the device holds for the plan of the largest batch so far; 0 if there is none.
+    /// The sizes that buffers of weights were made with for the largest batch so far, in bytes; 0 if there
+    /// was none.
     pub fn weight_bytes(&self) -> u64 {
         let Machine::Gpu { buckets, .. } = &self.machine else { return 0 };
-        let plans = buckets.iter().filter_map(|b| Some(b.loaded.as_ref()?.executable.plan()));
-        plans.map(|p| p.weights.iter().map(|w| w.bytes).sum()).max().unwrap_or(0)
+        let held = |loaded: &Loaded| -> u64 {
+            let executable = &loaded.executable;
+            let buffers = executable.plan().buffers.iter().enumerate();
+            let weights = buffers.filter(|(_, b)| matches!(b.role, Role::Weight(_)));
+            weights.filter_map(|(i, _)| executable.buffer_bytes(i).ok()).sum()
+        };
+        buckets.iter().filter_map(|b| b.loaded.as_ref()).map(held).max().unwrap_or(0)
     }
 
     /// The model.

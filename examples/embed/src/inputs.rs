@@ -26,8 +26,8 @@ const FIRST_WORD: u32 = 999;
 pub struct Inputs(BTreeMap<String, Feedback>);
 
 impl Inputs {
-    /// Runs the model in f32 on some ten thousand arbitrary words: whatever text comes, its inputs are of that kind,
-    /// and no text has to be brought along.
+    /// Runs the model in f32 on some ten thousand arbitrary words: whatever text comes, its inputs are of that
+    /// kind, and no text has to be brought along.
     ///
     /// # Errors
     /// If the device cannot run the model.

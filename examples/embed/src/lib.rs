@@ -11,9 +11,9 @@
 //! # }
 //! ```
 //!
-//! [`model`] reads a folder, [`weights`] says which types there are, [`graph`] says what is computed, [`encoder`] batches lines and runs
-//! the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`] times, [`compare`]
-//! says what types of weights cost and gain. Nothing here knows how a kernel works.
+//! [`model`] reads a folder, [`weights`] says which types there are, [`graph`] says what is computed,
+//! [`encoder`] batches lines and runs the graph, [`startup`] gets there soon, [`search`] ranks, [`measure`]
+//! times, [`compare`] says what types of weights cost and gain. Nothing here knows how a kernel works.
 
 pub mod compare;
 pub mod encoder;

@@ -176,7 +176,7 @@ fn tensors(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
             .dtype()
             .filter(|d| d.is_float() || *d == DType::Bf16 || (shape.len() == 2 && d.is_blocks()));
         let Some(dtype) = held else {
-            return Err(Error::new(format!("{file}: `{name}` is {encoding}, which it cannot be")));
+            return Err(Error::new(format!("{file}: `{name}` is {encoding}, which no such weight is")));
         };
         if info.shape != shape {
             return Err(Error::new(format!(

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub type Types = BTreeMap<String, DType>;
 
 /// The types that weights can be made in, from the most bytes to the fewest.
-pub const MADE: [DType; 18] = [
+pub const MADE: [DType; 19] = [
     DType::F32,
     DType::F16,
     DType::Bf16,
@@ -28,6 +28,7 @@ pub const MADE: [DType; 18] = [
     DType::Q4K,
     DType::Q4_0,
     DType::Iq4Nl,
+    DType::Iq4Xs,
     DType::Mxfp4,
     DType::Q3K,
     DType::Q2K,
@@ -216,9 +217,9 @@ mod tests {
             assert_eq!(MADE.contains(&dtype), made, "{dtype}");
             assert_eq!(parse(name(dtype)).is_ok(), made, "{dtype}");
         }
-        let said = parse("iq4_xs").unwrap_err().to_string();
+        let said = parse("iq2_s").unwrap_err().to_string();
         assert!(
-            said.starts_with("`iq4_xs` can be read from a file, but not made; there are f32 f16"),
+            said.starts_with("`iq2_s` can be read from a file, but not made; there are f32 f16"),
             "{said}"
         );
         assert!(parse("q9").unwrap_err().to_string().starts_with("`q9` is no type of weights"));

@@ -23,7 +23,7 @@ impl Exported {
         embed
             .arg("--model")
             .arg(model)
-            .args(["--weights", weights])
+            .args(["--weights", weights, "--tables", "f32"])
             .arg("--export")
             .arg(exported.file("minilm.json"));
         let output = embed.output().unwrap();

@@ -98,7 +98,10 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
             safetensors(WORDS, "F32", &[7, 384]),
             format!("model.safetensors: `{WORDS}` has shape [7, 384], but all-MiniLM-L6-v2 has [30522, 384]"),
         ),
-        (safetensors(WORDS, "F16", &[1]), format!("model.safetensors: `{WORDS}` is F16, but it must be F32")),
+        (
+            safetensors(WORDS, "I32", &[1]),
+            format!("model.safetensors: `{WORDS}` is I32, which no such weight is"),
+        ),
         (
             safetensors(WORDS, "F32", &[30522, 384]),
             "model.safetensors: there is no tensor `embeddings.position_embeddings.weight`".to_owned(),
@@ -109,4 +112,21 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
         folder = folder.file("model.safetensors", file);
         assert_eq!(complaint(&folder.0, &["--json"], b"text\n"), expected);
     }
+}
+
+#[test]
+fn a_type_that_nobody_makes_is_named_with_those_that_are_made() {
+    for option in ["--weights", "--tables"] {
+        let output = embed(Path::new("/nowhere"), &[option, "iq2_s"], b"");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("`iq2_s` can be read from a file, but not made; there are f32 f16 bf16"),
+            "{said}"
+        );
+    }
+    let said = complaint(Path::new("/nowhere"), &["--compare", "q8_0,q9"], b"");
+    assert!(said.starts_with("`q9` is no type of weights; there are f32"), "{said}");
+    let said = complaint(Path::new("/nowhere"), &["--compare", "--device", "cpu"], b"");
+    assert_eq!(said, "`cpu` has no speed to compare: it evaluates the graph in f64");
 }

@@ -1,4 +1,4 @@
-//! Weights of int8 and uint8: (q - zero) · scale, of the tensor, of a column, or of a group along K.
+//! Weights of int8, uint8 and uint4: (q - zero) · scale, of the tensor, of a column, or of a group along K.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,11 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::formats;
 use crate::formats::packed::Packed;
+use crate::graph::{Graph, ValueId};
 use crate::kernel::Site;
 use crate::numerics::{Approx, round_error};
 use crate::op::Axis::{B, K, N};
-use crate::op::{Fold, Infer, Operand, RefCall};
+use crate::op::{Fold, Infer, Operand, RefCall, Shape};
 
 /// How weights of blocks lie, and how int8 and uint8 weights are scaled.
 pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
@@ -19,15 +20,38 @@ pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
     }
     let (Some(w), Some(scale)) = (s.arg("w"), s.arg("w_scale")) else { return Vec::new() };
     let groups = scale.shape.get(1).map(|g| g.max(s.scalars).max(1) as usize);
-    let zeros = s.arg("w_zero").is_some();
-    let mut knobs = vec![("GROUPED", groups.is_some().to_string()), ("ZEROS", zeros.to_string())];
-    if zeros {
-        knobs.push(("SIGNED", (w.dtype == DType::I8).to_string()));
+    let zero = s.arg("w_zero");
+    let mut knobs = scale_knobs(s);
+    knobs.push(("ZEROS", (zero.is_some() || w.dtype == DType::U4).to_string()));
+    match zero {
+        Some(zero) => {
+            knobs.push(("SIGNED", (zero.dtype == DType::I8).to_string()));
+            knobs.push(("HALVES", (zero.dtype == DType::U4).to_string()));
+        }
+        None => knobs.push(("NONE", format!("{:?}", own_zero(w.dtype)))),
     }
     if let Some(groups) = groups {
         knobs.push(("BLOCK4", format!("{}u", (s.size(K) / groups / 4).max(8))));
     }
     knobs
+}
+
+/// How scales beside weights of whole numbers are read.
+pub(super) fn scale_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    let Some(scale) = s.arg("w_scale") else { return Vec::new() };
+    let (grouped, half) = (scale.shape.len() == 2, scale.dtype == DType::F16);
+    vec![("GROUPED", grouped.to_string()), ("HALF", half.to_string())]
+}
+
+/// Whether weights of a type have scales beside them.
+pub(super) const fn is_whole(w: DType) -> bool {
+    matches!(w, DType::I8 | DType::U8 | DType::U4)
+}
+
+/// The zero point of weights that none is given for: that of uint4 is the middle, as in onnxruntime's
+/// `MatMulNBits`.
+const fn own_zero(w: DType) -> f64 {
+    if matches!(w, DType::U4) { 8.0 } else { 0.0 }
 }
 
 /// The format of blocks whose codes lie in planes of a few bits.
@@ -52,11 +76,13 @@ pub(super) fn plane_folds(i: &Infer<'_>, w: &Operand, n: &Dim, k: &Dim) -> Resul
     let plane = |at: usize| i.inputs.get(at).and_then(Option::as_ref);
     let (scale, zero) = (plane(2), plane(3));
     let argument = |text: String| Err(Error::Argument(format!("matmul: {text}")));
-    if !matches!(w.dtype, DType::I8 | DType::U8) {
+    if !is_whole(w.dtype) {
         return match (scale, zero) {
             (None, None) => Ok([Vec::new(), Vec::new()]),
-            (Some(_), _) => argument(format!("`w_scale` is for i8 and u8 weights, but `w` is {}", w.dtype)),
-            (None, _) => argument(format!("`w_zero` is for i8 and u8 weights, but `w` is {}", w.dtype)),
+            (Some(_), _) => {
+                argument(format!("`w_scale` is for i8, u8 and u4 weights, but `w` is {}", w.dtype))
+            }
+            (None, _) => argument(format!("`w_zero` is for i8, u8 and u4 weights, but `w` is {}", w.dtype)),
         };
     }
     let scale = i.operand(2)?;
@@ -74,10 +100,14 @@ pub(super) fn plane_folds(i: &Infer<'_>, w: &Operand, n: &Dim, k: &Dim) -> Resul
         _ => i.rank(2, 2).map(|_| Vec::new())?,
     };
     let Some(zero) = zero else { return Ok([fold, Vec::new()]) };
-    if zero.dtype != w.dtype {
+    if zero.dtype != w.dtype && (w.dtype, zero.dtype) != (DType::U4, DType::U8) {
         return argument(format!("`w_zero` is {}, but `w` is {}", zero.dtype, w.dtype));
     }
-    if zero.shape != scale.shape {
+    let mut wanted = scale.shape.clone();
+    if let (DType::U4, Some(last)) = (zero.dtype, wanted.last_mut()) {
+        *last = last.constant().map_or(Dim::from(0), |n| n.next_multiple_of(2).into());
+    }
+    if zero.shape != wanted {
         let (zero, scale) = (i.show(&zero.shape), i.show(&scale.shape));
         return Err(Error::Shape(format!("matmul: `w_zero` is {zero}, but `w_scale` is {scale}")));
     }
@@ -99,11 +129,11 @@ fn check_groups(k: &Dim, groups: &Dim) -> Result<()> {
     }
 }
 
-/// What belongs to element `i` of `w [.., N, K]` in a plane of it.
-fn of(plane: &Approx, i: usize, n: usize, k: usize) -> (f64, f64) {
+/// What belongs to element `i` of `w [.., N, K]` in a plane of it, of groups of a length.
+fn of(plane: &Approx, i: usize, (n, k): (usize, usize), length: usize) -> (f64, f64) {
     let (column, at) = (i / k % n, i % k);
     match plane.shape.as_slice() {
-        [_, groups] => plane.at(column * groups + at / (k / groups)),
+        [_, row] => plane.at(column * row + at / length),
         _ => plane.at(column % plane.value.len()),
     }
 }
@@ -111,13 +141,22 @@ fn of(plane: &Approx, i: usize, n: usize, k: usize) -> (f64, f64) {
 /// The weights less their zero points.
 pub(super) fn less_zero<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
     let w = c.inputs[1].expect("the graph checked that `w` is there");
-    let Some(zero) = c.inputs[3] else { return Cow::Borrowed(w) };
-    let (n, k) = (c.sizes.get(N), c.sizes.get(K));
+    let own = c.dtypes[1].map_or(0.0, own_zero);
+    if c.inputs[3].is_none() && own == 0.0 {
+        return Cow::Borrowed(w);
+    }
+    let (size, length) = ((c.sizes.get(N), c.sizes.get(K)), group_length(c));
     let mut out = w.clone();
     for (i, v) in out.value.iter_mut().enumerate() {
-        *v -= of(zero, i, n, k).0;
+        *v -= c.inputs[3].map_or(own, |zero| of(zero, i, size, length).0);
     }
     Cow::Owned(out)
+}
+
+/// Elements of a group along K.
+fn group_length(c: &RefCall<'_>) -> usize {
+    let groups = c.inputs[2].filter(|s| s.shape.len() == 2).map_or(1, |s| s.shape[1]);
+    (c.sizes.get(K) / groups.max(1)).max(1)
 }
 
 /// The weights that are multiplied with: less their zero points, and times the scales of their groups.
@@ -129,19 +168,79 @@ pub(super) fn dequantized<'a>(c: &RefCall<'a>) -> Cow<'a, Approx> {
         return out;
     }
     let Some(scale) = c.inputs[2].filter(|s| s.shape.len() == 2) else { return out };
-    let (n, k) = (c.sizes.get(N), c.sizes.get(K));
+    let (size, length) = ((c.sizes.get(N), c.sizes.get(K)), group_length(c));
     let Approx { value, error, .. } = out.to_mut();
     for (i, (v, e)) in value.iter_mut().zip(error).enumerate() {
-        let (s, s_error) = of(scale, i, n, k);
+        let (s, s_error) = of(scale, i, size, length);
         (*v, *e) = (*v * s, round_error(*v * s, v.abs() * s_error));
     }
     out
 }
 
+/// The scales and zero points that a case's weights have: elements that share them, none for a whole column,
+/// all for a tensor.
+pub(super) enum CasePlanes {
+    None,
+    Tensor {
+        zero: bool,
+    },
+    Channels {
+        zero: bool,
+    },
+    /// Of u4 `packed` as files have them: scales of f16, zero points of half a byte.
+    Groups {
+        length: usize,
+        zero: bool,
+        packed: bool,
+    },
+}
+
+impl CasePlanes {
+    pub fn of(shape: &Shape) -> Self {
+        let groups = |length, zero| Self::Groups { length, zero, packed: false };
+        let signed = shape.w == DType::I8;
+        match shape.variant {
+            _ if !is_whole(shape.w) => Self::None,
+            0 if shape.w == DType::U4 => Self::Groups { length: 32, zero: true, packed: true },
+            5 => Self::Tensor { zero: true },
+            7 => groups(if signed { 32 } else { 64 }, false),
+            8 => groups(if signed { 128 } else { 32 }, true),
+            _ => Self::Channels { zero: shape.variant == 6 },
+        }
+    }
+
+    /// What K is a multiple of.
+    pub fn unit(&self, w: DType) -> usize {
+        if let Self::Groups { length, .. } = self { *length } else { w.block() }
+    }
+
+    /// The weights that hold them, for `w [N, K]`.
+    pub fn weights(
+        &self,
+        g: &mut Graph,
+        w: DType,
+        (n, k): (usize, usize),
+    ) -> Result<Option<(ValueId, Option<ValueId>)>> {
+        let (plane, zero, packed) = match *self {
+            Self::None => return Ok(None),
+            Self::Tensor { zero } => (vec![1], zero, false),
+            Self::Channels { zero } => (vec![n], zero, false),
+            Self::Groups { length, zero, packed } => (vec![n, k / length], zero, packed),
+        };
+        let scale = g.weight("w_scale", if packed { DType::F16 } else { DType::F32 }, &plane)?;
+        let (dtype, plane) = match w {
+            DType::U4 if packed => (DType::U4, vec![n, plane[1].next_multiple_of(2)]),
+            DType::U4 => (DType::U8, plane),
+            other => (other, plane),
+        };
+        let zero = zero.then(|| g.weight("w_zero", dtype, &plane)).transpose()?;
+        Ok(Some((scale, zero)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Graph;
 
     #[test]
     fn planes_that_do_not_fit_are_named_with_both_sides() {
@@ -167,6 +266,6 @@ mod tests {
         let other = g.weight("f", DType::F16, &[8, 96]).unwrap();
         let scale = g.weight("s", DType::F32, &[8]).unwrap();
         let message = g.matmul_int8(x, other, scale, None).unwrap_err().to_string();
-        assert_eq!(message, "matmul: `w_scale` is for i8 and u8 weights, but `w` is f16");
+        assert_eq!(message, "matmul: `w_scale` is for i8, u8 and u4 weights, but `w` is f16");
     }
 }

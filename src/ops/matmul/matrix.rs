@@ -1,7 +1,7 @@
 //! Cooperative matrices: both operands are first staged as f16, padded to whole tiles and relative to powers of
 //! two for each row of x and column of w, so that nothing overflows; sums are f32.
 
-use super::int8::weight_knobs;
+use super::int8::{scale_knobs, weight_knobs};
 use super::{tile_cost, tiles};
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
@@ -73,7 +73,7 @@ fn fits(s: &Site<'_>, has: bool, side: u64) -> Result<(), String> {
 }
 
 fn knobs(s: &Site<'_>, side: u64) -> Vec<(&'static str, String)> {
-    let grouped = weight_knobs(s).into_iter().filter(|(name, _)| *name == "GROUPED");
+    let grouped = scale_knobs(s).into_iter();
     let matrix = |role: &str, of: &str| format!("coop_mat{side}x{side}<{of}, {role}>");
     let own = [
         ("mat_a", matrix("A", "f16")),

@@ -1,7 +1,7 @@
 //! Few tiles and a long K: K is cut into shares that run side by side, and a second dispatch adds the shares
 //! up in their order, so that two runs give the same bits.
 
-use super::int8::weight_knobs;
+use super::int8::{scale_knobs, weight_knobs};
 use super::tile_cost;
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
@@ -25,7 +25,7 @@ pub(super) static SPLIT: Kernel = Kernel {
     source: include_str!("../../../shaders/matmul_split_sum.wgsl"),
     blocks: &[(M, ROWS), (N, COLUMNS), (K, 64)],
     knobs: |s| {
-        let grouped = weight_knobs(s).into_iter().filter(|(name, _)| *name == "GROUPED");
+        let grouped = scale_knobs(s).into_iter();
         grouped.chain([("SPLITS", format!("{}u", splits(s)))]).collect()
     },
     workgroups: |s| {

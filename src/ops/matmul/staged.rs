@@ -3,7 +3,7 @@
 
 use super::int8::weight_knobs;
 use super::shared::SHARED;
-use crate::dim::Dim;
+use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Scratch, Site, SiteArg, Work};
 use crate::op::Axis::{K, M, N};
@@ -36,8 +36,8 @@ static TAKE_APART: Kernel = Kernel {
     name: "matmul.staged_w",
     file: "matmul_staged.wgsl",
     source: include_str!("../../../shaders/matmul_staged.wgsl"),
-    knobs: |s| [vec![("WIDTH", format!("{}u", width(s)))], weight_knobs(s)].concat(),
-    workgroups: |s| Dim::from(columns(s).div_ceil(COLUMNS)).into(),
+    knobs: weight_knobs,
+    workgroups: |s| Expr::from(s.dim(N)).ceil_div(COLUMNS),
     ..Kernel::PLAIN
 };
 
@@ -49,25 +49,15 @@ fn fits(s: &Site<'_>) -> Result<(), String> {
     }
 }
 
-/// Columns of a panel.
-fn width(s: &Site<'_>) -> u64 {
-    panel_width(s.size(N) as u64)
-}
-
 /// The f16 of all panels.
 fn elements(s: &Site<'_>) -> Vec<Dim> {
     let k = (s.size(K) as u64).checked_next_multiple_of(4).unwrap_or(u64::MAX);
-    vec![columns(s).saturating_mul(k).into()]
-}
-
-/// The columns of all panels.
-fn columns(s: &Site<'_>) -> u64 {
-    (s.size(N) as u64).checked_next_multiple_of(width(s)).unwrap_or(u64::MAX)
+    vec![(s.size(N) as u64).saturating_mul(k).into()]
 }
 
 /// As the tile finds the weights: in panels, as any weight of the graph lies.
 fn w(s: &Site<'_>) -> SiteArg {
-    let strides = vec![(N, Dim::from(4)), (K, width(s).into())];
+    let strides = vec![(N, Dim::from(4)), (K, panel_width(s.size(N) as u64).into())];
     SiteArg { strides, panels: true, ..SiteArg::new("w", DType::F16, vec![s.dim(N), s.dim(K)]) }
 }
 
@@ -81,5 +71,6 @@ fn cost(s: &Site<'_>) -> Work {
     let args: Vec<SiteArg> = s.args.iter().map(|a| if a.name == "w" { w(s) } else { a.clone() }).collect();
     let staged = Site { args: &args, ..*s };
     let work = (SHARED.cost)(&staged);
-    Work { bytes: work.bytes + 2.0 * s.bytes("w") + staged.bytes("w"), ..work }
+    let flops = work.flops + super::unpacking(s) * s.sizes.product(&[N, K]);
+    Work { flops, bytes: work.bytes + 2.0 * s.bytes("w") + staged.bytes("w"), ..work }
 }

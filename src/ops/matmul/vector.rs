@@ -2,7 +2,7 @@
 //! in runs as long as can be.
 
 use super::int8::{packed, weight_knobs};
-use super::tiles;
+use super::{tiles, unpacking};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, K, M, N};
@@ -25,7 +25,8 @@ pub(super) static VECTOR: Kernel = Kernel {
     name: "matmul.vector",
     file: "matmul_vector.wgsl",
     source: include_str!("../../../shaders/matmul_vector.wgsl"),
-    blocks: &[(M, 8), (N, 32), (N, PANEL), (N, 2048), (K, 64)],
+    // Past the last are columns enough for FLAT, whole words of codes, and a panel of eight columns.
+    blocks: &[(M, 8), (N, 32), (N, PANEL), (N, 2055), (K, 64)],
     knobs: |s| {
         let shape = Shape::of(s);
         let number = |name, n: u64| (name, format!("{n}u"));
@@ -38,10 +39,11 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LINES", shape.lines(s)),
             number("LINE", LINE_BYTES / group_bytes(s)),
         ];
-        // What one invocation takes in a row shares a scale.
-        let part = s.arg("w").and_then(|w| packed(w.dtype)).map(|p| p.part as u64 / 4);
-        let run = part.filter(|n| *n < 8).map(|n| number("RUN", n));
-        [own, run.into_iter().collect(), weight_knobs(s)].concat()
+        let side = shape.side(s);
+        let [run, whole, ahead] = shape.scales(s);
+        let more = [("SIDE", side), ("SETS", shape.columns / side), ("SCALES4", whole), ("AHEAD4", ahead)];
+        let more = more.into_iter().chain([("RUN", run)]).map(|(name, n)| number(name, n)).collect();
+        [own, more, weight_knobs(s)].concat()
     },
     workgroups: |s| {
         let shape = Shape::of(s);
@@ -52,7 +54,7 @@ pub(super) static VECTOR: Kernel = Kernel {
         let passes = (s.size(M) as f64 / shape.rows as f64).ceil();
         let tiles_n = (s.size(N) as f64 / (shape.lanes * shape.columns) as f64).ceil();
         Work {
-            flops: 2.0 * passes * shape.rows as f64 * s.sizes.product(&[B, N, K]),
+            flops: passes * (2.0 * shape.rows as f64 + unpacking(s)) * s.sizes.product(&[B, N, K]),
             bytes: s.bytes("w") * passes + s.bytes("x") + s.bytes("y"),
             invocations: s.sizes.product(&[B]) * passes * tiles_n * (shape.lanes * shape.parts) as f64,
         }
@@ -98,6 +100,27 @@ impl Shape {
         panels && s.size(N) as u64 >= PANEL && PANEL.is_multiple_of(self.lanes * self.columns)
     }
 
+    /// Neighbouring columns that an invocation loads together: those that fill words, if they begin with one.
+    fn side(&self, s: &Site<'_>) -> u64 {
+        let planes = s.arg("w").is_some_and(|w| w.panels && packed(w.dtype).is_some());
+        let whole = s.size(N).is_multiple_of(SIDE as usize) && self.columns.is_multiple_of(SIDE);
+        if planes && whole { SIDE } else { 1 }
+    }
+
+    /// Groups of four that an invocation takes in a row, which share a scale; those whose blocks' scales lie
+    /// together; and those of which it reads scales at once: of a few threads each walks alone and can keep them.
+    fn scales(&self, s: &Site<'_>) -> [u64; 3] {
+        let Some(w) = s.arg("w") else { return [8; 3] };
+        let run = packed(w.dtype).map_or(8, |p| (p.part as u64 / 4).min(8));
+        if packed(w.dtype).is_none() || w.dtype.block() < 256 {
+            let block = weight_knobs(s).into_iter().find(|(name, _)| *name == "BLOCK4");
+            let block = block.and_then(|(_, n)| n.trim_end_matches('u').parse().ok());
+            return [run, block.unwrap_or(8), run];
+        }
+        let (part, whole) = (packed(w.dtype).map_or(8, |p| p.part as u64 / 4), w.dtype.block() as u64 / 4);
+        if s.profile.kind == DeviceKind::Cpu { [run, whole, whole] } else { [run, part, run] }
+    }
+
     /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.
     fn lines(&self, s: &Site<'_>) -> u64 {
         let wanted = s.profile.quirks.iter().any(|q| q.untrained);
@@ -109,6 +132,9 @@ impl Shape {
     }
 }
 
+/// Columns of which the codes of four along K, of one bit or more, fill words.
+const SIDE: u64 = 8;
+
 /// The bytes of a cache line of every processor that runs WGSL by itself.
 pub(in crate::ops) const LINE_BYTES: u64 = 64;
 
@@ -118,7 +144,7 @@ pub(in crate::ops) fn group_bytes(s: &Site<'_>) -> u64 {
     match packed(w.dtype) {
         Some(packed) => packed.planes[0].bits as u64 / 2,
         None if w.dtype == DType::Q8_0 => 4,
-        None => 4 * w.dtype.block_bytes() as u64,
+        None => 4 * w.dtype.block_bytes() as u64 / w.dtype.block() as u64,
     }
 }
 

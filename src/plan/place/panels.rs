@@ -30,7 +30,7 @@ impl Placer<'_, '_> {
         if (*columns, *along) != (Axis::N, Axis::K) && !is_table {
             return Ok(None);
         }
-        let is_block = dtype.block() > 1;
+        let is_block = dtype.is_blocks();
         let n = shape[..*leading].iter().fold(1u64, |n, size| n.saturating_mul(*size as u64));
         let panels = TOGETHER.contains(&arg.name) || is_table;
         let (form, apart, along_k) =

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{
-    Store, blocks, check, form_bytes, group_major, in_form, in_panels, joined, names, panel_columns,
+    Store, blocks, check, form_bytes, group_bytes, group_major, in_form, in_panels, joined, names,
     panel_width, row_bytes, rows,
 };
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::plan::{WeightForm, WeightSpec};
+use crate::tensor::byte_len;
 
 /// A piece reads and writes about so many bytes, or one panel of columns if that is more; scales of groups along K
 /// of int8 weights, whose order is another, are one piece.
@@ -48,7 +49,9 @@ impl<'a> Pieces<'a> {
         }
         spec.sources.iter().try_for_each(|source| check(source, store))?;
         let rows = shape.first().copied().unwrap_or(1).max(1);
-        let fit = (piece_bytes.saturating_mul(rows as u64) / needed).clamp(1, rows as u64) as usize;
+        // Scales are far less than the blocks that they are read from.
+        let read = byte_len(dtype, &shape)? as u64;
+        let fit = (piece_bytes.saturating_mul(rows as u64) / needed.max(read)).clamp(1, rows as u64) as usize;
         let each = match spec.form {
             WeightForm::Rows if shape.len() > 1 => fit,
             WeightForm::Panels | WeightForm::BlockScales => {
@@ -78,7 +81,7 @@ impl<'a> Pieces<'a> {
         Ok(out.into())
     }
 
-    /// The bytes that it is made of, piece by piece.
+    /// The bytes that it is made of, all in order, piece by piece.
     #[cfg(feature = "gpu")]
     pub fn sources(self) -> impl Iterator<Item = Result<Cow<'a, [u8]>>> {
         let (rows, each) = (self.rows(), self.each);
@@ -95,13 +98,13 @@ impl<'a> Pieces<'a> {
         let start = range.start;
         let bytes = self.given(range)?;
         let last = shape.last().copied().unwrap_or(1);
-        let width = panel_width(self.rows() as u64) as usize;
-        // Of each plane all rows lie in front of the next plane's, with those that pad the last panel.
+        // Of each plane all rows lie in front of the next plane's. What the last one lacks to a word is behind it.
         let planes = |planes: Vec<(usize, Vec<u8>)>| {
             let mut first = 0;
-            let mut run = |(row, bytes): (usize, Vec<u8>)| {
+            let mut run = |(row, mut bytes): (usize, Vec<u8>)| {
                 let at = first + start * row;
-                first += panel_columns(shape[0]) * row;
+                first += shape[0] * row;
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
                 (at as u64, Cow::Owned(bytes))
             };
             planes.into_iter().map(&mut run).collect::<Vec<_>>()
@@ -112,12 +115,17 @@ impl<'a> Pieces<'a> {
                 let row = if shape.len() > 1 { inner * row_bytes(dtype, last) } else { 0 };
                 vec![((start * row) as u64, rows(dtype, shape, bytes))]
             }
-            WeightForm::Panels if dtype.block() > 1 => planes(blocks::codes(dtype, last, width, &bytes)),
-            WeightForm::BlockScales => planes(blocks::scales(dtype, last, width, &bytes)),
+            WeightForm::Panels if dtype.is_blocks() => planes(blocks::codes(dtype, last, &bytes)),
+            WeightForm::BlockScales => planes(blocks::scales(dtype, last, &bytes)),
             WeightForm::Panels => {
-                let element = dtype.block_bytes();
-                let row = last.div_ceil(4) * 4 * element;
-                planes(vec![(row, in_panels(width, last * element, 4 * element, &bytes))])
+                let (own, unit) = (last / dtype.block() * dtype.block_bytes(), group_bytes(dtype));
+                planes(vec![(own.next_multiple_of(unit), in_panels(own, unit, &bytes))])
+            }
+            WeightForm::GroupMajor if dtype == DType::U4 => {
+                let codes: Vec<u8> = bytes.iter().flat_map(|b| [b & 15, b >> 4]).collect();
+                let codes = group_major(1, shape, &codes);
+                let pair = |pair: &[u8]| pair[0] | pair.get(1).map_or(0, |c| c << 4);
+                vec![(0, codes.chunks(2).map(pair).collect())]
             }
             WeightForm::GroupMajor => vec![(0, group_major(dtype.block_bytes(), shape, &bytes).into())],
         })
@@ -174,7 +182,7 @@ mod tests {
     /// A tensor of any bytes: how they lie is all that is looked at.
     fn any(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
         let mut rng = Rng::new(seed);
-        let bytes = crate::tensor::byte_len(dtype, shape).unwrap();
+        let bytes = byte_len(dtype, shape).unwrap();
         Tensor::new(dtype, shape, (0..bytes).map(|_| rng.below(256) as u8).collect::<Vec<_>>()).unwrap()
     }
 
@@ -191,7 +199,9 @@ mod tests {
         let blocks = crate::formats::FORMATS.iter().filter(|f| f.packed().is_some()).flat_map(|f| {
             let shape = |n| vec![n, 2 * f.dtype.block()];
             let both = [WeightForm::Panels, WeightForm::BlockScales];
-            both.into_iter().flat_map(move |form| [(form, f.dtype, shape(300)), (form, f.dtype, shape(7))])
+            both.into_iter().flat_map(move |form| {
+                [(form, f.dtype, shape(300)), (form, f.dtype, shape(7)), (form, f.dtype, shape(129))]
+            })
         });
         let mut several = 0;
         for (form, dtype, shape) in forms.into_iter().chain(blocks) {

@@ -1,9 +1,10 @@
 //! Products of matrices.
 
-use tachylite::ValueId;
+use tachylite::{Graph, ValueId};
 
 use super::Node;
-use crate::cases::build::{Built, dims, unsupported, wrong};
+use crate::cases::build::{Built, dims, wrong};
+use crate::cases::data::Host;
 
 /// Builds the node if it is one of these.
 pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
@@ -14,7 +15,7 @@ pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
             matmul(n, a, b)?
         }
         "Gemm" => gemm(n)?,
-        "MatMulInteger" => matmul_integer(n)?,
+        "MatMulInteger" => integers(n, [0, 1, 2, 3])?,
         _ => return Ok(false),
     };
     n.out(0, y)?;
@@ -22,7 +23,15 @@ pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
 }
 
 /// `a [.., M, K]` times `b [.., K, N]`; an operand with one axis loses it again.
-pub(super) fn matmul(n: &mut Node<'_>, a: ValueId, b: ValueId) -> Built<ValueId> {
+fn matmul(n: &mut Node<'_>, a: ValueId, b: ValueId) -> Built<ValueId> {
+    product(n, a, b, &|g, x, w| g.matmul(x, w))
+}
+
+/// How a product with a transposed weight is made.
+type Multiply<'a> = dyn Fn(&mut Graph, ValueId, ValueId) -> tachylite::Result<ValueId> + 'a;
+
+/// [`matmul`] by whatever multiplies.
+fn product(n: &mut Node<'_>, a: ValueId, b: ValueId, multiply: &Multiply<'_>) -> Built<ValueId> {
     let (a_shape, b_shape) = (n.case.shape(a), n.case.shape(b));
     let (a, a_full) = match a_shape.as_slice() {
         [k] => (n.case.reshape(a, &[1, *k])?, vec![1, *k]),
@@ -36,7 +45,7 @@ pub(super) fn matmul(n: &mut Node<'_>, a: ValueId, b: ValueId) -> Built<ValueId>
     let (a_batch, b_batch) = (&a_full[..a_full.len() - 2], &b_full[..b_full.len() - 2]);
     let w = n.case.swap(b, b_full.len() - 2, b_full.len() - 1)?;
     let (y, batch) = if b_batch.is_empty() {
-        (n.g().matmul(a, w)?, a_batch.to_vec())
+        (multiply(n.g(), a, w)?, a_batch.to_vec())
     } else {
         let Some(batch) = broadcast(a_batch, b_batch) else {
             return wrong(format!("{a_shape:?} and {b_shape:?} cannot be broadcast"));
@@ -46,7 +55,7 @@ pub(super) fn matmul(n: &mut Node<'_>, a: ValueId, b: ValueId) -> Built<ValueId>
         let w = n.g().expand(w, &dims(&[batch.as_slice(), &[width, b_full[b_full.len() - 2]]].concat()))?;
         let a = n.case.reshape(a, &[count, m, k])?;
         let w = n.case.reshape(w, &[count, width, b_full[b_full.len() - 2]])?;
-        (n.g().matmul(a, w)?, batch)
+        (multiply(n.g(), a, w)?, batch)
     };
     let rows: &[usize] = if a_shape.len() == 1 { &[] } else { &[m] };
     let columns: &[usize] = if b_shape.len() == 1 { &[] } else { &[width] };
@@ -92,23 +101,22 @@ fn gemm(n: &mut Node<'_>) -> Built<ValueId> {
     Ok(y)
 }
 
-/// (a - a_zero)·(b - b_zero): whole numbers that f32 holds exactly, if K is small enough.
-fn matmul_integer(n: &mut Node<'_>) -> Built<ValueId> {
-    let k = n.host(0)?.shape.last().copied().unwrap_or(1);
-    if k * 255 * 255 > 1 << 24 {
-        return unsupported(format!("K = {k}: sums of products of 8 bits beyond ±2^24 are not exact in f32"));
-    }
-    let (mut a, mut b) = (n.x(0)?, n.x(1)?);
-    if let Some(mut zero) = n.maybe_x(2)? {
-        // One for each row.
-        let own = n.case.shape(zero);
-        if own.len() == 1 && own[0] > 1 {
-            zero = n.case.reshape(zero, &[own[0], 1])?;
-        }
-        a = n.g().sub(a, zero)?;
-    }
-    if let Some(zero) = n.maybe_x(3)? {
-        b = n.g().sub(b, zero)?;
-    }
-    matmul(n, a, b)
+/// (a - a_zero)·(b - b_zero), exactly, as i32: the inputs at these places.
+pub(super) fn integers(n: &mut Node<'_>, [a, b, a_zero, b_zero]: [usize; 4]) -> Built<ValueId> {
+    let (x, w) = (n.quantized(a)?, n.quantized(b)?);
+    let x_zero = match n.maybe(a_zero).map(Host::len) {
+        None => None,
+        Some(1) => Some(zero_point(n, a_zero, &[1])?),
+        Some(rows) => Some(zero_point(n, a_zero, &[rows, 1])?),
+    };
+    let w_zero = match n.maybe(b_zero).map(Host::len) {
+        None => None,
+        Some(columns) => Some(zero_point(n, b_zero, &[columns])?),
+    };
+    product(n, x, w, &|g, x, w| g.matmul_integer(x, w, x_zero, w_zero))
+}
+
+fn zero_point(n: &mut Node<'_>, i: usize, shape: &[usize]) -> Built<ValueId> {
+    let zero = n.quantized(i)?;
+    n.case.reshape(zero, shape)
 }

@@ -4,7 +4,7 @@ use tachylite::ops::quantize::Rounding;
 use tachylite::{DType, ValueId};
 
 use super::{Node, product};
-use crate::cases::build::{Built, unsupported, wrong};
+use crate::cases::build::{Bound, Built, unsupported, wrong};
 
 /// Builds the node if it is one of these.
 pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
@@ -110,7 +110,7 @@ fn quantize(n: &mut Node<'_>) -> Built<()> {
         }
     };
     let y = n.case.reshape(y, &p.shape)?;
-    n.out(0, y)
+    whole(n, 0, y)
 }
 
 /// uint8 with a scale and a zero point found from the tensor, whose range is made to hold 0.
@@ -129,18 +129,14 @@ fn dynamic(n: &mut Node<'_>) -> Built<()> {
     let point = n.g().clamp(point, 0.0, 255.0)?;
     let point = n.g().round(point)?;
     let y = n.g().quantize(x, scale, Some(point), DType::U8, Rounding::HalfToEven)?;
-    n.out(0, y)?;
+    whole(n, 0, y)?;
     n.out(1, scale)?;
     let point = n.g().cast(point, DType::U8)?;
-    n.out(2, point)
+    whole(n, 2, point)
 }
 
-/// The product of whole numbers, exact in f32 if K is small enough, then one scale.
+/// The product of whole numbers, which is exact, then one scale.
 fn matmul(n: &mut Node<'_>) -> Built<()> {
-    let k = n.host(0)?.shape.last().copied().unwrap_or(1);
-    if k * 255 * 255 > 1 << 24 {
-        return unsupported(format!("K = {k}: sums of products of 8 bits beyond ±2^24 are not exact in f32"));
-    }
     let to = match n.outputs.first().and_then(Option::as_ref).map(|o| o.logical.as_str()) {
         Some("i8") => DType::I8,
         Some("u8") => DType::U8,
@@ -149,12 +145,19 @@ fn matmul(n: &mut Node<'_>) -> Built<()> {
     if [1, 2, 4, 5, 6, 7].iter().any(|i| n.maybe(*i).is_none_or(|h| h.len() != 1)) {
         return unsupported("scales for rows or columns");
     }
-    let (a, a_zero, b, b_zero) = (n.x(0)?, n.x(2)?, n.x(3)?, n.x(5)?);
-    let (a, b) = (n.g().sub(a, a_zero)?, n.g().sub(b, b_zero)?);
-    let sum = product::matmul(n, a, b)?;
+    let sum = product::integers(n, [0, 3, 2, 5])?;
+    let sum = n.g().cast(sum, DType::F32)?;
     let scales = [n.scalar(1)?, n.scalar(4)?, n.scalar(6)?].map(|s| s.unwrap_or(1.0));
     let scale = n.constant("scale", scales[2] / (scales[0] * scales[1]))?;
     let zero = n.quantized(7)?;
     let y = n.g().quantize(sum, scale, Some(zero), to, Rounding::HalfToEven)?;
-    n.out(0, y)
+    whole(n, 0, y)
+}
+
+/// Says that whole numbers are an output: where what was rounded lies at a tie, they may be either neighbour.
+fn whole(n: &mut Node<'_>, i: usize, id: ValueId) -> Built<()> {
+    let bound = std::mem::replace(&mut n.bound, Bound::Ours);
+    n.out(i, id)?;
+    n.bound = bound;
+    Ok(())
 }

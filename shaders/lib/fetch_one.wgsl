@@ -1,0 +1,9 @@
+// Groups of four of w one by one.
+
+fn fetch_w(i: u32) -> u32 {
+    return i;
+}
+
+fn taken_w(i: u32, r: u32, block: vec2<f32>) -> vec4<f32> {
+    return load_w(i, block);
+}

@@ -1,0 +1,25 @@
+// Scales of Q6_K, those of a block of 256 read at once, for who keeps them until the next: what they mean and
+// where they lie, `block_of` says, which reads those of one part.
+
+struct Scales {
+    d: f32,
+    words: vec4<u32>,
+}
+
+fn scales_of(block: u32, n: u32) -> Scales {
+    let blocks = p.K / 256u;
+    let first = unit_of(block * 4u, blocks * 4u, n);
+    let next = w_step(n);
+    let i = unit_of(block, blocks, n);
+    var scales: Scales;
+    scales.d = f16_value(extractBits(w_scale[p.N * blocks * 4u + (i >> 1u)], (i & 1u) * 16u, 16u));
+    scales.words = vec4<u32>(
+        w_scale[first], w_scale[first + next], w_scale[first + 2u * next], w_scale[first + 3u * next],
+    );
+    return scales;
+}
+
+fn part_of(scales: Scales, part: u32) -> vec2<f32> {
+    let s = extractBits(bitcast<i32>(scales.words[part / 4u]), part % 4u * 8u, 8u);
+    return scaled(scales.d * f32(s));
+}

@@ -43,11 +43,15 @@ pub enum Axis {
     R,
     /// Channels: the last axis.
     C,
+    /// Experts.
+    E,
+    /// Experts that a token goes to.
+    U,
 }
 
 impl Axis {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 14;
     /// All of them.
     pub const ALL: [Self; Self::COUNT] = [
         Self::B,
@@ -62,11 +66,13 @@ impl Axis {
         Self::V,
         Self::R,
         Self::C,
+        Self::E,
+        Self::U,
     ];
 
     /// Its letter.
     pub const fn name(self) -> &'static str {
-        ["B", "S", "T", "H", "G", "D", "M", "N", "K", "V", "R", "C"][self as usize]
+        ["B", "S", "T", "H", "G", "D", "M", "N", "K", "V", "R", "C", "E", "U"][self as usize]
     }
 }
 

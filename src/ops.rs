@@ -14,6 +14,7 @@ pub mod grouped;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod matmul;
+pub mod matmul_experts;
 pub mod matmul_integer;
 pub mod mean_pool;
 pub mod pad;
@@ -30,6 +31,7 @@ pub mod where_;
 /// Every op there is.
 pub static ALL: &[&Op] = &[
     &matmul::MATMUL,
+    &matmul_experts::MATMUL_EXPERTS,
     &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
     &layer_norm::LAYER_NORM,

@@ -35,6 +35,12 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("swapped strides", &["matmul.tile/f32.f32/plain"], |p| {
         edit(p, "column[at] + k4 * along", "column[at] * along + k4")
     }),
+    Breakage("the neighbour's expert", &["matmul_experts.vector/f32.f32/plain"], |p| {
+        edit(p, "ids[p.ids_offset + pair]", "ids[p.ids_offset + pair / 2u]")
+    }),
+    Breakage("an expert's pairs without the last", &["matmul_experts.tile/f32.f32/plain"], |p| {
+        edit(p, "mine += select(0u, 1u, id == e);", "mine += select(0u, 1u, id == e && i + 1u < end);")
+    }),
     Breakage("missing scale per column", &["matmul.tile/f32.i8/plain"], |p| {
         edit(
             p,

@@ -53,7 +53,15 @@ impl Demand {
             // As many rows as there are indices, and not the tables.
             read = written * graph.values().iter().filter(|v| v.name.starts_with("table")).count() as f64;
         }
-        let seen = seen(op, shape);
+        let mut seen = seen(op, shape);
+        if op.name == "matmul_experts" {
+            // Of the weights those of experts that tokens go to, if each goes to any with the same chance.
+            let weights =
+                ["w", "up"].map(|n| graph.values().iter().position(|v| v.name == n).map_or(0.0, bytes));
+            read -= weights.iter().sum::<f64>() * (1.0 - visited(&sizes));
+            // The products that gate, and those that are gated.
+            seen *= if weights[1] > 0.0 { 2.0 } else { 1.0 };
+        }
         let weights = sizes.product(&[Axis::B, Axis::N, Axis::K]);
         let packed = formats::of(shape.w).and_then(formats::Format::packed);
         let few_bits = packed.is_some_and(|p| p.planes.iter().all(|plane| plane.bits < 8));
@@ -138,6 +146,12 @@ fn sizes(shape: &Shape, graph: &Graph) -> Sizes {
     sizes
 }
 
+/// Which part of all experts some token goes to.
+fn visited(sizes: &Sizes) -> f64 {
+    let [m, u, e] = [Axis::M, Axis::U, Axis::E].map(|a| sizes.get(a) as f64);
+    1.0 - (1.0 - (u / e.max(1.0)).min(1.0)).powf(m)
+}
+
 /// Which part of its pairs attention looks at: half, and a bit, if it is causal.
 fn seen(op: &Op, shape: &Shape) -> f64 {
     if op.name != "attention" || !op.cases.variants[shape.variant].contains("causal") {
@@ -177,6 +191,10 @@ mod tests {
         assert_eq!((full.flops, full.read), (2.0 * 32.0 * 16.0, 3.0 * 64.0 * 4.0));
         let table = [(Axis::R, 4), (Axis::V, 100), (Axis::C, 8)];
         assert_eq!(demand("embed", "one", &table, DType::F32).read, 128.0);
+        // A token reads two of eight experts.
+        let experts = [(Axis::M, 1), (Axis::U, 2), (Axis::E, 8), (Axis::C, 4), (Axis::K, 16)];
+        let d = demand("matmul_experts", "gated", &experts, DType::F32);
+        assert_eq!(d.read, (2.0 * 2.0 * 4.0 * 16.0 + 16.0 + 2.0) * 4.0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
-use crate::op::Axis::{B, C, D, K, M, N, R, S, T, V};
+use crate::op::Axis::{B, C, D, E, K, M, N, R, S, T, U, V};
 use crate::op::{Axis, Op, Shape, Sizes};
 use crate::ops;
 use crate::plan::{Numerics, Policy};
@@ -20,6 +20,8 @@ const BLOCKS: &[DType] = &[Q8_0, Q4_0, Q4K, Q6K];
 const BESIDE_F32: &[DType] = &[F32, Q8_0, Q4_0, Q4K, Q6K];
 /// For what is measured because of int8 activations.
 const INT8: &[DType] = &[I8];
+/// Of experts.
+const EXPERTS: &[DType] = &[F32, Q8_0, Q4K];
 /// For ops without weights, or with weights that are next to nothing.
 const ONE: &[DType] = &[F32];
 const NONE: &[DType] = &[];
@@ -99,6 +101,10 @@ const ITEMS: &[Item] = items! {
         "matmul" "plain" [M 128 N 2048 K 1024] ALL NONE;
         "matmul" "plain" [M 128 N 3072 K 1024] ALL NONE;
         "matmul" "plain" [M 128 N 1024 K 3072] ALL NONE;
+    of "experts":
+        "matmul_experts" "plain" [M 1 U 4 E 16 C 1024 K 1024] EXPERTS NONE;
+        "matmul_experts" "gated" [M 1 U 8 E 64 C 512 K 512] EXPERTS NONE;
+        "matmul_experts" "plain" [M 512 U 4 E 16 C 512 K 512] EXPERTS NONE;
     of "odd":
         "matmul" "plain" [M 127 N 515 K 333] ALL &[F32];
         "matmul" "plain" [M 1 N 1027 K 2051] ALL NONE;

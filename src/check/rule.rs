@@ -110,7 +110,8 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
                     _ => false,
                 };
                 // Where there is nothing, one type of blocks will do.
-                let there = size.views || !w.is_blocks() || w == DType::Q8_0;
+                let plain = (x, w) == (DType::F32, DType::F32);
+                let there = size.views || plain || !shares_pieces(op) && (!w.is_blocks() || w == DType::Q8_0);
                 let quick = size.quick && short && kind && there;
                 let subject = Subject::Kernel { op, kernel, shape };
                 all.push(Case { subject, inputs, aliased: false, quick });
@@ -143,10 +144,11 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
         // codes of other bits, and both tables.
         let as_int8 = kernel.numerics == Numerics::Int8Activations
             && [DType::Q3K, DType::Mxfp4, DType::Iq4Nl].contains(&w);
-        let meets = before().next().is_none() || [DType::Q4K, DType::Q6K].contains(&w) || as_int8;
+        let first = before().next().is_none() && !shares_pieces(op);
+        let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || as_int8;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
-    if before().next().is_none() {
+    if before().next().is_none() && !shares_pieces(op) {
         return variant == 0 || x == DType::F32;
     }
     let known = |file: &str| before().flat_map(|k| k.stages()).any(|k| k.file == file);
@@ -154,6 +156,11 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
         return variant < 2 && x == DType::F32 && is_first_type();
     }
     if variant == 0 { x == DType::F32 || is_first_type() } else { x == DType::F32 && is_first_type() }
+}
+
+/// Whether an op reads weights by the pieces that the first kernel of another meets with every type.
+fn shares_pieces(op: &Op) -> bool {
+    op.name == "matmul_experts"
 }
 
 fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {

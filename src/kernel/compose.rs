@@ -200,6 +200,7 @@ impl Text {
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),
+            ("gated(", if given("up") { source::GATE_GIVEN } else { source::GATE_NONE }),
         ] {
             if self.calls(function) {
                 self.append(piece);

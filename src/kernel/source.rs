@@ -77,6 +77,8 @@ pieces! {
     MASK_NONE "mask_none.wgsl"
     LSE_WRITTEN "lse_written.wgsl"
     LSE_NONE "lse_none.wgsl"
+    GATE_GIVEN "gate_given.wgsl"
+    GATE_NONE "gate_none.wgsl"
     TABLES_1 "tables_1.wgsl"
     TABLES_2 "tables_2.wgsl"
     TABLES_3 "tables_3.wgsl"

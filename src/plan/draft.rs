@@ -157,7 +157,13 @@ impl Draft {
 
     /// How many storage buffers its kernel binds.
     pub fn buffers(&self, vals: &[Val]) -> usize {
-        let scales = self.inputs.iter().flatten().filter(|u| vals[u.value].dtype.is_blocks()).count();
+        let is_blocks = |u: &&Use| vals[u.value].dtype.is_blocks();
+        let scales = self.inputs.iter().flatten().filter(is_blocks).count();
+        if let Some(first) = self.op.kernels.first().filter(|k| !k.scratch.is_empty()) {
+            // It reads what was left for it in the place of some of the op's tensors.
+            let chains = self.pre.iter().chain(&self.post).filter(|j| j.other.is_some()).count();
+            return first.source.matches("var<storage").count() + scales.min(1) + chains;
+        }
         self.reads().count() + self.outputs.len() + scales
     }
 

@@ -12,10 +12,11 @@ use crate::kernel::{Link, Part, Side, SiteArg};
 use crate::op::{Arg, Axis, Fold};
 use crate::ops::view::{COPY, COPY_AXES};
 use crate::plan::draft::{Draft, Joined, Origin, Program, Use, Val, View, rows_fold};
-use crate::plan::prepare::{form_bytes, joined, panel_width};
+use crate::plan::prepare::{form_bytes, joined};
 use crate::plan::strides::{self, Lay};
 use crate::plan::{WeightForm, WeightSource, WeightSpec};
 
+mod panels;
 mod rest;
 
 /// Whose buffer a tensor lies in.
@@ -246,7 +247,8 @@ impl Placer<'_, '_> {
         let (dtype, shape) = joined(of, rows)?;
         let bytes = form_bytes(form, dtype, &shape).map_err(|_| {
             Error::Shape(format!(
-                "weight `{}`: {dtype} {shape:?} can only be a whole `w` [N, K] of a matmul or table of an embed",
+                "weight `{}`: {dtype} {shape:?} can only be a whole `w` [N, K] of a matmul, [E, C, K] of a \
+                 matmul_experts or table of an embed",
                 of[0].name
             ))
         })?;
@@ -271,7 +273,7 @@ impl Placer<'_, '_> {
         let mut keeps = Vec::new();
         for (arg, used) in draft.op.inputs.iter().zip(&draft.inputs) {
             let Some(used) = used else { continue };
-            args.push(match self.in_panels(arg, used)? {
+            args.push(match self.in_panels(&draft, arg, used)? {
                 Some(placed) => placed,
                 None => {
                     let found = self.read(used.value, &used.fold)?;
@@ -291,31 +293,6 @@ impl Placer<'_, '_> {
         }
         self.steps.push(Placed { draft, args, operands, keeps, makes });
         Ok(())
-    }
-
-    /// The `w[N, K]` of a matmul, if it is a weight, or a table of blocks: in groups along K, in panels of
-    /// columns. In elements the groups of neighbouring columns are 4 apart, those along K a panel's width. What
-    /// belongs to its groups lies group-major, an element for a group.
-    fn in_panels(&mut self, arg: &Arg, used: &Use) -> Result<Option<PlacedArg>> {
-        let Origin::Weight(of, rows) = self.program.vals[used.value].origin.clone() else { return Ok(None) };
-        let Val { dtype, shape, .. } = &self.program.vals[used.value];
-        let [(columns, 1), (along, 1)] = used.fold.as_slice() else { return Ok(None) };
-        let is_table = (*columns, *along) == (Axis::V, Axis::C) && dtype.is_blocks();
-        if (*columns, *along) != (Axis::N, Axis::K) && !is_table {
-            return Ok(None);
-        }
-        let (is_block, n) = (dtype.is_blocks(), shape[0].clone());
-        let panels = arg.name == "w" || is_table;
-        let (form, apart, along_k) = if panels {
-            (WeightForm::Panels, 4, panel_width(n.max(self.program.graph.scalars())).into())
-        } else {
-            (WeightForm::GroupMajor, 1, n)
-        };
-        let strides = vec![(*columns, Dim::from(apart)), (*along, along_k)];
-        let site = SiteArg { strides, panels, ..self.site_arg(arg, used.value) };
-        let home = Home::Weight(self.weight(&of, &rows, form)?);
-        let scales = if is_block { Some(self.weight(&of, &rows, WeightForm::BlockScales)?) } else { None };
-        Ok(Some(PlacedArg { site, fold: used.fold.clone(), home, scales, write: false }))
     }
 
     fn chain(&mut self, chain: &[Joined], keeps: &mut Vec<usize>) -> Result<Vec<PlacedOperand>> {

@@ -66,8 +66,9 @@ pub fn prepare(spec: &WeightSpec, weights: &dyn Store) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Shape`] if the type or the number of axes does not go with the form.
 pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Result<u64> {
+    let flat = in_form(form, shape.to_vec());
     let count = |dims: &[usize]| dims.iter().fold(1u64, |p, n| p.saturating_mul(*n as u64));
-    let bytes = match (form, shape) {
+    let bytes = match (form, flat.as_slice()) {
         (WeightForm::Rows, _) if dtype.block() == 1 => {
             let (last, leading) = shape.split_last().unwrap_or((&1, &[]));
             count(leading).saturating_mul(row_bytes(dtype, *last) as u64)
@@ -91,6 +92,16 @@ pub(super) fn form_bytes(form: WeightForm, dtype: DType, shape: &[usize]) -> Res
         }
     };
     Ok(bytes.max(1).checked_next_multiple_of(16).unwrap_or(u64::MAX - 15))
+}
+
+/// A shape as a form sees it: in panels the columns of all experts `[E, C, K]` are one axis.
+fn in_form(form: WeightForm, shape: Vec<usize>) -> Vec<usize> {
+    match (form, shape.as_slice()) {
+        (WeightForm::Panels | WeightForm::BlockScales, &[experts, columns, k]) => {
+            vec![experts.saturating_mul(columns), k]
+        }
+        _ => shape,
+    }
 }
 
 /// Bytes of four elements of a type that has no scales of its own.
@@ -374,7 +385,8 @@ mod tests {
     #[test]
     fn forms_that_do_not_exist_are_errors() {
         assert!(form_bytes(WeightForm::Rows, DType::Q8_0, &[2, 32]).is_err());
-        assert!(form_bytes(WeightForm::Panels, DType::F32, &[2, 3, 4]).is_err());
+        assert!(form_bytes(WeightForm::Panels, DType::F32, &[2, 3, 4, 5]).is_err());
+        assert!(form_bytes(WeightForm::GroupMajor, DType::F32, &[2, 3, 4]).is_err());
         assert!(form_bytes(WeightForm::BlockScales, DType::F32, &[2, 32]).is_err());
         assert_eq!(form_bytes(WeightForm::Rows, DType::F32, &[0, 4]), Ok(16));
     }

@@ -181,27 +181,32 @@ pub(super) fn reference(c: &RefCall<'_>, f: Unary) -> Approx {
     // What is wider than f32 is rounded where it is read.
     let wide = c.dtypes[0] == Some(DType::I32);
     for (v, e) in out.value.iter_mut().zip(&mut out.error) {
-        let (x, ex) = (*v, if wide { round_error(*v, *e) } else { *e });
-        let (y, slope, own) = at(f, x, numbers, to);
-        let inherited = match slope {
-            _ if ex == 0.0 => 0.0,
-            Slope::AtMost(slope) => slope * ex,
-            Slope::Monotone => {
-                let end = |x: f64| (at(f, x, numbers, to).0 - y).abs();
-                let far = end(x - ex).max(end(x + ex));
-                let pole = f == Unary::Reciprocal && ex >= x.abs() || far.is_nan();
-                if pole { f64::INFINITY } else { far }
-            }
-        };
-        (*v, *e) = if own.is_infinite() {
-            (y, f64::INFINITY) // out of the function's domain, where nothing is promised
-        } else if is_exact(f) || f == Unary::Log && x == 0.0 {
-            (y, inherited)
-        } else {
-            (y, round_error(y, inherited + own))
-        };
+        let ex = if wide { round_error(*v, *e) } else { *e };
+        (*v, *e) = of(f, (*v, ex), numbers, to);
     }
     out
+}
+
+/// f(x) and its error, given that of x.
+pub(crate) fn of(f: Unary, (x, ex): (f64, f64), numbers: [f64; 2], to: DType) -> (f64, f64) {
+    let (y, slope, own) = at(f, x, numbers, to);
+    let inherited = match slope {
+        _ if ex == 0.0 => 0.0,
+        Slope::AtMost(slope) => slope * ex,
+        Slope::Monotone => {
+            let end = |x: f64| (at(f, x, numbers, to).0 - y).abs();
+            let far = end(x - ex).max(end(x + ex));
+            let pole = f == Unary::Reciprocal && ex >= x.abs() || far.is_nan();
+            if pole { f64::INFINITY } else { far }
+        }
+    };
+    if own.is_infinite() {
+        (y, f64::INFINITY) // out of the function's domain, where nothing is promised
+    } else if is_exact(f) || f == Unary::Log && x == 0.0 {
+        (y, inherited)
+    } else {
+        (y, round_error(y, inherited + own))
+    }
 }
 
 /// The attributes of a function.

@@ -136,10 +136,10 @@ impl Shape {
 const SIDE: u64 = 8;
 
 /// The bytes of a cache line of every processor that runs WGSL by itself.
-const LINE_BYTES: u64 = 64;
+pub(in crate::ops) const LINE_BYTES: u64 = 64;
 
 /// The bytes of four elements of `w`; of blocks, those of the lower bits of their codes.
-fn group_bytes(s: &Site<'_>) -> u64 {
+pub(in crate::ops) fn group_bytes(s: &Site<'_>) -> u64 {
     let Some(w) = s.arg("w") else { return 16 };
     match packed(w.dtype) {
         Some(packed) => packed.planes[0].bits as u64 / 2,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{
-    Store, blocks, check, form_bytes, group_bytes, group_major, in_panels, joined, names, panel_width,
-    row_bytes, rows,
+    Store, blocks, check, form_bytes, group_bytes, group_major, in_form, in_panels, joined, names,
+    panel_width, row_bytes, rows,
 };
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -39,6 +39,7 @@ impl<'a> Pieces<'a> {
     fn of(spec: &'a WeightSpec, store: &'a dyn Store, piece_bytes: u64) -> Result<Self> {
         let (dtype, shape) = joined(&spec.sources, &spec.rows)?;
         let needed = form_bytes(spec.form, dtype, &shape)?;
+        let shape = in_form(spec.form, shape);
         if needed != spec.bytes {
             return Err(Error::Shape(format!(
                 "weight `{}`: its form takes {needed} bytes, but the plan says {}",
@@ -138,8 +139,9 @@ impl<'a> Pieces<'a> {
         let mut out = Cow::Borrowed(&[][..]);
         let mut begin = 0;
         for source in &self.spec.sources {
-            let rows = source.shape.first().copied().unwrap_or(1);
-            let inner: usize = source.shape.get(1..).unwrap_or(&[]).iter().product();
+            let shape = in_form(self.spec.form, source.shape.clone());
+            let rows = shape.first().copied().unwrap_or(1);
+            let inner: usize = shape.get(1..).unwrap_or(&[]).iter().product();
             let (from, to) = (wanted.start.max(begin), wanted.end.min(begin + rows));
             if from < to {
                 // Blocks lie along the last axis: of a tensor with one axis, rows are elements.

@@ -1,0 +1,127 @@
+// matmul_experts.vector    y[m, u, c] = post(Σ_k x[m, u, k] · w[e, c, k]), e = ids[m, u], for few tokens
+//
+//   x        [M, K] or [M, U, K]  f32 f16              in   groups of four along K
+//   w        [E, C, K]            f32 f16 bf16 blocks  in   as [N, K], N = E · C, groups of four along K
+//   ids      [M, U]               u32                  in
+//   y        [M, U, C]            f32 f16              out  groups of four along C
+//
+// Or, with `up` of the shape of w behind it in the same buffer, act(Σ_k x · w) · Σ_k x · up, N = 2 · E · C.
+// Weights of experts that no token goes to are not read. A workgroup owns LANES·COLS columns of one pair; its
+// PARTS rows of invocations share out K, RUN groups of four at a time, and their sums meet in workgroup memory
+// in a fixed order. How neighbours read neighbouring columns, and why lines are touched that come next, is as in
+// matmul.vector. Columns past the end are read from the last one. An id that is no expert gives a product of 0.
+
+alias x_group = vec4<f32>; // knob: four elements of x
+alias w_group = vec4<f32>; // knob: four elements of w
+alias y_group = vec4<f32>; // knob: four elements of y
+const COLS: u32 = 4u; // knob: columns of an invocation
+const LANES: u32 = 8u; // knob: invocations along C
+const PARTS: u32 = 16u; // knob: invocations along K
+const RUN: u32 = 8u; // knob: groups of four along K that one invocation takes in a row
+const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
+const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
+const LINE: u32 = 4u; // knob: groups of four in a cache line
+const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
+
+struct Params {
+    M: u32, U: u32, E: u32, C: u32, N: u32, K: u32,
+    x_offset: u32, x_M: u32, x_U: u32,
+    w_offset: u32, w_B: u32, w_N: u32, w_K: u32,
+    ids_offset: u32,
+    y_offset: u32, y_M: u32, y_U: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<x_group>;
+@group(0) @binding(1) var<storage, read> w: array<w_group>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<y_group>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+var<workgroup> sums: array<f32, HALVES * PARTS * COLS * LANES>;
+
+// Four neighbouring columns of a half, all parts together.
+fn total4(half: u32, at: u32) -> vec4<f32> {
+    let fours = LANES * COLS / 4u;
+    var total = vec4<f32>(0.0);
+    for (var q = 0u; q < PARTS; q++) {
+        let s = ((half * PARTS + q) * fours + at) * 4u;
+        total += vec4<f32>(sums[s], sums[s + 1u], sums[s + 2u], sums[s + 3u]);
+    }
+    return total;
+}
+
+@compute @workgroup_size(LANES, PARTS)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_id) lane: vec3<u32>,
+) {
+    let tiles = (p.C + LANES * COLS - 1u) / (LANES * COLS);
+    let tile = wg.y * wgs.x + wg.x;
+    let pair = tile / tiles;
+    if pair >= p.M * p.U {
+        return;
+    }
+    let c0 = tile % tiles * LANES * COLS;
+    let e = min(ids[p.ids_offset + pair], p.E);
+    let row = p.x_offset + pair / p.U * p.x_M + pair % p.U * p.x_U;
+    let part = select(lane.y, 0u, PARTS == 1u); // so that a driver sees that x is the same for all
+    let k4s = select(0u, (p.K + 3u) / 4u, e < p.E);
+
+    var touched = 0.0;
+    for (var half = 0u; half < HALVES; half++) {
+        let n0 = (half * p.E + e) * p.C;
+        var n: array<u32, COLS>;
+        var column: array<u32, COLS>;
+        var step: array<u32, COLS>;
+        //@unroll c 0..COLS
+        for (var c = 0u; c < COLS; c++) {
+            n[c] = n0 + min(c0 + c * LANES + lane.x, p.C - 1u);
+            column[c] = w_column(0u, n[c]);
+            step[c] = w_step(n[c]);
+        }
+        let lines = w_column(0u, n0 + c0);
+        var sum: array<f32, COLS>;
+        for (var first = part * RUN; first < k4s; first += PARTS * RUN) {
+            var blocks: array<vec2<f32>, COLS>;
+            //@unroll c 0..COLS
+            for (var c = 0u; c < COLS; c++) {
+                blocks[c] = block_of(first / BLOCK4, n[c]);
+            }
+            let end = min(first + RUN, k4s);
+            for (var k4 = first; k4 < end; k4++) {
+                let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
+                let xs = select(vec4<f32>(0.0), load4_x(row + k4), live);
+                let next = lines + min(k4 + 1u, k4s - 1u) * step[0];
+                //@unroll line 0..LINES
+                for (var line = 0u; line < LINES; line++) {
+                    touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
+                }
+                //@unroll c 0..COLS
+                for (var c = 0u; c < COLS; c++) {
+                    let at = select(column[c] + k4 * step[c], column[0] + c * LANES + k4 * step[0], FLAT);
+                    let v = load_w(at, blocks[c]);
+                    let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
+                    sum[c] = fma(xs.z, ws.z, fma(xs.w, ws.w, sum[c]));
+                    sum[c] = fma(xs.x, ws.x, fma(xs.y, ws.y, sum[c]));
+                }
+            }
+        }
+        //@unroll c 0..COLS
+        for (var c = 0u; c < COLS; c++) {
+            sums[((half * PARTS + part) * COLS + c) * LANES + lane.x] = sum[c];
+        }
+    }
+    workgroupBarrier(); // every part's sums are there
+
+    for (var at = part * LANES + lane.x; at < LANES * COLS / 4u; at += PARTS * LANES) {
+        let c4 = c0 / 4u + at;
+        if c4 * 4u < p.C {
+            var v = gated(total4(0u, at), total4(HALVES - 1u, at));
+            if p.K == 0u && touched > 0.0 {
+                v += 1.0; // never: so that no compiler leaves out what was touched
+            }
+            store4_y(p.y_offset + pair / p.U * p.y_M + pair % p.U * p.y_U + c4, apply4_post(v, pair, c4));
+        }
+    }
+}

@@ -1,5 +1,5 @@
-// Scales of Q4_K and Q5_K, those of a block of 256 read at once, for who keeps them until the next: what they mean and
-// where they lie, `block_of` says, which reads those of one part.
+// Scales of Q4_K and Q5_K, those of a block of 256 read at once, for who keeps them until the next: what they
+// mean and where they lie, `block_of` says, which reads those of one part.
 
 struct Scales {
     halves: vec2<f32>, // d and -dmin

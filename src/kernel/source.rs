@@ -85,8 +85,8 @@ pieces! {
     TABLES_BLOCKS "tables_blocks.wgsl"
 }
 
-/// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together: all at
-/// once where it keeps them, else those of a block when it comes.
+/// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together:
+/// all at once where it keeps them, else those of a block when it comes.
 pub(super) fn weights(dtype: Option<DType>, keeps: bool, calls: impl Fn(&str) -> bool) -> Vec<Source> {
     let together = calls("scales_of(");
     let kept = match dtype {

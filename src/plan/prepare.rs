@@ -109,8 +109,8 @@ const fn group_bytes(dtype: DType) -> usize {
     4 * dtype.block_bytes() / dtype.block()
 }
 
-/// Columns of the first panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so that
-/// what a workgroup reads lies together. The last one has as many as are left.
+/// Columns of the first panel of [`WeightForm::Panels`], of a weight with so many: as many as kernels tile, so
+/// that what a workgroup reads lies together. The last one has as many as are left.
 pub(crate) fn panel_width(n: u64) -> u64 {
     n.clamp(1, PANEL)
 }
@@ -197,8 +197,8 @@ fn rows<'a>(dtype: DType, shape: &[usize], bytes: Cow<'a, [u8]>) -> Cow<'a, [u8]
     out.into()
 }
 
-/// Rows of `row` bytes in panels, of which the first begins with them: of all rows of a panel their first `unit` bytes
-/// side by side, then the next. What a row lacks to whole units is zeros.
+/// Rows of `row` bytes in panels, of which the first begins with them: of all rows of a panel their first `unit`
+/// bytes side by side, then the next. What a row lacks to whole units is zeros.
 fn in_panels(row: usize, unit: usize, bytes: &[u8]) -> Vec<u8> {
     let (panel, units) = (PANEL as usize, row.div_ceil(unit));
     let rows = bytes.len().checked_div(row).unwrap_or(0);

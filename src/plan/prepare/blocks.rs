@@ -21,8 +21,8 @@ pub(super) fn group_bytes(dtype: DType) -> usize {
     packed(dtype).map_or(0, |packed| packed.planes.iter().map(|plane| plane.bits / 2).max().unwrap_or(0))
 }
 
-/// The codes of rows of blocks, in panels: for each plane the bytes of a row, and those of all rows. A group of four
-/// along K is as many bits as it needs, side by side, the first of them lowest.
+/// The codes of rows of blocks, in panels: for each plane the bytes of a row, and those of all rows. A group of
+/// four along K is as many bits as it needs, side by side, the first of them lowest.
 pub(super) fn codes(dtype: DType, k: usize, blocks: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let planes = packed(dtype).map_or(&[][..], |packed| packed.planes);
     let plane = |plane: &Plane| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tachylite::bench::{Verdict, compare};
 use tachylite::gpu::{Effort, Executable, Io, Subject, Watch};
+use tachylite::plan::prepare::Weights;
 use tachylite::plan::{Policy, plan};
 use tachylite::{Call, DType, Error, Gpu, Graph, Tensor};
 
@@ -30,7 +31,7 @@ fn product(gpu: &Gpu, rows: usize) -> ((Executable, Io), Call) {
     let y = graph.matmul(x, w).unwrap();
     graph.output("y", y).unwrap();
     let plan = plan(&graph, gpu.profile(), &Policy::default()).unwrap();
-    let weights = [("w".to_owned(), Tensor::zeros(DType::F32, &[64, 64]).unwrap())].into();
+    let weights: Weights = [("w".to_owned(), Tensor::zeros(DType::F32, &[64, 64]).unwrap())].into();
     let mut exe = gpu.load_blocking(&plan, &weights, Default::default()).unwrap();
     let io = pollster::block_on(exe.own_io()).unwrap();
     ((exe, io), plan.call(&[]).unwrap())

@@ -125,6 +125,7 @@ pub fn plan() -> Plan {
         ],
         weights: vec![WeightSpec {
             sources: vec![WeightSource { name: "w".into(), dtype: DType::F32, shape: vec![C] }],
+            rows: None,
             form: WeightForm::Rows,
             bytes: 16,
         }],

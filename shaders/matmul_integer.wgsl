@@ -66,6 +66,7 @@ fn main(
         column[c] = w_column(b, n[c]);
     }
 
+    let along = w_step(c4 * 4u); // four columns lie in one panel
     let x_taken = select(0u, 0x80808080u, X_MOVED);
     let w_taken = vec4<u32>(select(0u, 0x80808080u, W_MOVED));
     var acc: array<vec4<i32>, TM>;
@@ -73,7 +74,7 @@ fn main(
     var sum_w = vec4<i32>(0);
     for (var k4 = 0u; k4 * 4u < p.K; k4++) {
         let live = select(0xffffffffu, (1u << (p.K % 4u * 8u)) - 1u, k4 == p.K / 4u);
-        let at = k4 * p.w_K;
+        let at = k4 * along;
         let read = vec4<u32>(w[column[0] + at], w[column[1] + at], w[column[2] + at], w[column[3] + at]);
         let ws = (read ^ w_taken) & vec4<u32>(live);
         sum_w += vec4<i32>(

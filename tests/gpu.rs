@@ -6,7 +6,9 @@
 use std::io::Write;
 
 use tachylite::gpu::LoadOptions;
-use tachylite::{Error, Gpu, Tensor, wgpu};
+use tachylite::plan::prepare::Weights;
+use tachylite::plan::{Policy, plan};
+use tachylite::{DType, Dim, Error, Gpu, Graph, Tensor, wgpu};
 
 mod hand;
 
@@ -325,5 +327,57 @@ fn executables_share_weights_of_the_same_bytes_while_they_live() {
         assert_eq!(count(), Some(1));
         drop(fork);
         assert_eq!(count(), Some(0));
+    });
+}
+
+/// The tensors of a weight `[n, k]` of a type: beside integers their scales, and zero points.
+fn weight_of(dtype: DType, n: usize, k: usize) -> Vec<(String, Tensor)> {
+    let named = |name: &str, dtype, shape: &[usize]| (name.to_owned(), Tensor::zeros(dtype, shape).unwrap());
+    match dtype {
+        DType::U4 => vec![
+            named("w", dtype, &[n, k]),
+            named("scale", DType::F16, &[n, k / 32]),
+            named("zero", dtype, &[n, k / 32]),
+        ],
+        DType::I8 | DType::U8 => vec![named("w", dtype, &[n, k]), named("scale", DType::F32, &[n])],
+        _ => vec![named("w", dtype, &[n, k])],
+    }
+}
+
+#[test]
+fn weights_of_every_type_take_what_they_take_in_a_file() {
+    use DType::{Bf16, F16, F32, I8, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K};
+    use DType::{Q8_0, U4, U8};
+    let floats = [F32, F16, Bf16, I8, U8, U4];
+    let blocks = [Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2K, Q3K, Q4K, Q5K, Q6K, Iq4Nl, Iq4Xs, Mxfp4];
+    on_each_gpu("weights_of_every_type_take_what_they_take_in_a_file", |gpu| {
+        for dtype in floats.into_iter().chain(blocks) {
+            for (n, k) in [(129, 2048), (1000, 512), (384, 1536)] {
+                let tensors = weight_of(dtype, n, k);
+                let mut graph = Graph::new();
+                let rows = graph.dim("M", 8).unwrap();
+                let x = graph.input("x", DType::F32, &[rows, Dim::from(k as u64)]).unwrap();
+                let given: Vec<_> =
+                    tensors.iter().map(|(n, t)| graph.weight(n, t.dtype(), t.shape()).unwrap()).collect();
+                let y = match given[..] {
+                    [w] => graph.matmul(x, w),
+                    [w, scale] => graph.matmul_int8(x, w, scale, None),
+                    [w, scale, zero, ..] => graph.matmul_int8(x, w, scale, Some(zero)),
+                    [] => unreachable!("there is `w`"),
+                };
+                graph.output("y", y.unwrap()).unwrap();
+                let plan = plan(&graph, gpu.profile(), &Policy::default()).unwrap();
+                let file: usize = tensors.iter().map(|(_, t)| t.to_bytes().len()).sum();
+                let weights: Weights = tensors.into_iter().collect();
+                let exe = gpu.load_blocking(&plan, &weights, LoadOptions::default()).unwrap();
+                let Some(report) = gpu.device().generate_allocator_report() else { return };
+                let held: u64 =
+                    report.allocations.iter().filter(|a| a.name == "weight").map(|a| a.size).sum();
+                assert!(held as f64 <= 1.02 * file as f64, "{dtype} [{n}, {k}]: {held} bytes for {file}");
+                drop(exe);
+                gpu.queue().submit([]);
+                gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
+            }
+        }
     });
 }

@@ -125,8 +125,8 @@ pub fn dequantize(dtype: DType, blocks: &[u8]) -> Vec<f64> {
 
 /// The type that rows of `width` elements get where `dtype` was asked for: that type, or if they are no whole
 /// number of its blocks one of like size with smaller blocks, and else f16. It is llama.cpp's rule
-/// (`llama-quant.cpp`), so that files agree: from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary
-/// types to `q4_0`, all other blocks of 256 to `iq4_nl`.
+/// (`llama-quant.cpp`): from `q4_k` to `q5_0`, `q5_k` to `q5_1`, `q6_k` to `q8_0`, ternary types to `q4_0`, all
+/// other blocks of 256 to `iq4_nl`.
 pub fn fallback(dtype: DType, width: usize) -> DType {
     let smaller = match dtype {
         DType::Q4K => DType::Q5_0,

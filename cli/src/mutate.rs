@@ -76,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Whether enough was killed.
 fn mutate(arguments: &Arguments) -> Result<bool, String> {
+    arguments.json.as_deref().map_or(Ok(()), crate::will_write)?;
     let equivalents = equivalent::list()?;
     let state = State::open(arguments.state.as_deref())?;
     let reach = Reach::new()?;

@@ -59,7 +59,8 @@ impl Gpu {
     ///
     /// Of weights that a [`Store`] does not hold in memory no more is there than three such pieces, or three times
     /// a panel of 128 columns if that is more, besides 24 MiB of copies in the driver. A device that was handed
-    /// over is not submitted to: its owner's next submit carries copies of all of them.
+    /// over is not submitted to: its owner's next submit carries copies of all of them; and where there is nothing to
+    /// wait with, as on the web, what the queue holds is the browser's business.
     ///
     /// # Errors
     /// As [`Gpu::load`].
@@ -212,15 +213,17 @@ impl Upload<'_> {
     /// is not submitted to: its owner's next submit carries the bytes.
     async fn write(&mut self, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) -> Result<()> {
         let gpu = self.gpu;
-        self.waits += bytes.len() as u64;
-        let submits = gpu.is_own() && self.waits >= PIECE_BYTES;
+        // Before it would be too much, not after: pieces that are just too small to fill a submit come in twos.
+        let after = self.waits + bytes.len() as u64;
+        let submits = gpu.is_own() && self.waits > 0 && after > PIECE_BYTES;
         let (submitted, said) = gpu.scoped(|| {
+            let submitted = submits.then(|| gpu.queue().submit([]));
             gpu.queue().write_buffer(buffer, at, bytes);
-            submits.then(|| gpu.queue().submit([]))
+            submitted
         });
         said.await?;
+        self.waits = if submits { bytes.len() as u64 } else { after };
         if let Some(index) = submitted {
-            self.waits = 0;
             self.submitted.push_back(index);
             if self.submitted.len() > ON_THEIR_WAY
                 && let Some(oldest) = self.submitted.pop_front()

@@ -64,11 +64,18 @@ fn too_large(program: &Program<'_>, draft: &Draft, limit: u64) -> Option<Found> 
         let [rows, width] = [val.shape.first()?.constant()?, val.shape.last()?.constant()?];
         let bytes = |rows| bytes(val.dtype, axis, rows, width);
         let each = rows_of_a_piece(rows, limit, bytes)?;
-        let suits =
-            axis == Axis::V || draft.post.iter().all(|j| j.other.is_none_or(|o| suits(program, o, rows)));
+        let suits = axis == Axis::V
+            || draft.post.iter().all(|j| j.other.is_none_or(|o| suits(program, o, rows)))
+                && draft.inputs[2..].iter().flatten().all(|plane| goes_along(program, plane));
         suits.then(|| Found { input, axis, rows, each, bytes: bytes(rows) })
     };
     draft.inputs.iter().enumerate().find_map(found)
+}
+
+/// Whether scales or zero points can be cut with their weight: weights themselves, or the same for all columns.
+fn goes_along(program: &Program<'_>, plane: &Use) -> bool {
+    let by_column = plane.fold.first().is_some_and(|f| f.0 == Axis::N);
+    !by_column || matches!(program.vals[plane.value].origin, Origin::Weight(_, None))
 }
 
 /// Whether the operand of a chain over so many columns can be cut with them.
@@ -99,7 +106,7 @@ fn rows_of_a_piece(rows: u64, limit: u64, bytes: impl Fn(u64) -> u64) -> Option<
         let pieces = rows.div_ceil(fit);
         (pieces <= MOST).then(|| rows.div_ceil(pieces).next_multiple_of(unit))
     };
-    of_unit(PANEL).or_else(|| of_unit(4))
+    if bytes(PANEL) <= limit { of_unit(PANEL) } else { of_unit(4) }
 }
 
 /// The steps that a draft becomes.

@@ -50,5 +50,15 @@ fn build(g: &mut Graph, dtype: DType) -> Result<()> {
         let product = g.silu(product)?;
         g.output(&format!("{name}_product"), product)?;
     }
+    // Scales and zero points go with their rows: of a column each, or of a group.
+    for (name, w, groups) in [("int8", DType::I8, 1), ("uint4", DType::U4, 2)] {
+        let grouped = |n| if groups == 1 { vec![n] } else { vec![n, groups] };
+        let weight = g.weight(name, w, &[TABLE, 64])?;
+        let scale = g.weight(&format!("{name}_scale"), DType::F32, &grouped(TABLE))?;
+        let zero = g.weight(&format!("{name}_zero"), w, &grouped(TABLE))?;
+        let doubled = g.concat(&[x, x], 1)?;
+        let product = g.matmul_int8(doubled, weight, scale, Some(zero))?;
+        g.output(&format!("{name}_product"), product)?;
+    }
     Ok(())
 }

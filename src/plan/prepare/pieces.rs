@@ -142,14 +142,14 @@ impl<'a> Pieces<'a> {
             let shape = in_form(self.spec.form, source.shape.clone());
             let rows = shape.first().copied().unwrap_or(1);
             let inner: usize = shape.get(1..).unwrap_or(&[]).iter().product();
-            let (from, to) = (wanted.start.max(begin), wanted.end.min(begin + rows));
+            let (from, to) = (wanted.start.max(begin), wanted.end.min(begin.saturating_add(rows)));
             if from < to {
                 // Blocks lie along the last axis: of a tensor with one axis, rows are elements.
-                let byte = |row: usize| ((row - begin) * inner / block * size) as u64;
+                let byte = |row: usize| (row - begin) as u64 * inner as u64 / block as u64 * size as u64;
                 let some = self.store.bytes(&source.name, byte(from)..byte(to))?;
                 if out.is_empty() { out = some } else { out.to_mut().extend_from_slice(&some) }
             }
-            begin += rows;
+            begin = begin.saturating_add(rows);
         }
         Ok(out)
     }

@@ -192,9 +192,9 @@ mod tests {
         let table = [(Axis::R, 4), (Axis::V, 100), (Axis::C, 8)];
         assert_eq!(demand("embed", "one", &table, DType::F32).read, 128.0);
         // A token reads two of eight experts.
-        let experts = [(Axis::M, 1), (Axis::U, 2), (Axis::E, 8), (Axis::C, 4), (Axis::K, 16)];
+        let experts = [(Axis::M, 1), (Axis::U, 2), (Axis::E, 8), (Axis::C, 128), (Axis::K, 16)];
         let d = demand("matmul_experts", "gated", &experts, DType::F32);
-        assert_eq!(d.read, (2.0 * 2.0 * 4.0 * 16.0 + 16.0 + 2.0) * 4.0);
+        assert_eq!(d.read, (2.0 * 2.0 * 128.0 * 16.0 + 16.0 + 2.0) * 4.0);
     }
 
     #[test]

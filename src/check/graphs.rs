@@ -32,6 +32,11 @@ impl GraphCase {
     pub fn weight_bytes(&self) -> Option<u64> {
         cut::ALL.iter().any(|g| g.name == self.name).then_some(cut::WEIGHT_BYTES)
     }
+
+    /// Whether drivers compile longer than they run: weights of many types, each text for itself.
+    fn has_many_texts(&self) -> bool {
+        self.name == "graph.experts" || self.weight_bytes().is_some()
+    }
 }
 
 /// Every graph.
@@ -91,7 +96,9 @@ pub(super) fn cases(all: &mut Vec<Case>) {
         for dtype in [DType::F32, DType::F16] {
             for call in 0..graph.calls.len() {
                 for inputs in Inputs::ALL {
-                    let quick = call < 2 && inputs == Inputs::Random;
+                    let short =
+                        if graph.has_many_texts() { call == 0 && dtype == DType::F32 } else { call < 2 };
+                    let quick = short && inputs == Inputs::Random;
                     all.push(Case {
                         subject: Subject::Graph { graph, dtype, call },
                         inputs,

@@ -151,6 +151,11 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
     if before().next().is_none() && !shares_pieces(op) {
         return variant == 0 || x == DType::F32;
     }
+    if shares_pieces(op) && before().next().is_some() {
+        // What weights are read by has been met, and of functions that gate one is linked as any other.
+        let gates = |v: usize| op.cases.variants[v].starts_with("gated_");
+        return is_first_type() && !gates(variant) && (x == DType::F32 || variant == 0);
+    }
     let known = |file: &str| before().flat_map(|k| k.stages()).any(|k| k.file == file);
     if kernel.stages().all(|k| known(k.file)) {
         return variant < 2 && x == DType::F32 && is_first_type();

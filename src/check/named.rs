@@ -1,13 +1,18 @@
 //! A case by its name, whether or not the rule makes it: what somebody else saw fail, at sizes of theirs.
 
-use super::{Case, Inputs, Subject, rule};
+use super::{Case, Inputs, Subject, graphs, rule};
 use crate::dtype::DType;
 use crate::op::{Axis, Shape, Sizes};
 use crate::ops;
 
 impl Case {
-    /// The case of one kernel that has this name, at whatever sizes it says; `None` if there is none.
+    /// The case that has this name, of a kernel at whatever sizes it says; `None` if there is none.
     pub fn named(name: &str) -> Option<Self> {
+        if name.starts_with("graph.") {
+            let mut graphs = Vec::new();
+            graphs::cases(&mut graphs);
+            return graphs.into_iter().find(|case| case.to_string() == name);
+        }
         let mut parts: Vec<&str> = name.split('/').collect();
         let inputs = parts.pop()?;
         let inputs = Inputs::ALL.into_iter().chain([Inputs::InTurn]).find(|i| i.name() == inputs)?;
@@ -38,8 +43,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_of_a_kernel_is_found_by_its_name_and_so_is_one_of_other_sizes() {
-        for case in crate::check::cases().iter().filter(|c| matches!(c.subject, Subject::Kernel { .. })) {
+    fn every_case_is_found_by_its_name_and_so_is_one_of_other_sizes() {
+        for case in crate::check::cases() {
             let name = case.to_string();
             assert_eq!(Case::named(&name).map(|c| c.to_string()), Some(name));
         }

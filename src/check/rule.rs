@@ -7,6 +7,7 @@
 //! workgroups, whose rows are of every kind in turn.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::alias::has_views;
@@ -29,18 +30,40 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn made() -> Vec<Case> {
-    let mut all = Vec::new();
-    for op in ops::ALL {
-        for kernel in op.kernels {
-            for x in [DType::F32, DType::F16] {
-                for w in op.cases.weights {
-                    kernel_cases(op, kernel, x, *w, &mut all);
-                }
+    let kernels: Vec<_> = ops::ALL.iter().flat_map(|op| op.kernels.iter().map(move |k| (*op, *k))).collect();
+    let of = |(op, kernel): (&'static Op, &'static Kernel)| {
+        let mut all = Vec::new();
+        for x in [DType::F32, DType::F16] {
+            for w in op.cases.weights {
+                kernel_cases(op, kernel, x, *w, &mut all);
             }
         }
-    }
+        all
+    };
+    let mut all: Vec<_> = on_all_cores(&kernels, of).into_iter().flatten().collect();
     graphs::cases(&mut all);
     all
+}
+
+/// What a function makes of each, in their order, by as many threads as there are cores.
+fn on_all_cores<T: Copy + Sync, R: Send>(given: &[T], make: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let (next, made) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = given.get(at) else { break };
+            let result = make(*one);
+            made.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
+        }
+    };
+    if cores == 1 {
+        // Where there may be no threads at all, as on the web.
+        work();
+    } else {
+        std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    }
+    made.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
 /// The names of an op's variants; at least one.
@@ -144,8 +167,11 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
         // codes of other bits, and both tables.
         let as_int8 = kernel.numerics == Numerics::Int8Activations
             && [DType::Q3K, DType::Mxfp4, DType::Iq4Nl].contains(&w);
+        // One that keeps the scales of a block of 256 reads them its own way, of each such type.
+        let keeps =
+            kernel.source.contains("scales_of(") && [DType::Q2K, DType::Q3K, DType::Iq4Xs].contains(&w);
         let first = before().next().is_none() && !shares_pieces(op);
-        let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || as_int8;
+        let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || as_int8 || keeps;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
     if before().next().is_none() && !shares_pieces(op) {

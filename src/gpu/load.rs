@@ -59,8 +59,8 @@ impl Gpu {
     ///
     /// Of weights that a [`Store`] does not hold in memory no more is there than three such pieces, or three times
     /// a panel of 128 columns if that is more, besides 24 MiB of copies in the driver. A device that was handed
-    /// over is not submitted to: its owner's next submit carries copies of all of them; and where there is nothing to
-    /// wait with, as on the web, what the queue holds is the browser's business.
+    /// over is not submitted to: its owner's next submit carries copies of all of them; and where there is
+    /// nothing to wait with, as on the web, what the queue holds is the browser's business.
     ///
     /// # Errors
     /// As [`Gpu::load`].

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tachylite::check::{Case, Subject, cases};
 use tachylite::kernel::{Composed, extensions, with_source};
 use tachylite::plan::plan;
-use tachylite::profile::Profile;
+use tachylite::profile::{DeviceKind, Profile};
 
 use super::operators::Mutant;
 
@@ -107,16 +107,17 @@ impl Reach {
     }
 }
 
-/// The texts of a case on devices that can do nothing and everything, and the bytes it needs.
+/// The texts of a case on devices that can do nothing and everything, and on processors, and the bytes it needs.
 fn planned(case: &Case) -> Result<(Vec<Composed>, u64), String> {
     let (graph, _) = case.build().map_err(|e| format!("{case}: {e}"))?;
     let plan_for = |profile| plan(&graph, &profile, &case.policy());
     let capable = plan_for(Profile::capable()).map_err(|e| format!("{case}: {e}"))?;
     let (mut kernels, mut bytes) = (capable.kernels, capable.peak_bytes);
+    let processor = Profile { kind: DeviceKind::Cpu, ..Profile::portable() };
     // Some kernels need what a portable device does not have.
-    if let Ok(portable) = plan_for(Profile::portable()) {
-        bytes = bytes.max(portable.peak_bytes);
-        kernels.extend(portable.kernels);
+    for plan in [Profile::portable(), processor].into_iter().flat_map(plan_for) {
+        bytes = bytes.max(plan.peak_bytes);
+        kernels.extend(plan.kernels);
     }
     Ok((kernels, bytes))
 }

@@ -132,14 +132,14 @@ fn types_cost_what_the_table_says() {
     let Some((folder, _)) = suite(test) else { return };
     let Some(adapter) = adapters(test).into_iter().next() else { return };
     let gpu = Gpu::open_blocking(&name(&adapter)).unwrap();
-    let what = Comparison { types: compare::parse("q8_0,q4_k").unwrap(), rounds: 1 };
+    let what = Comparison { types: compare::parse("q4_k").unwrap(), rounds: 1 };
     let options = Options::default();
     let rows =
         compare::compare(&gpu, &open(&folder), &options, &what, &compare::SENTENCES, &mut |_| {}).unwrap();
     say(&format!("{test}: {}", compare::table(&gpu, &rows, compare::SENTENCES.len(), what.rounds)));
-    let [f32, q8_0, q4_k] = &rows[..] else { panic!("{rows:?}") };
+    // q8_0 is in README's table and has a test of its own; each type takes half a minute here.
+    let [f32, q4_k] = &rows[..] else { panic!("{rows:?}") };
     assert!(f32.cosine_least > 0.999_999 && f32.feedback.is_none());
-    assert!(q8_0.cosine_mean >= 0.9998 && q8_0.feedback.unwrap()[0] >= 0.9999, "{q8_0:?}");
     assert!(q4_k.cosine_mean >= 0.99 && q4_k.feedback.unwrap()[0] >= 0.99, "{q4_k:?}");
     assert_eq!(q4_k.matrices, "6 q4_k, 30 q5_0");
     for row in &rows {

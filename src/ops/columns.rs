@@ -10,7 +10,7 @@ use crate::op::{Arg, Attr, Axes, Cases, INDEX, Infer, Inferred, Kind, NUMBERS, O
 use crate::ops::{by_groups, past_one_axis};
 use crate::plan::Numerics;
 
-/// y[.., c] = x[.., idx[c]]; an index past the end gives 0.
+/// y[.., c] = x[.., idx\[c\]]; an index past the end gives 0.
 pub static COLUMNS: Op = Op {
     name: "columns",
     formula: "y[r, c] = x[r, idx[c]], an index past the end giving 0",

@@ -140,7 +140,7 @@ impl Graph {
         self.apply_one(&MATMUL_EXPERTS, &[Some(x), Some(w), None, Some(ids)], &[("act", Attr::U32(0))])
     }
 
-    /// act(x · gate[e]ᵀ) · (x · up[e]ᵀ) for e = ids[.., u], in one pass over `x`, as
+    /// act(x · gate\[e\]ᵀ) · (x · up\[e\]ᵀ) for e = ids[.., u], in one pass over `x`, as
     /// [`matmul_experts`](Self::matmul_experts) twice. `gate` and `up` are weights `[E, C, K]` of one type.
     ///
     /// # Errors
@@ -161,8 +161,8 @@ impl Graph {
         self.apply_one(&MATMUL_EXPERTS, &inputs, &[("act", Attr::U32(number as u32))])
     }
 
-    /// A mixture of experts: y[..] = Σ_u weights[.., u] · down[e] · (act(gate[e] · x) · (up[e] · x)), where e is
-    /// ids[.., u]. `x [.., K]`, `ids [.., U]` u32 and `weights [.., U]` give `[.., C]`. Sums over u go in order.
+    /// A mixture of experts: y[..] = Σ_u weights[.., u] · down\[e\] · (act(gate\[e\] · x) · (up\[e\] · x)), where
+    /// e is ids[.., u]. `x [.., K]`, `ids [.., U]` u32 and `weights [.., U]` give `[.., C]`. Sums over u go in order.
     /// An id from E on adds 0 times its weight, which must be finite. `gate` and `up` lie in one buffer, so both
     /// together, like `down`, may be no larger than what the device binds.
     ///

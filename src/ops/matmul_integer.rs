@@ -1,5 +1,5 @@
-//! y[b, m, n] = Σ_k (x[b, m, k] - x_zero[b, m]) · (w[b, n, k] - w_zero[n]) of 8-bit whole numbers, exactly: ONNX's
-//! `MatMulInteger`, with `w` transposed. Everything with scales is this and elementwise ops after it.
+//! y[b, m, n] = Σ_k (x[b, m, k] - x_zero[b, m]) · (w[b, n, k] - w_zero\[n\]) of 8-bit whole numbers, exactly:
+//! ONNX's `MatMulInteger`, with `w` transposed. Everything with scales is this and elementwise ops after it.
 
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;

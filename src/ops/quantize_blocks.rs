@@ -1,6 +1,6 @@
 //! Numbers to blocks as they lie in a file, on the device: the types whose blocks are made by a formula. Those
 //! that are made by a search, the K formats and IQ4_NL, are made on the host, by
-//! [`formats::quantize`](crate::formats::quantize).
+//! [`formats::quantize`].
 //!
 //! Bound by memory: x is read twice, and the scales between. A scale is found by one invocation for a block, since
 //! of elements that are as far from 0 the first counts; then every word of the result by itself.
@@ -181,7 +181,7 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
 impl Graph {
     /// The blocks of the type `to` that rows of `x [.., C]`, f32 or f16, make, as the bytes that a GGUF file has:
     /// u8 `[.., C / to.block() * to.block_bytes()]`. They are those of
-    /// [`formats::quantize`](crate::formats::quantize), but where the quotient of an element and the scale lies so
+    /// [`formats::quantize`], but where the quotient of an element and the scale lies so
     /// near to the middle of two codes that the device's roundings decide, either may be there; and of the scale,
     /// where it lies so near to the middle of two f16. A block whose scale is below f32's normal numbers may have
     /// any codes; a scale beyond f16 is infinite, as on the host. Made are `Q8_0`, `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`,

@@ -93,7 +93,7 @@ impl Grouped {
     /// W as f32 `[N, K]`, in the order of x: what the numbers stand for, each rounded once where it has to be.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the parts do not go together, which those of this module do.
+    /// [`Error::Shape`] if the parts do not go together, which those of this module do.
     pub fn dequantize(&self) -> Result<Tensor> {
         let [n, padded] = [self.w.shape()[0], self.w.shape()[1]];
         let groups = self.scale.shape()[1];

@@ -162,9 +162,9 @@ impl Graph {
     }
 
     /// A mixture of experts: y[..] = Σ_u weights[.., u] · down\[e\] · (act(gate\[e\] · x) · (up\[e\] · x)), where
-    /// e is ids[.., u]. `x [.., K]`, `ids [.., U]` u32 and `weights [.., U]` give `[.., C]`. Sums over u go in order.
-    /// An id from E on adds 0 times its weight, which must be finite. `gate` and `up` lie in one buffer, so both
-    /// together, like `down`, may be no larger than what the device binds.
+    /// e is ids[.., u]. `x [.., K]`, `ids [.., U]` u32 and `weights [.., U]` give `[.., C]`. Sums over u go in
+    /// order. An id from E on adds 0 times its weight, which must be finite. `gate` and `up` lie in one buffer, so
+    /// both together, like `down`, may be no larger than what the device binds.
     ///
     /// ```
     /// use tachylite::ops::matmul_experts::Experts;

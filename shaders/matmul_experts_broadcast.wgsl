@@ -59,7 +59,7 @@ fn tile(e: u32, first: u32, end: u32, n4: u32, lane: u32) {
                 step[j * 4u + c] = w_step(n[j * 4u + c]);
             }
         }
-        var acc = array<vec4<f32>, ROWS * TN4>(); // said: Tint leaves it as it was in the loop before
+        var acc = array<vec4<f32>, ROWS * TN4>();
         for (var k4 = 0u; k4 < k4s; k4++) {
             let live = vec4<u32>(0u, 1u, 2u, 3u) + k4 * 4u < vec4<u32>(p.K);
             var xs: array<vec4<f32>, XS>;

@@ -60,7 +60,7 @@ fn tile(e: u32, first: u32, end: u32, c4: u32) {
             step[c] = w_step(n[c]);
         }
         // Whole groups of four along K, then, masked, what is left: written once, unrolled twice.
-        var acc = array<vec4<f32>, TM>(); // said: Tint leaves it as it was in the loop before
+        var acc = array<vec4<f32>, TM>();
         //@unroll rest 0..2
         for (var rest = 0u; rest < 2u; rest++) {
             let last = select(whole, k4s, rest == 1u);

@@ -81,7 +81,7 @@ fn main(
             step[c] = w_step(n[c]);
         }
         let lines = w_column(0u, n0 + c0);
-        var sum = array<f32, COLS>(); // said: Tint leaves it as it was in the loop before
+        var sum = array<f32, COLS>();
         for (var first = part * RUN; first < k4s; first += PARTS * RUN) {
             var blocks: array<vec2<f32>, COLS>;
             //@unroll c 0..COLS

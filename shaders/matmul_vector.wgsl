@@ -11,8 +11,8 @@
 // their sums meet in workgroup memory in a fixed order. Neighbouring invocations read neighbouring columns,
 // and the columns of an invocation go on where those of its neighbours end, so that a workgroup reads long
 // runs. A processor's prefetcher may not see that where lanes are gathered: there the lines that come next are
-// touched by loads that are the same for all. Rows past the end are read from the last
-// one, columns too, or from what lies behind the last panel's. Each sum depends on its own row only.
+// touched by loads that are the same for all. Rows past the end are read from the last one, columns too, or from
+// what lies behind the last panel's. Each sum depends on its own row only.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias w_group = vec4<f32>; // knob: four elements of w

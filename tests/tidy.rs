@@ -61,6 +61,37 @@ fn files_functions_and_lines_are_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// WGSL clears a variable without a value each time it is reached; Dawn's Tint (in webgpu 0.6.2 for Node, and in
+/// Chromium) leaves it in a loop as the iteration before did. So what is first done with one there is writing it.
+#[test]
+fn variables_in_loops_are_written_before_they_are_read() {
+    let mut wrong = Vec::new();
+    for (file, text) in files(&["wgsl"]) {
+        let lines: Vec<_> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let declared = line.strip_prefix("        ").map(str::trim_start);
+            let Some((name, _)) = declared.and_then(|l| l.strip_prefix("var ")?.split_once(':')) else {
+                continue;
+            };
+            if line.contains('=') || !is_read_first(name, &lines[i + 1..]) {
+                continue;
+            }
+            wrong.push(format!("{file}:{}: `{name}` needs a value", i + 1));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(is_read_first("acc", &["acc[i] = fma(x, y, acc[i]);"]) && is_read_first("n", &["n += 1u;"]));
+    assert!(!is_read_first("n", &["let nn = 1u;", "n[c][k] = nn;"]));
+}
+
+/// Whether the first line that has a name does other things with it than giving it a value.
+fn is_read_first(name: &str, lines: &[&str]) -> bool {
+    let has = |text: &str| text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name);
+    let Some(first) = lines.iter().find(|l| has(l)) else { return false };
+    let Some((to, value)) = first.split_once(" = ") else { return true };
+    !to.trim_start().starts_with(name) || has(value)
+}
+
 #[test]
 fn rooms_keep_to_themselves() {
     for (file, text) in files(&["rs"]) {

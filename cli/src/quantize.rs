@@ -199,16 +199,19 @@ fn decibels(db: f64) -> String {
     }
 }
 
-/// How many matrices were to become another type and did not.
+/// How many matrices did not become what was asked for.
 fn left(tensors: &[&TensorInfo], choices: &[Choice]) -> String {
     let matrices = tensors.iter().zip(choices).filter(|(t, _)| t.shape.len() > 1);
-    let left = matrices.clone().filter(|(_, c)| c.kept.is_some()).count();
-    if left == 0 {
-        return String::new();
-    }
-    let of = matrices.count();
-    let why = "could not become what was asked for, and stay as they are";
-    format!("{left} of {of} tensors of two axes or more {why}\n")
+    let of = matrices.clone().count();
+    let line = |n: usize, what: &str| match n {
+        0 => String::new(),
+        n => format!(
+            "{n} of {of} tensors of two axes or more could not become what was asked for, and {what}\n"
+        ),
+    };
+    let (stay, other): (Vec<_>, Vec<_>) =
+        matrices.filter(|(_, c)| c.why.is_some()).partition(|(t, c)| t.encoding == c.encoding);
+    line(other.len(), "are of smaller blocks, as in llama.cpp") + &line(stay.len(), "stay as they are")
 }
 
 fn report(tensors: &[&TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) -> String {
@@ -235,7 +238,7 @@ fn report(tensors: &[&TensorInfo], choices: &[Choice], losses: &[Option<Loss>]) 
             rms,
             worst,
             snr,
-            choice.kept.clone().unwrap_or_default(),
+            choice.why.clone().unwrap_or_default(),
         ]);
     }
     let mut out = Vec::new();

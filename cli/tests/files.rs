@@ -155,6 +155,12 @@ fn gguf_becomes_gguf_and_says_what_it_lost() {
     let file_type = made.contents().value("general.file_type").and_then(Value::as_u64);
     assert_eq!((file_type, made.contents().metadata().len()), (Some(7), 4));
 
+    // Rows of 64 are no whole blocks of 256: those get smaller ones.
+    let k = folder.file("k.gguf");
+    let out = stdout(&program(&["quantize", &from, &k, "--to", "q4_k"]).output().unwrap());
+    assert!(out.contains("64 values are no whole blocks of Q4_K\n"), "{out}");
+    assert!(out.contains("\n2 of 3 tensors of two") && out.contains("\n1 of 3 tensors"), "{out}");
+    assert_eq!(read(&ModelFiles::open(Path::new(&k)).unwrap(), "embd").0, "Q5_0");
     // And back: what was lost stays lost, and nothing more.
     let back = folder.file("b.gguf");
     stdout(&program(&["quantize", &to, &back, "--to", "f32"]).output().unwrap());

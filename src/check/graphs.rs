@@ -6,12 +6,12 @@ use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::{Graph, ValueId};
-use crate::op::{Attr, Unary};
+use crate::op::Attr;
 use crate::ops::attention::Attention;
-use crate::ops::matmul_experts::Experts;
 use crate::rng::Rng;
 
 mod cut;
+mod experts;
 mod layouts;
 
 /// A graph to check, with the calls it is run with.
@@ -32,14 +32,9 @@ impl GraphCase {
     pub fn weight_bytes(&self) -> Option<u64> {
         cut::ALL.iter().any(|g| g.name == self.name).then_some(cut::WEIGHT_BYTES)
     }
-
-    /// Whether drivers compile longer than they run: weights of many types, each text for itself.
-    fn has_many_texts(&self) -> bool {
-        self.name == "graph.experts" || self.weight_bytes().is_some()
-    }
 }
 
-/// Every graph.
+/// Graphs of a few kinds of texts.
 pub static ALL: &[GraphCase] = &[
     GraphCase {
         name: "graph.encoder_layer",
@@ -79,12 +74,6 @@ pub static ALL: &[GraphCase] = &[
         calls: &[&[("B", 3.0), ("S", 9.0)], &[("B", 1.0), ("S", 4.0)], &[("B", 2.0), ("S", 0.0)]],
         fill: no_fill,
     },
-    GraphCase {
-        name: "graph.experts",
-        build: experts,
-        calls: &[&[("T", 40.0)], &[("T", 0.0)], &[("T", 1.0)], &[("T", 7.0)]],
-        fill: ids_of_experts,
-    },
 ];
 
 /// Calls of graphs over up to 33 rows.
@@ -92,12 +81,14 @@ const ROWS: &[&[(&str, f64)]] = &[&[("R", 33.0)], &[("R", 5.0)], &[("R", 1.0)], 
 
 /// Every case of every graph.
 pub(super) fn cases(all: &mut Vec<Case>) {
-    for graph in ALL.iter().chain(layouts::ALL).chain(cut::ALL) {
+    let few_texts = ALL.iter().chain(layouts::ALL).map(|graph| (graph, false));
+    // Weights of many types are a text each, and drivers compile those longer than they run.
+    let many_texts = cut::ALL.iter().chain(experts::ALL).map(|graph| (graph, true));
+    for (graph, many_texts) in few_texts.chain(many_texts) {
         for dtype in [DType::F32, DType::F16] {
             for call in 0..graph.calls.len() {
                 for inputs in Inputs::ALL {
-                    let few = call == 0 && dtype == DType::F32;
-                    let short = if graph.has_many_texts() { few } else { call < 2 };
+                    let short = if many_texts { call == 0 && dtype == DType::F32 } else { call < 2 };
                     let quick = short && inputs == Inputs::Random;
                     all.push(Case {
                         subject: Subject::Graph { graph, dtype, call },
@@ -325,35 +316,4 @@ fn reductions(g: &mut Graph, dtype: DType) -> Result<()> {
         g.output(name, value)?;
     }
     Ok(())
-}
-
-/// A router and a mixture of experts, ids that are no experts among those that are; and a product with
-/// a bias for each expert, which is a row of a table.
-fn experts(g: &mut Graph, dtype: DType) -> Result<()> {
-    const C: usize = 256;
-    let t = g.dim("T", 40)?;
-    let x = g.input("x", dtype, &[t.clone(), C.into()])?;
-    let ids = g.input("ids", DType::U32, &[t.clone(), 3.into()])?;
-    let scores = linear(g, x, "router", dtype, 3, C)?;
-    let weights = g.softmax(scores, 1)?;
-    let [gate, up] = ["gate", "up"].map(|name| g.weight(name, DType::Q6K, &[EXPERTS, 96, C]));
-    let down = g.weight("down", dtype, &[EXPERTS, C, 96])?;
-    let how = Experts { gate: gate?, up: up?, down, act: Unary::Silu };
-    let y = g.experts(x, ids, weights, how)?;
-    let y = g.add(x, y)?;
-    let biases = g.weight("biases", DType::F32, &[EXPERTS, 12])?;
-    let w = g.weight("w", DType::F16, &[EXPERTS, 12, C])?;
-    let bias = g.embed(&[(ids, biases)])?;
-    let z = g.matmul_experts(y, w, ids)?;
-    let z = g.add(z, bias)?;
-    g.output("y", y)?;
-    g.output("z", z)
-}
-
-/// Experts of [`experts`].
-const EXPERTS: usize = 5;
-
-fn ids_of_experts(name: &str, shape: &[usize], rng: &mut Rng) -> Option<Vec<f64>> {
-    let n = shape.iter().product();
-    (name == "ids").then(|| (0..n).map(|_| rng.below(EXPERTS as u64 + 1) as f64).collect())
 }

@@ -153,7 +153,8 @@ fn kernel_cases(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType, al
 /// Whether a variant of some types is on the short list. Each is another text to compile, which is what that
 /// list saves. The op's first kernel meets every type, and every variant in f32. Others meet each type of x and of
 /// w with the first of the other, and each variant with the first types that have it; and a kernel that shares its
-/// files with earlier ones, so that only knobs differ, meets the first types and two variants.
+/// files with earlier ones, so that only knobs differ, meets the first types and two variants. Where another op
+/// has met all types, kernels but the first meet the first type of w.
 fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), variant: usize) -> bool {
     let has = |w: &DType| {
         let shape = Shape { sizes: Sizes::new(op.cases.axes), x: DType::F32, w: *w, variant };
@@ -174,10 +175,11 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
         let meets = first || [DType::Q4K, DType::Q6K].contains(&w) || as_int8 || keeps;
         return variant == 0 && x == DType::F32 && meets && !before().any(|k| k.file == kernel.file);
     }
-    if before().next().is_none() && !shares_pieces(op) {
+    let is_first = before().next().is_none();
+    if is_first && !shares_pieces(op) {
         return variant == 0 || x == DType::F32;
     }
-    if shares_pieces(op) && before().next().is_some() {
+    if !is_first && shares_pieces(op) {
         // What weights are read by has been met, and of functions that gate one is linked as any other.
         let gates = |v: usize| op.cases.variants[v].starts_with("gated_");
         return is_first_type() && !gates(variant) && (x == DType::F32 || variant == 0);
@@ -189,9 +191,10 @@ fn in_short(op: &'static Op, kernel: &'static Kernel, (x, w): (DType, DType), va
     if variant == 0 { x == DType::F32 || is_first_type() } else { x == DType::F32 && is_first_type() }
 }
 
-/// Whether an op reads weights by the pieces that the first kernel of another meets with every type.
+/// Whether an op reads weights by pieces that the first kernel of an op before it meets with every type.
 fn shares_pieces(op: &Op) -> bool {
-    op.name == "matmul_experts"
+    let reads = |op: &Op| op.kernels.iter().any(|k| k.source.contains("load_w("));
+    reads(op) && ops::ALL.iter().find(|o| reads(o)).is_some_and(|first| first.name != op.name)
 }
 
 fn sizes(op: &Op, kernel: &Kernel, x: DType, w: DType) -> Vec<Size> {

@@ -171,8 +171,8 @@ fn tile_cost(s: &Site<'_>, rows: f64) -> Work {
 }
 
 /// Operations in the time of which a weight is made f32 of what a kernel reads: measured on llvmpipe (Mesa 26.2),
-/// where `probe.unpack_i8` makes 14.7 G of them a second beside 59.6 GFLOP/s of `probe.fma` (benches/log.md).
-fn unpacking(s: &Site<'_>) -> f64 {
+/// where `probe.unpack_i8` makes 28.8 G of them a second beside 116.6 GFLOP/s of `probe.fma` (benches/log.md).
+pub(super) fn unpacking(s: &Site<'_>) -> f64 {
     if s.arg("w").is_some_and(|w| !w.dtype.is_float()) { 4.0 } else { 0.0 }
 }
 

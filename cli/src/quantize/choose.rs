@@ -1,6 +1,7 @@
 //! Which type each tensor gets, and why some keep theirs.
 
 use tachylite::files::{Contents, Encoding, TensorInfo, TensorSpec, Value, quantize};
+use tachylite::formats;
 
 use crate::inspect::plain;
 
@@ -8,8 +9,8 @@ use crate::inspect::plain;
 #[derive(Debug)]
 pub(super) struct Choice {
     pub encoding: &'static Encoding,
-    /// Why it stays as it is, if it was to become something else.
-    pub kept: Option<String>,
+    /// Why it does not become what was asked for.
+    pub why: Option<String>,
     /// Whether it is left out.
     pub dropped: bool,
 }
@@ -119,6 +120,17 @@ fn unfit(t: &TensorInfo, to: &Encoding, named: bool) -> Option<String> {
         .then(|| format!("its last axis has {last} values, but a block of {to} has {}", to.block))
 }
 
+/// The type of smaller blocks that a tensor gets whose rows are no whole blocks of the one that was asked for all,
+/// with why: llama.cpp's rule, see [`formats::fallback`].
+fn smaller(t: &TensorInfo, to: &Encoding) -> Option<(&'static Encoding, String)> {
+    let last = t.shape.last().copied().unwrap_or(1);
+    let dtype = formats::fallback(to.dtype()?, last);
+    let instead = Encoding::by_name(dtype.name()).filter(|e| e.block > 1 && can_make(e))?;
+    unfit(t, instead, false)
+        .is_none()
+        .then(|| (instead, format!("{last} values are no whole blocks of {to}")))
+}
+
 /// What becomes of each tensor.
 pub(super) fn choose(
     tensors: &[TensorInfo],
@@ -144,13 +156,14 @@ pub(super) fn choose(
                 _ => None,
             };
         }
-        let gets = |encoding| Choice { encoding, kept: None, dropped: false };
+        let gets = |encoding| Choice { encoding, why: None, dropped: false };
         choices.push(match found {
             To::Keep => gets(t.encoding),
             To::Drop => Choice { dropped: true, ..gets(t.encoding) },
-            To::Type(e) => match unfit(t, e, named) {
-                Some(why) => Choice { kept: Some(why), ..gets(t.encoding) },
-                None => gets(*e),
+            To::Type(e) => match (unfit(t, e, named), smaller(t, e).filter(|_| !named)) {
+                (None, _) => gets(*e),
+                (Some(_), Some((instead, why))) => Choice { why: Some(why), ..gets(instead) },
+                (Some(why), None) => Choice { why: Some(why), ..gets(t.encoding) },
             },
         });
     }

@@ -5,7 +5,7 @@ use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Scratch, Site, Work};
 use crate::op::Axis::{C, E, K, M, N, U};
-use crate::ops::matmul::{block_knobs, packed};
+use crate::ops::matmul::{block_knobs, packed, unpacking};
 use crate::profile::DeviceKind;
 
 /// Columns of a tile of registers.
@@ -119,7 +119,13 @@ fn work(s: &Site<'_>, (rows, columns): (u64, u64), lanes: u64, relative: f64) ->
     let halves = if s.arg("up").is_some() { 2.0 } else { 1.0 };
     let reads = (weights(s) * tiles + s.bytes("x") * strips) / 2.0;
     Work {
-        flops: 2.0 * tiles * strips * (rows * columns) as f64 * s.size(K) as f64 * halves * relative,
+        flops: tiles
+            * strips
+            * (2.0 * rows as f64 + unpacking(s))
+            * columns as f64
+            * s.size(K) as f64
+            * halves
+            * relative,
         bytes: reads.max(weights(s) * hit + s.bytes("x")) + s.bytes("y"),
         invocations: tiles * strips * lanes as f64,
     }

@@ -4,7 +4,7 @@ use super::tile::{in_whole_panels, weight_knobs};
 use crate::dim::Expr;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{C, E, K, M, U};
-use crate::ops::matmul::{LINE_BYTES, group_bytes, packed};
+use crate::ops::matmul::{LINE_BYTES, group_bytes, packed, unpacking};
 use crate::plan::prepare::PANEL;
 use crate::profile::DeviceKind;
 
@@ -44,7 +44,7 @@ pub(super) static VECTOR: Kernel = Kernel {
         let strips = (s.size(C) as f64 / (shape.lanes * shape.columns) as f64).ceil();
         let halves = if s.arg("up").is_some() { 2.0 } else { 1.0 };
         Work {
-            flops: 2.0 * pairs * s.sizes.product(&[C, K]) * halves,
+            flops: (2.0 + unpacking(s)) * pairs * s.sizes.product(&[C, K]) * halves,
             bytes: weights(s) * pairs + s.bytes("x") + s.bytes("y"),
             invocations: pairs * strips * (shape.lanes * shape.parts) as f64,
         }

@@ -21,7 +21,12 @@ const RUN: u32 = 8u; // knob: groups of four along K that one invocation takes i
 const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line
+const TURN: u32 = 1u; // knob: groups of four along K that are written out; RUN and K have a whole number of them
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
+const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
+const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or SCALES4
+const SIDE: u32 = 1u; // knob: neighbouring columns of an invocation, which are loaded together, 1 or 8
+const SETS: u32 = 4u; // knob: COLS / SIDE
 
 struct Params {
     M: u32, U: u32, E: u32, C: u32, N: u32, K: u32,
@@ -38,6 +43,11 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 var<workgroup> sums: array<f32, HALVES * PARTS * COLS * LANES>;
+
+// Where an invocation goes on along K: at `k4`, or where the others' runs end if that is where its own does.
+fn after(k4: u32) -> u32 {
+    return k4 + select(0u, (PARTS - 1u) * RUN, k4 % RUN == 0u);
+}
 
 // Four neighbouring columns of a half, all parts together.
 fn total4(half: u32, at: u32) -> vec4<f32> {
@@ -68,7 +78,7 @@ fn main(
     let part = select(lane.y, 0u, PARTS == 1u); // so that a driver sees that x is the same for all
     let k4s = select(0u, (p.K + 3u) / 4u, e < p.E);
 
-    var touched = 0.0;
+    var touched = 0u;
     for (var half = 0u; half < HALVES; half++) {
         let n0 = (half * p.E + e) * p.C;
         var n: array<u32, COLS>;
@@ -76,40 +86,56 @@ fn main(
         var step: array<u32, COLS>;
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
-            n[c] = n0 + min(c0 + c * LANES + lane.x, p.C - 1u);
+            n[c] = n0 + min(c0 + (c / SIDE * LANES + lane.x) * SIDE + c % SIDE, p.C - 1u);
             column[c] = w_column(0u, n[c]);
             step[c] = w_step(n[c]);
         }
         let lines = w_column(0u, n0 + c0);
         var sum = array<f32, COLS>();
-        for (var first = part * RUN; first < k4s; first += PARTS * RUN) {
-            var blocks: array<vec2<f32>, COLS>;
-            //@unroll c 0..COLS
-            for (var c = 0u; c < COLS; c++) {
-                blocks[c] = block_of(first / BLOCK4, n[c]);
+        var scales = array<Scales, COLS>();
+        var blocks = array<vec2<f32>, COLS>();
+        for (var first = part * RUN; first < k4s; first = after(first + TURN)) {
+            if first % RUN == 0u {
+                if AHEAD4 == RUN || first % AHEAD4 == 0u {
+                    //@unroll c 0..COLS
+                    for (var c = 0u; c < COLS; c++) {
+                        scales[c] = scales_of(first / SCALES4, n[c]);
+                    }
+                }
+                //@unroll c 0..COLS
+                for (var c = 0u; c < COLS; c++) {
+                    blocks[c] = part_of(scales[c], first % SCALES4 / BLOCK4);
+                }
             }
-            let end = min(first + RUN, k4s);
-            for (var k4 = first; k4 < end; k4++) {
+            //@unroll turn 0..TURN
+            for (var turn = 0u; turn < TURN; turn++) {
+                let k4 = first + turn;
                 let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
                 let xs = select(vec4<f32>(0.0), load4_x(row + k4), live);
                 let next = lines + min(k4 + 1u, k4s - 1u) * step[0];
                 //@unroll line 0..LINES
                 for (var line = 0u; line < LINES; line++) {
-                    touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
+                    touched = max(touched, touch_w(next + line * LINE));
                 }
-                //@unroll c 0..COLS
-                for (var c = 0u; c < COLS; c++) {
-                    let at = select(column[c] + k4 * step[c], column[0] + c * LANES + k4 * step[0], FLAT);
-                    let v = load_w(at, blocks[c]);
-                    let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
-                    sum[c] = fma(xs.z, ws.z, fma(xs.w, ws.w, sum[c]));
-                    sum[c] = fma(xs.x, ws.x, fma(xs.y, ws.y, sum[c]));
+                //@unroll j 0..SETS
+                for (var j = 0u; j < SETS; j++) {
+                    let own = column[j * SIDE] + k4 * step[j * SIDE];
+                    let fetched = fetch_w(select(own, column[0] + j * SIDE * LANES + k4 * step[0], FLAT));
+                    //@unroll r 0..SIDE
+                    for (var r = 0u; r < SIDE; r++) {
+                        let c = j * SIDE + r;
+                        let v = taken_w(fetched, r, blocks[c]);
+                        let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
+                        sum[c] = fma(xs.z, ws.z, fma(xs.w, ws.w, sum[c]));
+                        sum[c] = fma(xs.x, ws.x, fma(xs.y, ws.y, sum[c]));
+                    }
                 }
             }
         }
         //@unroll c 0..COLS
         for (var c = 0u; c < COLS; c++) {
-            sums[((half * PARTS + part) * COLS + c) * LANES + lane.x] = sum[c];
+            let own = (c / SIDE * LANES + lane.x) * SIDE + c % SIDE;
+            sums[(half * PARTS + part) * COLS * LANES + own] = sum[c];
         }
     }
     workgroupBarrier(); // every part's sums are there
@@ -118,7 +144,7 @@ fn main(
         let c4 = c0 / 4u + at;
         if c4 * 4u < p.C {
             var v = gated(total4(0u, at), total4(HALVES - 1u, at));
-            if p.K == 0u && touched > 0.0 {
+            if p.K == 0u && touched > 0u {
                 v += 1.0; // never: so that no compiler leaves out what was touched
             }
             store4_y(p.y_offset + pair / p.U * p.y_M + pair % p.U * p.y_U + c4, apply4_post(v, pair, c4));

@@ -28,6 +28,7 @@ const LINE: u32 = 4u; // knob: groups of four in a cache line
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
 const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
 const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or SCALES4
+const TURN: u32 = 1u; // knob: groups of four along K that are written out; RUN and K have a whole number of them
 const SIDE: u32 = 1u; // knob: neighbouring columns of an invocation, which are loaded together, 1 or 8
 const SETS: u32 = 4u; // knob: COLS / SIDE
 
@@ -46,6 +47,11 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 var<workgroup> sums: array<f32, PARTS * ROWS * COLS * LANES>;
+
+// Where an invocation goes on along K: at `k4`, or where the others' runs end if that is where its own does.
+fn after(k4: u32) -> u32 {
+    return k4 + select(0u, (PARTS - 1u) * RUN, k4 % RUN == 0u);
+}
 
 @compute @workgroup_size(LANES, PARTS)
 fn main(
@@ -78,52 +84,56 @@ fn main(
         column[c] = w_column(b, select(n[c], own, FLAT));
     }
 
-    var touched = 0.0;
+    var touched = 0u;
     let lines = w_column(b, n0);
     let along = w_step(n0); // a workgroup's columns lie in one panel
     var sum: array<f32, ROWS * COLS>;
     var scales: array<Scales, COLS>;
     let k4s = (p.K + 3u) / 4u;
-    for (var ahead = part * AHEAD4; ahead < k4s; ahead += PARTS * AHEAD4) {
-        //@unroll c 0..COLS
-        for (var c = 0u; c < COLS; c++) {
-            scales[c] = scales_of(ahead / SCALES4, n[c]);
-        }
-        for (var first = ahead; first < min(ahead + AHEAD4, k4s); first += RUN) {
-            var blocks: array<vec2<f32>, COLS>;
+    var blocks: array<vec2<f32>, COLS>;
+    // One loop, and none for each run: on a processor, loops cost as much as what is done for several columns.
+    for (var first = part * RUN; first < k4s; first = after(first + TURN)) {
+        if first % RUN == 0u {
+            if AHEAD4 == RUN || first % AHEAD4 == 0u {
+                //@unroll c 0..COLS
+                for (var c = 0u; c < COLS; c++) {
+                    scales[c] = scales_of(first / SCALES4, n[c]);
+                }
+            }
             //@unroll c 0..COLS
             for (var c = 0u; c < COLS; c++) {
                 blocks[c] = part_of(scales[c], first % SCALES4 / BLOCK4);
             }
-            let end = min(first + RUN, k4s);
-            for (var k4 = first; k4 < end; k4++) {
-                let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
-                var xs: array<vec4<f32>, ROWS>;
-                //@unroll i 0..ROWS
-                for (var i = 0u; i < ROWS; i++) {
-                    xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
-                }
-                let along_k = k4 * along;
-                let next = lines + min(k4 + 1u, k4s - 1u) * along;
-                //@unroll line 0..LINES
-                for (var line = 0u; line < LINES; line++) {
-                    touched = max(touched, load_w(next + line * LINE, vec2<f32>(1.0, 0.0)).x);
-                }
-                //@unroll j 0..SETS
-                for (var j = 0u; j < SETS; j++) {
-                    let flat = select(column[j * SIDE], column[0] + j * SIDE * LANES, FLAT);
-                    let fetched = fetch_w(flat + along_k);
-                    //@unroll r 0..SIDE
-                    for (var r = 0u; r < SIDE; r++) {
-                        let c = j * SIDE + r;
-                        let v = taken_w(fetched, r, blocks[c]);
-                        let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
-                        //@unroll i 0..ROWS
-                        for (var i = 0u; i < ROWS; i++) {
-                            let at = i * COLS + c;
-                            sum[at] = fma(xs[i].z, ws.z, fma(xs[i].w, ws.w, sum[at]));
-                            sum[at] = fma(xs[i].x, ws.x, fma(xs[i].y, ws.y, sum[at]));
-                        }
+        }
+        //@unroll turn 0..TURN
+        for (var turn = 0u; turn < TURN; turn++) {
+            let k4 = first + turn;
+            let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
+            var xs: array<vec4<f32>, ROWS>;
+            //@unroll i 0..ROWS
+            for (var i = 0u; i < ROWS; i++) {
+                xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
+            }
+            let along_k = k4 * along;
+            let next = lines + min(k4 + 1u, k4s - 1u) * along;
+            //@unroll line 0..LINES
+            for (var line = 0u; line < LINES; line++) {
+                touched = max(touched, touch_w(next + line * LINE));
+            }
+            //@unroll j 0..SETS
+            for (var j = 0u; j < SETS; j++) {
+                let flat = select(column[j * SIDE], column[0] + j * SIDE * LANES, FLAT);
+                let fetched = fetch_w(flat + along_k);
+                //@unroll r 0..SIDE
+                for (var r = 0u; r < SIDE; r++) {
+                    let c = j * SIDE + r;
+                    let v = taken_w(fetched, r, blocks[c]);
+                    let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
+                    //@unroll i 0..ROWS
+                    for (var i = 0u; i < ROWS; i++) {
+                        let at = i * COLS + c;
+                        sum[at] = fma(xs[i].z, ws.z, fma(xs[i].w, ws.w, sum[at]));
+                        sum[at] = fma(xs[i].x, ws.x, fma(xs[i].y, ws.y, sum[at]));
                     }
                 }
             }
@@ -149,7 +159,7 @@ fn main(
                 let s = (q * ROWS * fours + at) * 4u;
                 total += vec4<f32>(sums[s], sums[s + 1u], sums[s + 2u], sums[s + 3u]);
             }
-            if p.K == 0u && touched > 0.0 {
+            if p.K == 0u && touched > 0u {
                 total += 1.0; // never: so that no compiler leaves out what was touched
             }
             let v = apply4_post(total * column_scale4(c4), b * p.M + m, c4);

@@ -80,6 +80,12 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         Ok(computing(profile, (name, file, what), &[], each, unit, speed))
     };
     let (flops, items, bytes) = (Unit::Flops, Unit::Items, Unit::Bytes);
+    // What the profile keeps is that of int8.
+    let codes = |name, file, what, each, knobs: &[(&str, String)]| {
+        let probe = computing(profile, (name, file, what), knobs, each, items, |s| &mut s.unpacked_i8_per_s);
+        Ok(Probe { speed: None, ..probe })
+    };
+    let bits = |n: u32| ("BITS", format!("{n}u"));
     let fours = "loads of four f32, cached";
     let mut out = vec![
         compute("probe.fma", file!("fma.wgsl"), "multiply and add, f32", 1024.0, flops, |s| {
@@ -94,22 +100,19 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         compute("probe.unpack_i8", file!("unpack_i8.wgsl"), "f32 of int8", 256.0, items, |s| {
             &mut s.unpacked_i8_per_s
         }),
-        Ok(Probe {
-            // What the profile keeps is that of int8.
-            speed: None,
-            ..computing(
-                profile,
-                ("probe.unpack_u4", file!("unpack_u4.wgsl"), "f32 of codes of four bits"),
-                &[],
-                256.0,
-                items,
-                |s| &mut s.unpacked_i8_per_s,
-            )
-        }),
+        codes("probe.unpack_u4", file!("unpack_u4.wgsl"), "f32 of codes of four bits", 256.0, &[]),
         compute("probe.unpack_f16", file!("unpack_f16.wgsl"), "f32 of packed f16", 128.0, items, |s| {
             &mut s.unpacked_f16_per_s
         }),
         compute("probe.load", file!("load.wgsl"), fours, 16.0, items, |s| &mut s.loads_per_s),
+        codes(
+            "probe.fetch_i8",
+            file!("fetch.wgsl"),
+            "int8 loaded, cached, and f32 of them",
+            64.0,
+            &[bits(8)],
+        ),
+        codes("probe.fetch_u4", file!("fetch.wgsl"), "codes of four bits likewise", 128.0, &[bits(4)]),
         compute("probe.workgroup", file!("workgroup.wgsl"), "workgroup memory read", 256.0, bytes, |s| {
             &mut s.workgroup_bytes_per_s
         }),

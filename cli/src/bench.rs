@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADAPTER", default_value = "gpu")]
     adapter: String,
     /// Only how fast the device is: its probes
-    #[arg(long, conflicts_with_all = ["op", "kernel", "trusted", "warm", "csv", "compare"])]
+    #[arg(long, conflicts_with_all = ["op", "kernel", "group", "trusted", "warm", "csv", "compare"])]
     peak: bool,
     /// The short list: fewer shapes, of each the kernel that a plan would take, measured for less long
     #[arg(long)]
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Only this kernel; may be repeated
     #[arg(long, value_name = "KERNEL")]
     kernel: Vec<String>,
+    /// Only shapes of this model or kind, a heading of the table as `Qwen3-0.6B`; may be repeated
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
     /// Only warm: the same buffers again and again
     #[arg(long)]
     warm: bool,
@@ -103,7 +106,8 @@ fn bench(arguments: &Arguments) -> Result<ExitCode, String> {
         old.is_of(gpu.profile()).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     let (quick, ops, kernels) = (arguments.quick, arguments.op.clone(), arguments.kernel.clone());
-    let entries = Selection { quick, ops, kernels }.entries(gpu.profile()).map_err(|e| e.to_string())?;
+    let chosen = Selection { quick, ops, kernels, groups: arguments.group.clone() };
+    let entries = chosen.entries(gpu.profile()).map_err(|e| e.to_string())?;
     let mut report = Report::new(gpu.profile());
     arguments.can_write()?;
     head(&gpu);

@@ -136,6 +136,8 @@ pub struct Selection {
     pub ops: Vec<String>,
     /// Only these kernels; all, if there are none.
     pub kernels: Vec<String>,
+    /// Only shapes of these models and kinds; all, if there are none.
+    pub groups: Vec<String>,
 }
 
 /// A kernel at a shape.
@@ -156,11 +158,12 @@ impl Selection {
     /// those that compute another function, as with rounded inputs, are there: they are judged as such.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no op or kernel of a name, or nothing is left.
+    /// [`Error::Argument`] if there is no op, kernel or group of a name, or nothing is left.
     pub fn entries(&self, profile: &Profile) -> Result<Vec<Entry>> {
         self.names()?;
         let mut out = Vec::new();
-        for item in ITEMS.iter().filter(|i| self.ops.is_empty() || self.ops.iter().any(|o| o == i.op)) {
+        let among = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
+        for item in ITEMS.iter().filter(|i| among(&self.ops, i.op) && among(&self.groups, i.group)) {
             let Some(op) = ops::by_name(item.op) else { continue };
             let variant = op.cases.variants.iter().position(|v| *v == item.variant).unwrap_or(0);
             for &w in if self.quick { item.quick } else { item.weights } {
@@ -170,8 +173,8 @@ impl Selection {
         }
         if out.is_empty() {
             return Err(Error::Argument(format!(
-                "bench: no entry of the suite that this device can run has op {:?} and kernel {:?}",
-                self.ops, self.kernels
+                "bench: no entry of the suite that this device can run has op {:?}, kernel {:?} and group {:?}",
+                self.ops, self.kernels, self.groups
             )));
         }
         Ok(out)
@@ -188,6 +191,9 @@ impl Selection {
         measured.sort_unstable();
         measured.dedup();
         self.ops.iter().try_for_each(|name| there("op in the suite named", name, measured.clone()))?;
+        let mut groups: Vec<&str> = ITEMS.iter().map(|i| i.group).collect();
+        groups.dedup();
+        self.groups.iter().try_for_each(|name| there("group", name, groups.clone()))?;
         let ops = measured.iter().filter_map(|name| ops::by_name(name));
         let mut kernels: Vec<&str> = ops.flat_map(|op| op.kernels).map(|k| k.name).collect();
         kernels.sort_unstable();
@@ -255,8 +261,12 @@ mod tests {
         let profile = Profile::portable();
         let of = |quick, ops: &[&str], kernels: &[&str]| {
             let names = |n: &[&str]| n.iter().map(|s| (*s).to_owned()).collect();
-            Selection { quick, ops: names(ops), kernels: names(kernels) }.entries(&profile)
+            Selection { quick, ops: names(ops), kernels: names(kernels), groups: vec![] }.entries(&profile)
         };
+        let in_group =
+            |name: &str| Selection { groups: vec![name.into()], ..Selection::default() }.entries(&profile);
+        assert!(in_group("BERT-base").unwrap().iter().all(|e| e.group == "BERT-base"));
+        assert!(in_group("BERT").unwrap_err().to_string().contains("no group `BERT`"));
         let quick = of(true, &[], &[]).unwrap();
         let (of_plans, rounded): (Vec<_>, Vec<_>) = quick.iter().partition(|e| e.chosen);
         assert!(of_plans.len() >= 15 && rounded.len() == 1);

@@ -5,7 +5,7 @@ use super::int8::{packed, weight_knobs};
 use super::{tiles, unpacking};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Site, Work};
-use crate::op::Axis::{B, K, M, N};
+use crate::op::Axis::{self, B, K, M, N};
 use crate::plan::prepare::PANEL;
 use crate::plan::{Determinism, Numerics};
 use crate::profile::DeviceKind;
@@ -14,6 +14,7 @@ use crate::profile::DeviceKind;
 /// are written out where weights are small: more take longer to compile than they save.
 const MOST_COLUMNS: u64 = 16;
 const MOST_PRODUCTS: u64 = 64;
+const MOST_TURNS: u64 = 4;
 /// Workgroups that a processor with a few cores shares out evenly, and fewer, each with more to do.
 const WORKGROUPS: u64 = 16;
 const SHARED_OUT: u64 = 8;
@@ -39,11 +40,7 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LINES", shape.lines(s)),
             number("LINE", LINE_BYTES / group_bytes(s)),
         ];
-        let side = shape.side(s);
-        let [run, whole, ahead] = shape.scales(s);
-        let more = [("SIDE", side), ("SETS", shape.columns / side), ("SCALES4", whole), ("AHEAD4", ahead)];
-        let more = more.into_iter().chain([("RUN", run)]).map(|(name, n)| number(name, n)).collect();
-        [own, more, weight_knobs(s)].concat()
+        [own, walk_knobs(s, N, shape.columns, shape.rows), weight_knobs(s)].concat()
     },
     workgroups: |s| {
         let shape = Shape::of(s);
@@ -100,27 +97,6 @@ impl Shape {
         panels && s.size(N) as u64 >= PANEL && PANEL.is_multiple_of(self.lanes * self.columns)
     }
 
-    /// Neighbouring columns that an invocation loads together: those that fill words, if they begin with one.
-    fn side(&self, s: &Site<'_>) -> u64 {
-        let planes = s.arg("w").is_some_and(|w| w.panels && packed(w.dtype).is_some());
-        let whole = s.size(N).is_multiple_of(SIDE as usize) && self.columns.is_multiple_of(SIDE);
-        if planes && whole { SIDE } else { 1 }
-    }
-
-    /// Groups of four that an invocation takes in a row, which share a scale; those whose blocks' scales lie
-    /// together; and those of which it reads scales at once: of a few threads each walks alone and can keep them.
-    fn scales(&self, s: &Site<'_>) -> [u64; 3] {
-        let Some(w) = s.arg("w") else { return [8; 3] };
-        let run = packed(w.dtype).map_or(8, |p| (p.part as u64 / 4).min(8));
-        if packed(w.dtype).is_none() || w.dtype.block() < 256 {
-            let block = weight_knobs(s).into_iter().find(|(name, _)| *name == "BLOCK4");
-            let block = block.and_then(|(_, n)| n.trim_end_matches('u').parse().ok());
-            return [run, block.unwrap_or(8), run];
-        }
-        let (part, whole) = (packed(w.dtype).map_or(8, |p| p.part as u64 / 4), w.dtype.block() as u64 / 4);
-        if s.profile.kind == DeviceKind::Cpu { [run, whole, whole] } else { [run, part, run] }
-    }
-
     /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.
     fn lines(&self, s: &Site<'_>) -> u64 {
         let wanted = s.profile.quirks.iter().any(|q| q.untrained);
@@ -130,6 +106,58 @@ impl Shape {
             0
         }
     }
+}
+
+/// How an invocation of so many rows and columns walks along K: which columns it loads together, how many groups of
+/// four it takes in a row, and of how many it reads scales. `axis` is that of the columns.
+pub(in crate::ops) fn walk_knobs(
+    s: &Site<'_>,
+    axis: Axis,
+    columns: u64,
+    rows: u64,
+) -> Vec<(&'static str, String)> {
+    let side = side(s, axis, columns);
+    let [run, whole, ahead] = scales(s);
+    let knobs = [
+        ("RUN", run),
+        ("TURN", turn(s, run, rows * columns)),
+        ("SCALES4", whole),
+        ("AHEAD4", ahead),
+        ("SIDE", side),
+        ("SETS", columns / side),
+    ];
+    knobs.map(|(name, n)| (name, format!("{n}u"))).into()
+}
+
+/// Neighbouring columns that an invocation loads together: those that fill words, if they begin with one.
+fn side(s: &Site<'_>, axis: Axis, columns: u64) -> u64 {
+    let planes = s.arg("w").is_some_and(|w| w.panels && packed(w.dtype).is_some());
+    let whole = s.size(axis).is_multiple_of(SIDE as usize) && columns.is_multiple_of(SIDE);
+    if planes && whole { SIDE } else { 1 }
+}
+
+/// Groups of four that an invocation takes in a row, which share a scale; those whose blocks' scales lie
+/// together; and those of which it reads scales at once: of a few threads each walks alone and can keep them.
+fn scales(s: &Site<'_>) -> [u64; 3] {
+    let Some(w) = s.arg("w") else { return [8; 3] };
+    let run = packed(w.dtype).map_or(8, |p| (p.part as u64 / 4).min(8));
+    if packed(w.dtype).is_none() || w.dtype.block() < 256 {
+        let block = weight_knobs(s).into_iter().find(|(name, _)| *name == "BLOCK4");
+        let block = block.and_then(|(_, n)| n.trim_end_matches('u').parse().ok());
+        return [run, block.unwrap_or(8), run];
+    }
+    let (part, whole) = (packed(w.dtype).map_or(8, |p| p.part as u64 / 4), w.dtype.block() as u64 / 4);
+    if s.profile.kind == DeviceKind::Cpu { [run, whole, whole] } else { [run, part, run] }
+}
+
+/// Groups of four along K that are written out one after the other, of `run`, with so many products each: where
+/// processors unpack codes, a loop takes as long as several columns.
+fn turn(s: &Site<'_>, run: u64, products: u64) -> u64 {
+    let codes = s.arg("w").is_some_and(|w| !w.dtype.is_float());
+    if s.profile.kind != DeviceKind::Cpu || !codes || !(s.size(K) as u64).is_multiple_of(4 * run) {
+        return 1;
+    }
+    run.min(MOST_TURNS).min((MOST_PRODUCTS / products).max(1))
 }
 
 /// Columns of which the codes of four along K, of one bit or more, fill words.

@@ -4,7 +4,7 @@ use super::tile::{in_whole_panels, weight_knobs};
 use crate::dim::Expr;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{C, E, K, M, U};
-use crate::ops::matmul::{LINE_BYTES, group_bytes, packed, unpacking};
+use crate::ops::matmul::{LINE_BYTES, group_bytes, unpacking, walk_knobs};
 use crate::plan::prepare::PANEL;
 use crate::profile::DeviceKind;
 
@@ -28,10 +28,7 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LINES", shape.lines(s)),
             number("LINE", LINE_BYTES / group_bytes(s)),
         ];
-        // What one invocation takes in a row shares a scale.
-        let part = s.arg("w").and_then(|w| packed(w.dtype)).map(|p| p.part as u64 / 4);
-        let run = part.filter(|n| *n < 8).map(|n| number("RUN", n));
-        own.into_iter().chain(run).chain(weight_knobs(s)).collect()
+        [own, walk_knobs(s, C, shape.columns, 1), weight_knobs(s)].concat()
     },
     workgroups: |s| {
         let shape = Shape::of(s);

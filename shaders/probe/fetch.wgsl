@@ -1,0 +1,48 @@
+// probe.fetch_i8, probe.fetch_u4    how many codes of weights a device loads from what is cached, makes f32 of,
+//                                   and adds, in a second
+//
+//   x        [4096]         in    words of codes
+//   y        [invocations]  out   what keeps the loads from being left out; hardly ever written
+//
+// Every invocation loads another word than its neighbours, sixteen a turn. Where loads of several lanes are many
+// instructions, as on processors, loading and unpacking do not overlap, and neither probe of one of them binds.
+
+const LANES: u32 = 64u;
+const BITS: u32 = 8u; // knob: of a code, 8 or 4
+
+struct Params {
+    loops: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let workgroup = wg.y * wgs.x + wg.x;
+    var sums: array<vec4<f32>, 4>;
+    for (var k = 0u; k < p.loops; k++) {
+        let base = (workgroup + k) % 4u * 1024u + lane;
+        //@unroll i 0..16
+        for (var i = 0u; i < 16u; i++) {
+            let word = x[base + i * LANES];
+            if BITS == 8u {
+                sums[i % 4u] += vec4<f32>(unpack4xI8(word));
+            } else {
+                let shifts = vec4<u32>(0u, 4u, 8u, 12u);
+                sums[i % 2u * 2u] += vec4<f32>((vec4<u32>(word) >> shifts) & vec4<u32>(15u));
+                sums[i % 2u * 2u + 1u] += vec4<f32>((vec4<u32>(word) >> (shifts + 16u)) & vec4<u32>(15u));
+            }
+        }
+    }
+    // The codes of numbers between 1 and 2 are known to nobody, but such a sum is of no codes at all.
+    let sum = sums[0] + sums[1] + sums[2] + sums[3];
+    if dot(sum, vec4<f32>(1.0)) == 0.5 {
+        y[workgroup * LANES + lane] = sum.x;
+    }
+}

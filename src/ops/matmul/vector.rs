@@ -108,8 +108,8 @@ impl Shape {
     }
 }
 
-/// How an invocation of so many rows and columns walks along K: which columns it loads together, how many groups of
-/// four it takes in a row, and of how many it reads scales. `axis` is that of the columns.
+/// How an invocation of so many rows and columns walks along K: which columns it loads together, how many groups
+/// of four it takes in a row, and of how many it reads scales. `axis` is that of the columns.
 pub(in crate::ops) fn walk_knobs(
     s: &Site<'_>,
     axis: Axis,

@@ -109,10 +109,10 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
             "probe.fetch_i8",
             file!("fetch.wgsl"),
             "int8 loaded, cached, and f32 of them",
-            64.0,
+            256.0,
             &[bits(8)],
         ),
-        codes("probe.fetch_u4", file!("fetch.wgsl"), "codes of four bits likewise", 128.0, &[bits(4)]),
+        codes("probe.fetch_u4", file!("fetch.wgsl"), "codes of four bits likewise", 512.0, &[bits(4)]),
         compute("probe.workgroup", file!("workgroup.wgsl"), "workgroup memory read", 256.0, bytes, |s| {
             &mut s.workgroup_bytes_per_s
         }),

@@ -9,7 +9,8 @@ use tachylite::virtual_gpu::{Personality, VirtualGpu};
 use tachylite::{Call, DType, Graph, Tensor, formats};
 
 /// Every type with an f16 in its blocks, and where in a block they are: the scale, and the least if it has one.
-const HALVES: [(DType, &[usize]); 20] = [
+/// That of IQ1_M is in four pieces, see [`put`].
+const HALVES: [(DType, &[usize]); 21] = [
     (DType::Q8_0, &[0]),
     (DType::Q4_0, &[0]),
     (DType::Q4_1, &[0, 2]),
@@ -25,12 +26,25 @@ const HALVES: [(DType, &[usize]); 20] = [
     (DType::Tq1_0, &[52]),
     (DType::Tq2_0, &[64]),
     (DType::Iq1S, &[0]),
+    (DType::Iq1M, &[48]),
     (DType::Iq2Xxs, &[0]),
     (DType::Iq2Xs, &[0]),
     (DType::Iq2S, &[0]),
     (DType::Iq3Xxs, &[0]),
     (DType::Iq3S, &[0]),
 ];
+
+/// Writes an f16 into a block: of IQ1_M four bits of it, the lowest first, on top of each of four words.
+fn put(dtype: DType, block: &mut [u8], at: usize, half: u16) {
+    if dtype == DType::Iq1M {
+        for i in 0..4 {
+            let top = &mut block[at + 2 * i + 1];
+            *top = *top & 15 | (half >> (4 * i) & 15) as u8 * 16;
+        }
+    } else {
+        block[at..at + 2].copy_from_slice(&half.to_le_bytes());
+    }
+}
 
 /// What a device makes of rows of one block each.
 fn dequantized(gpu: &VirtualGpu, dtype: DType, rows: usize, blocks: &[u8]) -> Vec<f32> {
@@ -49,6 +63,53 @@ fn dequantized(gpu: &VirtualGpu, dtype: DType, rows: usize, blocks: &[u8]) -> Ve
     plan.outputs[0].unpack(&call, &read[0]).unwrap().to_f32()
 }
 
+/// Types that kernels take apart as they read weights.
+const FUSED: [DType; 12] = [
+    DType::Q8_0,
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q2K,
+    DType::Q3K,
+    DType::Q4K,
+    DType::Q5K,
+    DType::Q6K,
+    DType::Iq4Nl,
+    DType::Iq4Xs,
+];
+
+/// What a device makes of rows of one block each as it looks them up, and as it multiplies them by ones and zeros:
+/// in tiles, and in the kernel for few rows.
+fn in_kernels(gpu: &VirtualGpu, dtype: DType, rows: usize, blocks: &[u8]) -> Vec<Vec<f32>> {
+    let k = dtype.block();
+    let weights = [("w".to_owned(), Tensor::new(dtype, &[rows, k], blocks.to_vec()).unwrap())].into();
+    let each: Vec<u32> = (0..rows as u32).collect();
+    let ones: Vec<f32> = (0..k * k).map(|i| f32::from(u8::from(i / k == i % k))).collect();
+    let run = |kernel: Option<&str>| {
+        let mut graph = Graph::new();
+        let w = graph.weight("w", dtype, &[rows, k]).unwrap();
+        let (input, y) = if kernel == Some("embed.rows") {
+            let ids = graph.input("ids", DType::U32, &[rows.into()]).unwrap();
+            (Tensor::from_u32(&[rows], &each).unwrap(), graph.embed(&[(ids, w)]).unwrap())
+        } else {
+            let x = graph.input("x", DType::F32, &[k.into(), k.into()]).unwrap();
+            (Tensor::from_f32(&[k, k], &ones).unwrap(), graph.matmul(x, w).unwrap())
+        };
+        graph.output("y", y).unwrap();
+        let policy = Policy { kernel: kernel.map(Into::into), ..Policy::default() };
+        let plan = plan(&graph, gpu.profile(), &policy).unwrap();
+        let call = Call::default();
+        let input = plan.inputs[0].pack(&plan.scalars, &call, &input).unwrap();
+        let mut loaded = gpu.load(&plan, &weights, 0).unwrap();
+        let given = [(plan.inputs[0].buffer, Fill::Bytes(&input))];
+        let read = gpu.run(&mut loaded, &call, &given, &[plan.outputs[0].buffer]).unwrap();
+        plan.outputs[0].unpack(&call, &read[0]).unwrap().to_f32()
+    };
+    let turned = |y: Vec<f32>| (0..rows * k).map(|i| y[i % k * rows + i / k]).collect();
+    vec![run(Some("embed.rows")), turned(run(None)), turned(run(Some("matmul.vector")))]
+}
+
 fn gpus() -> Vec<VirtualGpu> {
     [Personality::plain(), Personality::hostile()].map(|p| VirtualGpu::new(p).with_threads(1)).into()
 }
@@ -65,14 +126,21 @@ fn a_scale_that_is_a_denormal_f16_counts() {
         for (dtype, places) in HALVES {
             let mut blocks = payload(halves.len() * dtype.block_bytes());
             for (block, half) in blocks.chunks_exact_mut(dtype.block_bytes()).zip(halves) {
-                places.iter().for_each(|at| block[*at..at + 2].copy_from_slice(&half.to_le_bytes()));
+                places.iter().for_each(|at| put(dtype, block, *at, half));
             }
-            let got = dequantized(&gpu, dtype, halves.len(), &blocks);
+            let mut ways = vec![dequantized(&gpu, dtype, halves.len(), &blocks)];
             let want = formats::dequantize(dtype, &blocks);
+            // Kernels that take blocks apart themselves have other texts for scales.
+            if FUSED.contains(&dtype) {
+                ways.extend(in_kernels(&gpu, dtype, halves.len(), &blocks));
+            }
             assert!(want.iter().filter(|v| **v != 0.0).count() * 4 > want.len(), "{dtype}: nothing to lose");
             // Scale and least are multiples of 2^-24 and small: nothing is rounded.
-            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
-                assert_eq!(f64::from(*got), *want, "{dtype}: element {i} on {}", gpu.profile().name);
+            for (way, got) in ways.iter().enumerate() {
+                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let name = &gpu.profile().name;
+                    assert_eq!(f64::from(*got), *want, "{dtype}: element {i} on {name}, way {way}");
+                }
             }
         }
     }

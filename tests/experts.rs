@@ -30,13 +30,18 @@ const VARIANTS: [&str; 4] = ["plain", "past_the_end", "one_expert", "gated_relu"
 fn cases(others: bool) -> Vec<Case> {
     let mut out = Vec::new();
     for (number, [experts, used, tokens]) in shapes().into_iter().enumerate() {
-        // Of some shapes more than one strip of columns.
-        let columns = if number % 5 == 2 { 260 } else { 6 };
+        // Of some shapes more than one strip of columns, and of some blocks, in whole panels.
+        let (w, columns, depth) = match number % 5 {
+            2 => (DType::F32, 260, 9),
+            4 if tokens < 64 => (DType::Q8_0, 128, 64),
+            0 if tokens < 64 && experts < 128 => (DType::Q4K, 128, 256),
+            _ => (DType::F32, 6, 9),
+        };
         let sizes =
-            [(Axis::M, tokens), (Axis::U, used), (Axis::E, experts), (Axis::C, columns), (Axis::K, 9)];
+            [(Axis::M, tokens), (Axis::U, used), (Axis::E, experts), (Axis::C, columns), (Axis::K, depth)];
         for name in [VARIANTS[0], VARIANTS[1 + number % 3]].into_iter().take(1 + usize::from(others)) {
             let variant = MATMUL_EXPERTS.cases.variants.iter().position(|v| *v == name).unwrap();
-            let shape = Shape { sizes: Sizes::new(&sizes), x: DType::F32, w: DType::F32, variant };
+            let shape = Shape { sizes: Sizes::new(&sizes), x: DType::F32, w, variant };
             for kernel in MATMUL_EXPERTS.kernels.iter().copied() {
                 let subject = Subject::Kernel { op: &MATMUL_EXPERTS, kernel, shape };
                 out.push(Case { subject, inputs: Inputs::Exact, aliased: false, quick: false });

@@ -44,10 +44,11 @@ fn taken_w(words: Eight, r: u32, block: vec2<f32>) -> vec4<f32> {
     return weight4(code, block);
 }
 
-// What is in memory there, for whoever wants it in a cache.
+// Something of what is in memory there, for whoever wants it in a cache.
 fn touch_w(i: u32) -> u32 {
+    let eighth = i / 8u;
     if HIGH == 0u {
-        return w[i * LOW / 8u];
+        return w[eighth * LOW];
     }
-    return w[i * LOW / 8u] | w[p.N * (p.K / 32u) * LOW + i * HIGH / 8u];
+    return w[eighth * LOW] | w[p.N * (p.K / 32u) * LOW + eighth * HIGH];
 }

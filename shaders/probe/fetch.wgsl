@@ -1,11 +1,12 @@
 // probe.fetch_i8, probe.fetch_u4    how many codes of weights a device loads from what is cached, makes f32 of,
 //                                   and adds, in a second
 //
-//   x        [4096]         in    words of codes
+//   x        [16384]        in    words of codes
 //   y        [invocations]  out   what keeps the loads from being left out; hardly ever written
 //
-// Every invocation loads another word than its neighbours, sixteen a turn. Where loads of several lanes are many
-// instructions, as on processors, loading and unpacking do not overlap, and neither probe of one of them binds.
+// Every invocation loads another word than its neighbours, 64 a turn: with fewer, a processor is busy with the
+// loop. Where loads of several lanes are many instructions, as there, loading and unpacking do not overlap, and
+// neither probe of one of them binds.
 
 const LANES: u32 = 64u;
 const BITS: u32 = 8u; // knob: of a code, 8 or 4
@@ -28,8 +29,8 @@ fn main(
     var sums: array<vec4<f32>, 4>;
     for (var k = 0u; k < p.loops; k++) {
         let base = (workgroup + k) % 4u * 1024u + lane;
-        //@unroll i 0..16
-        for (var i = 0u; i < 16u; i++) {
+        //@unroll i 0..64
+        for (var i = 0u; i < 64u; i++) {
             let word = x[base + i * LANES];
             if BITS == 8u {
                 sums[i % 4u] += vec4<f32>(unpack4xI8(word));

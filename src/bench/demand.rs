@@ -30,8 +30,6 @@ pub struct Demand {
     pub unpacked_i8: f64,
     /// Codes of fewer bits that become f32.
     pub unpacked_u4: f64,
-    /// Likewise, those of more or less than four bits by how many of four bits lie in as many words.
-    pub fetched_u4: f64,
     /// f16 numbers that become f32.
     pub unpacked_f16: f64,
     /// Which function is computed.
@@ -67,7 +65,6 @@ impl Demand {
         let weights = sizes.product(&[Axis::B, Axis::N, Axis::K]);
         let packed = formats::of(shape.w).and_then(formats::Format::packed);
         let few_bits = packed.is_some_and(|p| p.planes.iter().all(|plane| plane.bits < 8));
-        let bits: usize = packed.map_or(0, |p| p.planes.iter().map(|plane| plane.bits).sum());
         let product = op.name == "matmul" && numerics == Numerics::F32;
         let exps = match op.name {
             "softmax" | "log_softmax" => sizes.product(&[Axis::R, Axis::C]),
@@ -81,7 +78,6 @@ impl Demand {
             exps,
             unpacked_i8: if product && !shape.w.is_float() && !few_bits { weights } else { 0.0 },
             unpacked_u4: if product && few_bits { weights } else { 0.0 },
-            fetched_u4: if product && few_bits { weights * bits as f64 / 4.0 } else { 0.0 },
             unpacked_f16: if product && shape.w == DType::F16 { weights } else { 0.0 },
             numerics,
         }
@@ -118,7 +114,7 @@ impl Demand {
             ("probe.unpack_i8", self.unpacked_i8),
             ("probe.unpack_u4", self.unpacked_u4),
             ("probe.fetch_i8", self.unpacked_i8),
-            ("probe.fetch_u4", self.fetched_u4),
+            ("probe.fetch_u4", self.unpacked_u4),
             ("probe.unpack_f16", self.unpacked_f16),
         ];
         all.into_iter().filter(|(_, n)| *n > 0.0).collect()
@@ -189,7 +185,7 @@ mod tests {
         assert_eq!((d.flops, d.read, d.written), (8192.0, (64 * 34 + 2 * 32 * 4) as f64, 512.0));
         assert_eq!((d.unpacked_i8, d.unpacked_f16, d.exps), (2048.0, 0.0, 0.0));
         let d = demand("matmul", "plain", &[(Axis::M, 1), (Axis::N, 2), (Axis::K, 256)], DType::Q6K);
-        assert_eq!((d.unpacked_i8, d.unpacked_u4, d.fetched_u4), (0.0, 512.0, 768.0));
+        assert_eq!((d.unpacked_i8, d.unpacked_u4), (0.0, 512.0));
         let heads = [(Axis::B, 1), (Axis::S, 4), (Axis::T, 4), (Axis::D, 8)];
         let (full, causal) = (
             demand("attention", "full", &heads, DType::F32),

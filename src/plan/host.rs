@@ -146,9 +146,11 @@ impl Port {
         for (axis, (given, dim)) in tensor.shape().iter().zip(&self.shape).enumerate() {
             if *given != size(dim, call) {
                 return Err(Error::Shape(format!(
-                    "input `{name}`: axis {axis} is {given}, but {} is {} in this call",
-                    dim.show(scalars),
-                    dim.eval(call)
+                    "input `{name}`: axis {axis} is {given}, but {}",
+                    match dim.constant() {
+                        Some(n) => format!("must be {n}"),
+                        None => format!("{} is {} in this call", dim.show(scalars), dim.eval(call)),
+                    }
                 )));
             }
         }

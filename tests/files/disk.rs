@@ -143,7 +143,20 @@ fn an_index_leads_to_files_beside_it_and_nowhere_else() {
     let path = index(r#"{"a": "m-1.safetensors", "b": "m-2.safetensors"}"#);
     let model = ModelFiles::open(&path).unwrap();
     assert_eq!(model.contents().tensors().iter().map(|t| t.part).collect::<Vec<_>>(), [0, 1]);
-    // CVE-2022-25882, CVE-2024-27318, CVE-2026-27489, -34446 and -34447: paths that lead elsewhere.
+    // CVE-2022-25882, CVE-2024-27318, CVE-2026-27489: paths that lead elsewhere. Names of links (-34446,
+    // -34447) are followed, since hubs keep files so: who may write beside the index may write its files.
+    #[cfg(unix)]
+    {
+        let other = Folder::new("index-elsewhere");
+        other.put("s.safetensors", &file("a"));
+        std::os::unix::fs::symlink(other.0.join("s.safetensors"), folder.0.join("soft.safetensors")).unwrap();
+        fs::hard_link(other.0.join("s.safetensors"), folder.0.join("hard.safetensors")).unwrap();
+        for name in ["soft", "hard"] {
+            ModelFiles::open(&index(&format!("{{\"a\": \"{name}.safetensors\"}}"))).unwrap();
+        }
+        let path = index(r#"{"a": "m-1.safetensors", "b": "m-2.safetensors"}"#);
+        ModelFiles::open(&path).unwrap();
+    }
     let elsewhere = [
         "../m.safetensors",
         "/etc/m.safetensors",

@@ -47,7 +47,7 @@ fn cve_2024_21802_counts_of_metadata_that_overflow() {
 }
 
 #[test]
-fn cve_2026_33298_elements_times_size_that_overflow() {
+fn cve_2026_33298_and_gguf_rs_15_elements_times_size_that_overflow() {
     let raw = Raw::gguf(1, 0).tensor("w", &[1 << 32, 1 << 30], 0, 0).data(64);
     refuses(raw, "bad: offset 37: sizes of `w`: F32 [1073741824, 4294967296] takes more than 2^64 bytes");
     let raw = Raw::gguf(1, 0).tensor("w", &[1 << 33, 1 << 33], 8, 0).data(64);

@@ -17,7 +17,7 @@ fn one(dtype: &str, shape: &str, offsets: &str) -> String {
 }
 
 #[test]
-fn mlx_3364_offsets_that_are_not_in_the_file() {
+fn mlx_3364_and_audio_cpp_138_offsets_that_are_not_in_the_file() {
     refuses(&one("F32", "4", "0,16"), 15, "data_offsets: 0 to 16 do not lie in the 15 bytes of data");
     refuses(
         &one("F32", "4", "0,18446744073709551615"),
@@ -31,7 +31,7 @@ fn mlx_3364_offsets_that_are_not_in_the_file() {
 }
 
 #[test]
-fn cve_2026_33298_shapes_that_overflow() {
+fn cve_2026_33298_and_safetensors_cpp_shapes_that_overflow() {
     refuses(
         &one("F32", "4294967296,4294967296", "0,0"),
         0,

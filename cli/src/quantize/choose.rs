@@ -121,13 +121,13 @@ fn unfit(t: &TensorInfo, to: &Encoding, named: bool) -> Option<String> {
 }
 
 /// The type of smaller blocks that a tensor gets whose rows are no whole blocks of the one that was asked for all,
-/// with why: llama.cpp's rule, see [`formats::fallback`].
+/// with why: llama.cpp's rule, see [`formats::fallback`]. None, where that is no smaller than what there is.
 fn smaller(t: &TensorInfo, to: &Encoding) -> Option<(&'static Encoding, String)> {
     let last = t.shape.last().copied().unwrap_or(1);
     let dtype = formats::fallback(to.dtype()?, last);
     let instead = Encoding::by_name(dtype.name()).filter(|e| e.block > 1 && can_make(e))?;
-    unfit(t, instead, false)
-        .is_none()
+    let is_smaller = instead.block_bytes * t.encoding.block < t.encoding.block_bytes * instead.block;
+    (is_smaller && unfit(t, instead, false).is_none())
         .then(|| (instead, format!("{last} values are no whole blocks of {to}")))
 }
 
@@ -160,12 +160,17 @@ pub(super) fn choose(
         choices.push(match found {
             To::Keep => gets(t.encoding),
             To::Drop => Choice { dropped: true, ..gets(t.encoding) },
-            To::Type(e) => match (unfit(t, e, named), smaller(t, e).filter(|_| !named)) {
-                (None, _) => gets(*e),
-                (Some(_), Some((instead, why))) => Choice { why: Some(why), ..gets(instead) },
-                (Some(why), None) => Choice { why: Some(why), ..gets(t.encoding) },
+            To::Type(e) => match unfit(t, e, named) {
+                None => gets(*e),
+                Some(why) => match smaller(t, e).filter(|_| !named) {
+                    Some((instead, why)) => Choice { why: Some(why), ..gets(instead) },
+                    None => Choice { why: Some(why), ..gets(t.encoding) },
+                },
             },
         });
+    }
+    if !choices.is_empty() && choices.iter().all(|c| c.dropped) {
+        return Err("--override: every tensor would be dropped".into());
     }
     match overrides.iter().zip(unused).find_map(|(o, why)| Some((o, why?))) {
         Some((o, why)) => Err(format!("--override {}: {why}", o.text)),

@@ -12,6 +12,13 @@ use crate::rng::Rng;
 pub(super) static ALL: &[GraphCase] = &[
     GraphCase { name: "graph.quantize", build: quantize, calls: ROWS, fill: scales },
     GraphCase { name: "graph.dequantize", build: dequantize, calls: ROWS, fill: scales },
+    GraphCase {
+        name: "graph.quantized_factor",
+        build: quantized_factor,
+        calls: &[&[("K", 36.0)], &[("K", 64.0)], &[("K", 33.0)], &[("K", 0.0)]],
+        fill: scales,
+    },
+    GraphCase { name: "graph.long_rows", build: long_rows, calls: &[&[]], fill: no_fill },
     GraphCase { name: "graph.gather", build: gather, calls: ROWS, fill: indices },
     GraphCase { name: "graph.axes", build: axes, calls: ROWS, fill: no_fill },
     GraphCase { name: "graph.broadcast", build: broadcast, calls: ROWS, fill: no_fill },
@@ -64,6 +71,34 @@ fn dequantize(g: &mut Graph, dtype: DType) -> Result<()> {
     let product = g.matmul(y, w)?;
     for (name, value) in [("x", x), ("y", y), ("product", product)] {
         g.output(name, value)?;
+    }
+    Ok(())
+}
+
+/// A product with whole numbers that are made on the device, as long as the call says: what lies behind a row is
+/// whatever was there.
+fn quantized_factor(g: &mut Graph, dtype: DType) -> Result<()> {
+    let k = g.dim("K", 64)?;
+    let x = g.input("x", dtype, &[2.into(), k.clone()])?;
+    let w = g.input("w", dtype, &[24.into(), k])?;
+    let one = g.weight("scale_tensor", DType::F32, &[1])?;
+    let q = g.quantize(w, one, None, DType::I8, Rounding::HalfToEven)?;
+    let y = g.matmul_int8(x, q, one, None)?;
+    g.output("y", y)
+}
+
+/// Products along more than invocations side by side take at once, and no whole number of times.
+fn long_rows(g: &mut Graph, dtype: DType) -> Result<()> {
+    for (name, w, k) in [
+        ("floats", DType::F32, 1102),
+        ("whole", DType::Q8_0, 1120),
+        ("kept", DType::Q4K, 1280),
+        ("six", DType::Q6K, 1280),
+    ] {
+        let x = g.input(&format!("x_{name}"), dtype, &[1.into(), k.into()])?;
+        let w = g.weight(&format!("w_{name}"), w, &[40, k])?;
+        let y = g.matmul(x, w)?;
+        g.output(name, y)?;
     }
     Ok(())
 }

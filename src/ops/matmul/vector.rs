@@ -151,10 +151,11 @@ fn scales(s: &Site<'_>) -> [u64; 3] {
 }
 
 /// Groups of four along K that are written out one after the other, of `run`, with so many products each: where
-/// processors unpack codes, a loop takes as long as several columns.
+/// processors unpack codes, a loop takes as long as several columns. One, where a call says how long K is.
 fn turn(s: &Site<'_>, run: u64, products: u64) -> u64 {
     let codes = s.arg("w").is_some_and(|w| !w.dtype.is_float());
-    if s.profile.kind != DeviceKind::Cpu || !codes || !(s.size(K) as u64).is_multiple_of(4 * run) {
+    let whole = s.dim(K).constant().is_some_and(|k| k.is_multiple_of(4 * run));
+    if s.profile.kind != DeviceKind::Cpu || !codes || !whole {
         return 1;
     }
     run.min(MOST_TURNS).min((MOST_PRODUCTS / products).max(1))

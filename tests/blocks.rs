@@ -39,7 +39,7 @@ fn put(dtype: DType, block: &mut [u8], at: usize, half: u16) {
     if dtype == DType::Iq1M {
         for i in 0..4 {
             let top = &mut block[at + 2 * i + 1];
-            *top = *top & 15 | (half >> (4 * i) & 15) as u8 * 16;
+            *top = *top & 15 | ((half >> (4 * i)) as u8 & 15) << 4;
         }
     } else {
         block[at..at + 2].copy_from_slice(&half.to_le_bytes());

@@ -61,7 +61,7 @@ fn right_on(machine: &impl Machine, profile: &Profile, cases: &[Case]) -> usize 
             Status::Unsupported(_) if case.kernel() == "matmul_experts.broadcast" => {}
             status => panic!("{case} on {}: {status:?} {:?}", profile.name, outcome.failures),
         }
-        // Sums of products of K-quants' numbers round, and are judged by their bound: another row is far from that.
+        // Sums of products of K-quants' numbers round, and are judged by their bound: another row is far off.
         let Subject::Kernel { shape, .. } = &case.subject else { return };
         assert!(outcome.worst == 0.0 || shape.w == DType::Q4K, "{case}: only exact is right");
     });

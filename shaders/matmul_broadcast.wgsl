@@ -88,7 +88,7 @@ fn main(
             //@unroll c 0..4
             for (var c = 0u; c < 4u; c++) {
                 let at = j * 4u + c;
-                let v = load_w(column[at] + k4 * along, block_of(k4 / BLOCK4, n[at]));
+                let v = load_w(column[at] + k4 * along, block_of(k4 / BLOCK4, n[at], 0u));
                 ws[j * 4u + c] = v;
                 if !PADDED {
                     ws[j * 4u + c] = select(vec4<f32>(0.0), v, live);

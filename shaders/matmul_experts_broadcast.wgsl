@@ -73,7 +73,7 @@ fn tile(e: u32, first: u32, end: u32, n4: u32, lane: u32) {
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
                     let at = j * 4u + c;
-                    let loaded = load_w(column[at] + k4 * step[at], block_of(k4 / BLOCK4, n[at]));
+                    let loaded = load_w(column[at] + k4 * step[at], block_of(k4 / BLOCK4, n[at], 0u));
                     ws[j * 4u + c] = loaded;
                     if !PADDED {
                         ws[j * 4u + c] = select(vec4<f32>(0.0), loaded, live);

@@ -69,7 +69,7 @@ fn tile(e: u32, first: u32, end: u32, c4: u32) {
                 var ws: array<vec4<f32>, 4>;
                 //@unroll c 0..4
                 for (var c = 0u; c < 4u; c++) {
-                    let loaded = load_w(column[c] + k4 * step[c], block_of(k4 / BLOCK4, n[c]));
+                    let loaded = load_w(column[c] + k4 * step[c], block_of(k4 / BLOCK4, n[c], 0u));
                     ws[c] = select(vec4<f32>(0.0), loaded, live);
                 }
                 //@unroll i 0..TM

@@ -21,6 +21,7 @@ const RUN: u32 = 8u; // knob: groups of four along K that one invocation takes i
 const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line
+const SCALE_LINES: u32 = 0u; // knob: lines of the scales that a workgroup reads at once, likewise
 const TURN: u32 = 1u; // knob: groups of four along K that are written out; RUN and K have a whole number of them
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
 const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
@@ -81,30 +82,36 @@ fn main(
     var touched = 0u;
     for (var half = 0u; half < HALVES; half++) {
         let n0 = (half * p.E + e) * p.C;
-        var n: array<u32, COLS>;
-        var column: array<u32, COLS>;
-        var step: array<u32, COLS>;
-        //@unroll c 0..COLS
-        for (var c = 0u; c < COLS; c++) {
-            n[c] = n0 + min(c0 + (c / SIDE * LANES + lane.x) * SIDE + c % SIDE, p.C - 1u);
-            column[c] = w_column(0u, n[c]);
-            step[c] = w_step(n[c]);
+        // Of the columns that are loaded together, the first.
+        var n: array<u32, SETS>;
+        var column: array<u32, SETS>;
+        var step: array<u32, SETS>;
+        //@unroll j 0..SETS
+        for (var j = 0u; j < SETS; j++) {
+            n[j] = n0 + min(c0 + (j * LANES + lane.x) * SIDE, p.C - SIDE);
+            column[j] = w_column(0u, n[j]);
+            step[j] = w_step(n[j]);
         }
         let lines = w_column(0u, n0 + c0);
         var sum = array<f32, COLS>();
         var scales = array<Scales, COLS>();
-        var blocks = array<vec2<f32>, COLS>();
+        var blocks = array<Placed, COLS>();
         for (var first = part * RUN; first < k4s; first = after(first + TURN)) {
             if first % RUN == 0u {
                 if AHEAD4 == RUN || first % AHEAD4 == 0u {
+                    //@unroll line 0..SCALE_LINES
+                    for (var line = 0u; line < SCALE_LINES; line++) {
+                        let next = min(first + AHEAD4, k4s - 1u) / SCALES4;
+                        touched = max(touched, touch_scales(next, n0 + c0, line * 16u));
+                    }
                     //@unroll c 0..COLS
                     for (var c = 0u; c < COLS; c++) {
-                        scales[c] = scales_of(first / SCALES4, n[c]);
+                        scales[c] = scales_of(first / SCALES4, n[c / SIDE], c % SIDE);
                     }
                 }
                 //@unroll c 0..COLS
                 for (var c = 0u; c < COLS; c++) {
-                    blocks[c] = part_of(scales[c], first % SCALES4 / BLOCK4);
+                    blocks[c] = placed(part_of(scales[c], first % SCALES4 / BLOCK4), c % SIDE);
                 }
             }
             //@unroll turn 0..TURN
@@ -119,7 +126,7 @@ fn main(
                 }
                 //@unroll j 0..SETS
                 for (var j = 0u; j < SETS; j++) {
-                    let own = column[j * SIDE] + k4 * step[j * SIDE];
+                    let own = column[j] + k4 * step[j];
                     let fetched = fetch_w(select(own, column[0] + j * SIDE * LANES + k4 * step[0], FLAT));
                     //@unroll r 0..SIDE
                     for (var r = 0u; r < SIDE; r++) {

@@ -128,7 +128,7 @@ fn main(
         var beside: vec4<f32>; // a zero point, a least, or a second factor
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
-            let scales = block_of(block, n[c]);
+            let scales = block_of(block, n[c], 0u);
             scale[c] = scales.x;
             beside[c] = scales.y;
         }

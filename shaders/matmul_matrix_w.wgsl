@@ -34,7 +34,7 @@ fn value4(b: u32, n: u32, k4: u32) -> vec4<f32> {
     let live = vec4<u32>(0u, 1u, 2u, 3u) + k4 * 4u < vec4<u32>(select(0u, p.K, n < p.N));
     let at = min(k4, (max(p.K, 1u) - 1u) / 4u);
     let column = min(n, p.N - 1u);
-    let v = load_w(w_column(b, column) + at * w_step(column), block_of(at / BLOCK4, column));
+    let v = load_w(w_column(b, column) + at * w_step(column), block_of(at / BLOCK4, column, 0u));
     return select(vec4<f32>(0.0), v, live);
 }
 

@@ -106,7 +106,7 @@ fn main(
                         v = load4_x(x_base + m * p.x_M + at);
                     } else {
                         let n = min((n4 + square.y) * 4u + c, p.N - 1u);
-                        v = load_w(w_column(b, n) + at * along, block_of(at / BLOCK4, n));
+                        v = load_w(w_column(b, n) + at * along, block_of(at / BLOCK4, n, 0u));
                     }
                     next[i][c] = select(vec4<f32>(0.0), v, live);
                 }

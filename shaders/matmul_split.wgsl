@@ -73,7 +73,7 @@ fn main(
         var ws: array<vec4<f32>, 4>;
         //@unroll c 0..4
         for (var c = 0u; c < 4u; c++) {
-            let v = load_w(column[c] + k4 * along, block_of(k4 / BLOCK4, n[c]));
+            let v = load_w(column[c] + k4 * along, block_of(k4 / BLOCK4, n[c], 0u));
             ws[c] = select(vec4<f32>(0.0), v, live);
         }
         //@unroll i 0..TM

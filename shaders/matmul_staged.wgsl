@@ -35,7 +35,7 @@ var<workgroup> maxima: array<f32, COLUMNS * LANES>;
 
 fn value4(column: u32, n: u32, k4: u32) -> vec4<f32> {
     let live = vec4<u32>(0u, 1u, 2u, 3u) + k4 * 4u < vec4<u32>(p.K);
-    let v = load_w(column + k4 * w_step(n), block_of(k4 / BLOCK4, n));
+    let v = load_w(column + k4 * w_step(n), block_of(k4 / BLOCK4, n, 0u));
     return select(vec4<f32>(0.0), v, live);
 }
 

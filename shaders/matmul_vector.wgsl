@@ -25,6 +25,7 @@ const RUN: u32 = 8u; // knob: groups of four along K that one invocation takes i
 const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line
+const SCALE_LINES: u32 = 0u; // knob: lines of the scales that a workgroup reads at once, likewise
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
 const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
 const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or SCALES4
@@ -75,13 +76,14 @@ fn main(
     for (var i = 0u; i < ROWS; i++) {
         row[i] = p.x_offset + b * p.x_B + min(m0 + i, p.M - 1u) * p.x_M;
     }
-    var n: array<u32, COLS>;
-    var column: array<u32, COLS>;
-    //@unroll c 0..COLS
-    for (var c = 0u; c < COLS; c++) {
-        let own = n0 + (c / SIDE * LANES + lane.x) * SIDE + c % SIDE;
-        n[c] = min(own, p.N - 1u);
-        column[c] = w_column(b, select(n[c], own, FLAT));
+    // Of the columns that are loaded together, the first.
+    var n: array<u32, SETS>;
+    var column: array<u32, SETS>;
+    //@unroll j 0..SETS
+    for (var j = 0u; j < SETS; j++) {
+        let own = n0 + (j * LANES + lane.x) * SIDE;
+        n[j] = min(own, p.N - SIDE);
+        column[j] = w_column(b, select(n[j], own, FLAT));
     }
 
     var touched = 0u;
@@ -90,19 +92,25 @@ fn main(
     var sum: array<f32, ROWS * COLS>;
     var scales: array<Scales, COLS>;
     let k4s = (p.K + 3u) / 4u;
-    var blocks: array<vec2<f32>, COLS>;
+    var blocks: array<Placed, COLS>;
     // One loop, and none for each run: on a processor, loops cost as much as what is done for several columns.
     for (var first = part * RUN; first < k4s; first = after(first + TURN)) {
         if first % RUN == 0u {
             if AHEAD4 == RUN || first % AHEAD4 == 0u {
+                //@unroll line 0..SCALE_LINES
+                for (var line = 0u; line < SCALE_LINES; line++) {
+                    let next = min(first + AHEAD4, k4s - 1u) / SCALES4;
+                    let words = select(line * 16u, 0u, along < LANES * COLS); // the last panel has fewer
+                    touched = max(touched, touch_scales(next, n0, words));
+                }
                 //@unroll c 0..COLS
                 for (var c = 0u; c < COLS; c++) {
-                    scales[c] = scales_of(first / SCALES4, n[c]);
+                    scales[c] = scales_of(first / SCALES4, n[c / SIDE], c % SIDE);
                 }
             }
             //@unroll c 0..COLS
             for (var c = 0u; c < COLS; c++) {
-                blocks[c] = part_of(scales[c], first % SCALES4 / BLOCK4);
+                blocks[c] = placed(part_of(scales[c], first % SCALES4 / BLOCK4), c % SIDE);
             }
         }
         //@unroll turn 0..TURN
@@ -122,7 +130,7 @@ fn main(
             }
             //@unroll j 0..SETS
             for (var j = 0u; j < SETS; j++) {
-                let flat = select(column[j * SIDE], column[0] + j * SIDE * LANES, FLAT);
+                let flat = select(column[j], column[0] + j * SIDE * LANES, FLAT);
                 let fetched = fetch_w(flat + along_k);
                 //@unroll r 0..SIDE
                 for (var r = 0u; r < SIDE; r++) {

@@ -11,12 +11,13 @@ use crate::profile::Profile;
 
 pub mod chain;
 pub mod compose;
+mod declared;
 pub mod extensions;
 mod link;
 pub mod source;
 mod unroll;
 
-pub(crate) use compose::compose_alone;
+pub(crate) use compose::{WIDE, WIDE_X, compose_alone};
 
 pub use chain::{Chain, Link, Side};
 pub use compose::{Access, BindingDecl, Composed, ParamDecl, ParamKind, compose, has_hook};

@@ -86,7 +86,7 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         Ok(Probe { speed: None, ..probe })
     };
     let bits = |n: u32| ("BITS", format!("{n}u"));
-    let fours = "loads of four f32, cached";
+    let (fours, threes) = ("loads of four f32, cached", [bits(6), ("WORDS", "63u".to_owned())]);
     let mut out = vec![
         compute("probe.fma", file!("fma.wgsl"), "multiply and add, f32", 1024.0, flops, |s| {
             &mut s.flops_per_s
@@ -100,7 +100,8 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
         compute("probe.unpack_i8", file!("unpack_i8.wgsl"), "f32 of int8", 256.0, items, |s| {
             &mut s.unpacked_i8_per_s
         }),
-        codes("probe.unpack_u4", file!("unpack_u4.wgsl"), "f32 of codes of four bits", 256.0, &[]),
+        codes("probe.unpack_u4", file!("unpack_bits.wgsl"), "f32 of codes of four bits", 256.0, &[bits(4)]),
+        codes("probe.unpack_u6", file!("unpack_bits.wgsl"), "f32 of codes of six bits", 256.0, &[bits(6)]),
         compute("probe.unpack_f16", file!("unpack_f16.wgsl"), "f32 of packed f16", 128.0, items, |s| {
             &mut s.unpacked_f16_per_s
         }),
@@ -113,6 +114,7 @@ pub fn all(profile: &Profile) -> Vec<Result<Probe, (&'static str, String)>> {
             &[bits(8)],
         ),
         codes("probe.fetch_u4", file!("fetch.wgsl"), "codes of four bits likewise", 512.0, &[bits(4)]),
+        codes("probe.fetch_u6", file!("fetch.wgsl"), "codes of six bits likewise", 336.0, &threes),
         compute("probe.workgroup", file!("workgroup.wgsl"), "workgroup memory read", 256.0, bytes, |s| {
             &mut s.workgroup_bytes_per_s
         }),

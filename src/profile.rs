@@ -38,6 +38,8 @@ impl DeviceKind {
 pub struct Features {
     /// The WGSL type `f16`.
     pub shader_f16: bool,
+    /// The WGSL type `u64`, which naga has and WebGPU has not.
+    pub shader_int64: bool,
     /// Subgroup operations.
     pub subgroup: bool,
     /// Timestamps at the start and end of a pass.
@@ -212,6 +214,7 @@ impl Profile {
     pub fn capable() -> Self {
         let features = Features {
             shader_f16: true,
+            shader_int64: true,
             subgroup: true,
             timestamp_query: true,
             matrix_8: true,

@@ -52,10 +52,17 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "p.w_zero_offset + n * p.w_zero_N", "p.w_zero_offset")
     }),
     Breakage("scale of the first group for all", &["matmul.vector/f32.i8/group/"], |p| {
-        edit(p, "scale_at(block, n)", "scale_at(0u, n)")
+        edit(p, "scale_at(block, n + r)", "scale_at(0u, n + r)")
     }),
     Breakage("missing scale per block", &["matmul.vector/f32.q8_0/plain"], |p| {
-        edit(p, "vec4<f32>(unpack4xI8(w[i])) * block.x", "vec4<f32>(unpack4xI8(w[i]))")
+        edit(p, "vec4<f32>(unpack4xI8(word)) * block.x", "vec4<f32>(unpack4xI8(word))")
+    }),
+    Breakage("the first word of a pair for both", &["matmul.vector/f32.q4_k/plain"], |p| {
+        edit(p, "i / each + r / each] >> (r % each * bits)", "i / each + r / each] >> (0u * bits)")
+            + edit(p, "[i / each + r / each], r % each * bits", "[i / each], r % each * bits")
+    }),
+    Breakage("a code's place in its word forgotten", &["matmul.vector/f32.q4_0/plain"], |p| {
+        edit(p, "block.x * less", "vec4<f32>(block.x)")
     }),
     Breakage("scale of the neighbouring block", &["matmul.tile/f32.q8_0/plain"], |p| {
         edit(p, "block * w_step(n) + n % PANEL", "n % PANEL")

@@ -52,6 +52,7 @@ fn parse(name: &str, text: &Composed) -> (Module, ModuleInfo) {
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     for (extension, more) in [
         ("f16", Capabilities::SHADER_FLOAT16),
+        ("int64", Capabilities::SHADER_INT64),
         ("subgroups", Capabilities::SUBGROUP),
         (extensions::MATRICES, Capabilities::COOPERATIVE_MATRIX),
     ] {

@@ -28,6 +28,7 @@ pub(crate) fn to_json(p: &Profile) -> Value {
         "device": p.device,
         "features": {
             "shader_f16": f.shader_f16,
+            "shader_int64": f.shader_int64,
             "subgroup": f.subgroup,
             "timestamp_query": f.timestamp_query,
             "matrix_8": f.matrix_8,
@@ -67,6 +68,7 @@ pub(crate) fn to_text(p: &Profile) -> String {
     let (f, l) = (&p.features, &p.limits);
     let features = [
         ("f16", f.shader_f16),
+        ("int64", f.shader_int64),
         ("subgroups", f.subgroup),
         ("timestamps", f.timestamp_query),
         ("matrices of 8", f.matrix_8),

@@ -6,10 +6,10 @@ struct Scales {
     words: vec2<u32>,
 }
 
-fn scales_of(block: u32, n: u32) -> Scales {
+fn scales_of(block: u32, n: u32, r: u32) -> Scales {
     let first = unit_of(block * 2u, p.K / 128u, n);
     var scales: Scales;
-    scales.words = vec2<u32>(w_scale[first], w_scale[first + w_step(n)]);
+    scales.words = vec2<u32>(field_w_scale(first, r, 32u), field_w_scale(first + w_step(n), r, 32u));
     scales.d = f16_value(scales.words.x & 0xffffu);
     return scales;
 }

@@ -6,15 +6,18 @@ struct Scales {
     words: vec4<u32>,
 }
 
-fn scales_of(block: u32, n: u32) -> Scales {
+fn scales_of(block: u32, n: u32, r: u32) -> Scales {
     let blocks = p.K / 256u;
     let first = unit_of(block * 4u, blocks * 4u, n);
     let next = w_step(n);
-    let halves = w_scale[p.N * blocks * 4u + unit_of(block, blocks, n)];
+    let halves = field_w_scale(p.N * blocks * 4u + unit_of(block, blocks, n), r, 32u);
     var scales: Scales;
     scales.halves = vec2<f32>(f16_value(halves & 0xffffu), -f16_value(halves >> 16u));
     scales.words = vec4<u32>(
-        w_scale[first], w_scale[first + next], w_scale[first + 2u * next], w_scale[first + 3u * next],
+        field_w_scale(first, r, 32u),
+        field_w_scale(first + next, r, 32u),
+        field_w_scale(first + 2u * next, r, 32u),
+        field_w_scale(first + 3u * next, r, 32u),
     );
     return scales;
 }

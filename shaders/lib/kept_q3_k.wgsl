@@ -6,14 +6,17 @@ struct Scales {
     words: vec3<u32>,
 }
 
-fn scales_of(block: u32, n: u32) -> Scales {
+fn scales_of(block: u32, n: u32, r: u32) -> Scales {
     let blocks = p.K / 256u;
     let first = unit_of(block * 3u, blocks * 3u, n);
     let next = w_step(n);
-    let i = unit_of(block, blocks, n);
     var scales: Scales;
-    scales.d = f16_value(extractBits(w_scale[p.N * blocks * 3u + (i >> 1u)], (i & 1u) * 16u, 16u));
-    scales.words = vec3<u32>(w_scale[first], w_scale[first + next], w_scale[first + 2u * next]);
+    scales.d = f16_value(field_w_scale(p.N * blocks * 6u + unit_of(block, blocks, n), r, 16u));
+    scales.words = vec3<u32>(
+        field_w_scale(first, r, 32u),
+        field_w_scale(first + next, r, 32u),
+        field_w_scale(first + 2u * next, r, 32u),
+    );
     return scales;
 }
 

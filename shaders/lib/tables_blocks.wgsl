@@ -10,7 +10,7 @@ fn rows4(r: u32, c4: u32) -> vec4<f32> {
     if row0 >= p.V0 {
         return vec4<f32>(0.0);
     }
-    return load_w(w_column(0u, row0) + c4 * w_step(row0), block_of(c4 / BLOCK4, row0));
+    return load_w(w_column(0u, row0) + c4 * w_step(row0), block_of(c4 / BLOCK4, row0, 0u));
 }
 
 fn owns(r: u32) -> bool {

@@ -11,7 +11,7 @@ const TABLE: u32 = 0u; // knob: 0 codes are numbers, 1 they stand for those of e
 fn bits4(first: u32, i: u32, bits: u32) -> vec4<u32> {
     let each = 8u / bits; // groups in a word
     let shifts = vec4<u32>(i % each * 4u * bits) + vec4<u32>(0u, 1u, 2u, 3u) * bits;
-    return (vec4<u32>(w[first + i / each]) >> shifts) & vec4<u32>((1u << bits) - 1u);
+    return (vec4<u32>(word_w(first + i / each)) >> shifts) & vec4<u32>((1u << bits) - 1u);
 }
 
 fn number4(code: vec4<u32>) -> vec4<f32> {
@@ -50,4 +50,13 @@ fn weight4(code: vec4<u32>, block: vec2<f32>) -> vec4<f32> {
         return number4(code) * block.y * block.x;
     }
     return fma(vec4<f32>(code), vec4<f32>(block.x), vec4<f32>(block.y));
+}
+
+// Something of what is in memory there, for whoever wants it in a cache.
+fn touch_w(i: u32) -> u32 {
+    let eighth = i / 8u;
+    if HIGH == 0u {
+        return word_w(eighth * LOW);
+    }
+    return word_w(eighth * LOW) | word_w(p.N * (p.K / 32u) * LOW + eighth * HIGH);
 }

@@ -4,7 +4,7 @@
 // The four codes of a group, of `bits` each, in the bytes of a word.
 fn bytes4(first: u32, i: u32, bits: u32) -> u32 {
     let each = 8u / bits; // groups in a word
-    let codes = (w[first + i / each] >> (i % each * 4u * bits)) & ((1u << (4u * bits)) - 1u);
+    let codes = (word_w(first + i / each) >> (i % each * 4u * bits)) & ((1u << (4u * bits)) - 1u);
     let pairs = (codes | (codes << (16u - 2u * bits))) & (((1u << (2u * bits)) - 1u) * 0x00010001u);
     return (pairs | (pairs << (8u - bits))) & (((1u << bits) - 1u) * 0x01010101u);
 }

@@ -1,15 +1,17 @@
-// probe.fetch_i8, probe.fetch_u4    how many codes of weights a device loads from what is cached, makes f32 of,
-//                                   and adds, in a second
+// probe.fetch_i8, probe.fetch_u4, probe.fetch_u6    how many codes of weights a device loads from what is cached,
+//                                                   makes f32 of, and adds, in a second
 //
 //   x        [16384]        in    words of codes
 //   y        [invocations]  out   what keeps the loads from being left out; hardly ever written
 //
 // Every invocation loads another word than its neighbours, 64 a turn: with fewer, a processor is busy with the
 // loop. Where loads of several lanes are many instructions, as there, loading and unpacking do not overlap, and
-// neither probe of one of them binds.
+// neither probe of one of them binds. Codes of six bits are four of one word and two of another, which has those
+// of two of the former.
 
 const LANES: u32 = 64u;
-const BITS: u32 = 8u; // knob: of a code, 8 or 4
+const BITS: u32 = 8u; // knob: of a code, 8, 4 or 6
+const WORDS: u32 = 64u; // knob: a turn; whole threes of six bits
 
 struct Params {
     loops: u32,
@@ -18,6 +20,11 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(1) @binding(0) var<uniform> p: Params;
+
+fn six(low: u32, high: u32) -> vec4<u32> {
+    let lower = (vec4<u32>(low) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return lower | (((vec4<u32>(high) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u)) << vec4<u32>(4u));
+}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -29,11 +36,17 @@ fn main(
     var sums: array<vec4<f32>, 4>;
     for (var k = 0u; k < p.loops; k++) {
         let base = (workgroup + k) % 4u * 1024u + lane;
-        //@unroll i 0..64
-        for (var i = 0u; i < 64u; i++) {
+        //@unroll i 0..WORDS
+        for (var i = 0u; i < WORDS; i++) {
             let word = x[base + i * LANES];
             if BITS == 8u {
                 sums[i % 4u] += vec4<f32>(unpack4xI8(word));
+            } else if BITS == 6u {
+                if i % 3u > 0u {
+                    let upper = x[base + i / 3u * 3u * LANES] >> (i % 3u / 2u * 16u);
+                    sums[i % 2u * 2u] += vec4<f32>(six(word, upper));
+                    sums[i % 2u * 2u + 1u] += vec4<f32>(six(word >> 16u, upper >> 8u));
+                }
             } else {
                 let shifts = vec4<u32>(0u, 4u, 8u, 12u);
                 sums[i % 2u * 2u] += vec4<f32>((vec4<u32>(word) >> shifts) & vec4<u32>(15u));

@@ -28,8 +28,10 @@ pub struct Demand {
     pub exps: f64,
     /// int8 numbers that become f32.
     pub unpacked_i8: f64,
-    /// Codes of fewer bits that become f32.
+    /// Codes of up to four bits that become f32.
     pub unpacked_u4: f64,
+    /// Codes in two planes of bits that do.
+    pub unpacked_u6: f64,
     /// f16 numbers that become f32.
     pub unpacked_f16: f64,
     /// Which function is computed.
@@ -64,7 +66,8 @@ impl Demand {
         }
         let weights = sizes.product(&[Axis::B, Axis::N, Axis::K]);
         let packed = formats::of(shape.w).and_then(formats::Format::packed);
-        let few_bits = packed.is_some_and(|p| p.planes.iter().all(|plane| plane.bits < 8));
+        let planes = packed.filter(|p| p.planes.iter().all(|plane| plane.bits < 8));
+        let planes = planes.map_or(0, |p| p.planes.len());
         let product = op.name == "matmul" && numerics == Numerics::F32;
         let exps = match op.name {
             "softmax" | "log_softmax" => sizes.product(&[Axis::R, Axis::C]),
@@ -76,8 +79,9 @@ impl Demand {
             read,
             written,
             exps,
-            unpacked_i8: if product && !shape.w.is_float() && !few_bits { weights } else { 0.0 },
-            unpacked_u4: if product && few_bits { weights } else { 0.0 },
+            unpacked_i8: if product && !shape.w.is_float() && planes == 0 { weights } else { 0.0 },
+            unpacked_u4: if product && planes == 1 { weights } else { 0.0 },
+            unpacked_u6: if product && planes > 1 { weights } else { 0.0 },
             unpacked_f16: if product && shape.w == DType::F16 { weights } else { 0.0 },
             numerics,
         }
@@ -113,8 +117,10 @@ impl Demand {
             ("probe.exp", self.exps),
             ("probe.unpack_i8", self.unpacked_i8),
             ("probe.unpack_u4", self.unpacked_u4),
+            ("probe.unpack_u6", self.unpacked_u6),
             ("probe.fetch_i8", self.unpacked_i8),
             ("probe.fetch_u4", self.unpacked_u4),
+            ("probe.fetch_u6", self.unpacked_u6),
             ("probe.unpack_f16", self.unpacked_f16),
         ];
         all.into_iter().filter(|(_, n)| *n > 0.0).collect()
@@ -185,7 +191,9 @@ mod tests {
         assert_eq!((d.flops, d.read, d.written), (8192.0, (64 * 34 + 2 * 32 * 4) as f64, 512.0));
         assert_eq!((d.unpacked_i8, d.unpacked_f16, d.exps), (2048.0, 0.0, 0.0));
         let d = demand("matmul", "plain", &[(Axis::M, 1), (Axis::N, 2), (Axis::K, 256)], DType::Q6K);
-        assert_eq!((d.unpacked_i8, d.unpacked_u4), (0.0, 512.0));
+        assert_eq!((d.unpacked_i8, d.unpacked_u4, d.unpacked_u6), (0.0, 0.0, 512.0));
+        let d = demand("matmul", "plain", &[(Axis::M, 1), (Axis::N, 2), (Axis::K, 256)], DType::Q4K);
+        assert_eq!((d.unpacked_u4, d.unpacked_u6), (512.0, 0.0));
         let heads = [(Axis::B, 1), (Axis::S, 4), (Axis::T, 4), (Axis::D, 8)];
         let (full, causal) = (
             demand("attention", "full", &heads, DType::F32),

@@ -13,6 +13,7 @@ pub(super) fn used_features() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
         | wgpu::Features::SUBGROUP
         | wgpu::Features::SHADER_F16
+        | wgpu::Features::SHADER_INT64
         | wgpu::Features::PIPELINE_CACHE
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
 }
@@ -152,6 +153,7 @@ pub(super) fn profile(info: &wgpu::AdapterInfo, features: wgpu::Features, limits
         kind,
         features: Features {
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             subgroup,
             timestamp_query: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             // Only the adapter knows.

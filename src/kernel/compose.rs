@@ -83,6 +83,11 @@ pub(crate) struct Line {
 
 const GENERATED: &str = "(generated)";
 
+/// The knob of a kernel that loads words of `w` and of its scales in pairs.
+pub(crate) const WIDE: (&str, &str) = ("w_group", "u64");
+/// Likewise `x`, of f32.
+pub(crate) const WIDE_X: (&str, &str) = ("x_group", "vec2<u64>");
+
 /// Composes a kernel for one place in a graph: itself, not those dispatched before it. Chains go where its
 /// file calls their hook.
 ///
@@ -90,13 +95,14 @@ const GENERATED: &str = "(generated)";
 /// With the kernel's name, if its file and its declaration disagree.
 pub fn compose(kernel: &Kernel, site: &Site<'_>) -> Composed {
     let mut text = Text { kernel: kernel.name, lines: lines_of((kernel.file, kernel.source)) };
-    text.link(site);
-    for (name, value) in (kernel.knobs)(site) {
-        text.set_knob(name, &value);
+    let knobs = (kernel.knobs)(site);
+    text.link(site, &knobs);
+    for (name, value) in &knobs {
+        text.set_knob(name, value);
     }
     text.add_chain("pre", site.pre);
     text.add_chain("post", site.post);
-    text.add_accessors(site);
+    text.add_accessors(site, &knobs);
     text.add_functions(source::FUNCTIONS);
     text.finish()
 }
@@ -127,9 +133,9 @@ fn lines(file: &'static str, source: &str) -> Vec<Line> {
     (1..).zip(source.lines()).map(|(number, l)| Line { text: l.to_owned(), file, number }).collect()
 }
 
-struct Text {
-    kernel: &'static str,
-    lines: Vec<Line>,
+pub(super) struct Text {
+    pub(super) kernel: &'static str,
+    pub(super) lines: Vec<Line>,
 }
 
 impl Text {
@@ -157,7 +163,7 @@ impl Text {
         }
     }
 
-    fn fail(&self, what: &str) -> ! {
+    pub(super) fn fail(&self, what: &str) -> ! {
         panic!("{}: {what}", self.kernel)
     }
 
@@ -174,13 +180,16 @@ impl Text {
     }
 
     /// Appends the pieces of `shaders/lib/` that the file calls.
-    fn link(&mut self, site: &Site<'_>) {
+    fn link(&mut self, site: &Site<'_>, knobs: &[(&str, String)]) {
+        let has = |name: &str, value: &str| knobs.iter().any(|(n, v)| *n == name && v == value);
+        let eight = self.calls("fetch_w(") && has("SIDE", "8u");
         let keeps = site.profile.kind == crate::profile::DeviceKind::Cpu;
-        let pieces = source::weights(site.arg("w").map(|w| w.dtype), keeps, |name| self.calls(name));
+        let w = site.arg("w").map(|w| w.dtype);
+        let pieces = source::weights(w, keeps, |name| self.calls(name));
         pieces.into_iter().for_each(|piece| self.append(piece));
         let given = |name| site.arg(name).is_some();
         if self.calls("whole_w(") {
-            self.append(source::whole(site.arg("w").map(|w| w.dtype)));
+            self.append(source::whole(w));
         }
         if self.calls("column_scale4(") || self.calls("scale_at(") {
             self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
@@ -196,7 +205,7 @@ impl Text {
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
-            ("fetch_w(", if self.calls("fn weight4(") { source::FETCH_EIGHT } else { source::FETCH_ONE }),
+            ("fetch_w(", if eight { source::fetch_eight(w) } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),
@@ -222,6 +231,16 @@ impl Text {
             let tables: Vec<_> = tables.map(|t| t.dtype).collect();
             for (file, text) in source::tables(&tables) {
                 self.lines.extend(lines(file, &text));
+            }
+        }
+        let words = match eight {
+            true if has(WIDE.0, WIDE.1) => source::WORDS_WIDE,
+            true => source::WORDS_EIGHT,
+            false => source::WORDS_ONE,
+        };
+        for name in ["w", "w_scale", "table0", "table0_scale"] {
+            if self.calls(&format!("word_{name}(")) || self.calls(&format!("field_{name}(")) {
+                self.append_renamed(words, name);
             }
         }
     }
@@ -265,15 +284,21 @@ impl Text {
     }
 
     /// Sets the element types of the file's tensors and appends how to read or write them.
-    fn add_accessors(&mut self, site: &Site<'_>) {
+    fn add_accessors(&mut self, site: &Site<'_>, knobs: &[(&str, String)]) {
         for (name, access) in self.bindings().into_iter().map(|(_, b)| (b.name, b.access)) {
             let alias = format!("{name}_group");
             let Some(arg) = site.arg(&name) else { continue };
             if !self.lines.iter().any(|l| l.text.starts_with(&format!("alias {alias} "))) {
                 continue; // indices and lengths, which are plain u32
             }
-            self.set_knob(&alias, source::group_type(arg.dtype));
+            let own = knobs.iter().any(|(knob, _)| *knob == alias);
+            if !own {
+                self.set_knob(&alias, source::group_type(arg.dtype));
+            }
             match access {
+                Access::Read if own && arg.dtype == DType::F32 => {
+                    self.append_renamed(source::LOAD_F32_WIDE, &name);
+                }
                 Access::Read => self.add_load(&name, arg.dtype),
                 Access::Write => {
                     if let Some(piece) = source::store(arg.dtype) {
@@ -302,88 +327,9 @@ impl Text {
     }
 
     fn append_renamed(&mut self, piece: Source, name: &str) {
-        let source =
-            text_of(piece).replace("4_t(", &format!("4_{name}(")).replace(" t[", &format!(" {name}["));
+        let source = text_of(piece).replace("_t(", &format!("_{name}(")).replace(" t_", &format!(" {name}_"));
+        let source = source.replace(" t[", &format!(" {name}[")).replace("(t[", &format!("({name}["));
         self.lines.extend(lines(piece.0, &source));
-    }
-
-    /// The bindings of group 0, in the order of the text, with the lines that declare them.
-    fn bindings(&self) -> Vec<(usize, BindingDecl)> {
-        let mut out = Vec::new();
-        for (i, line) in self.lines.iter().enumerate() {
-            let Some(rest) = line.text.strip_prefix("@group(0) @binding(") else { continue };
-            let Some((_, rest)) = rest.split_once("var<storage, ") else { self.fail("binds something else") };
-            let Some((access, rest)) = rest.split_once("> ") else { self.fail("has a broken binding") };
-            let Some((name, _)) = rest.split_once(':') else { self.fail("has a broken binding") };
-            let access = if access == "read" { Access::Read } else { Access::Write };
-            out.push((i, BindingDecl { name: name.to_owned(), access }));
-        }
-        out
-    }
-
-    /// Numbers the bindings from 0 in the order of the text.
-    fn number_bindings(&mut self) -> Vec<BindingDecl> {
-        let found = self.bindings();
-        for (number, (i, _)) in found.iter().enumerate() {
-            let text = &self.lines[*i].text;
-            let end = text.find(") var").unwrap_or_else(|| self.fail("has a broken binding"));
-            self.lines[*i].text = format!("@group(0) @binding({number}{}", &text[end..]);
-        }
-        found.into_iter().map(|(_, b)| b).collect()
-    }
-
-    /// The lines between `struct Params {` and its `}`.
-    fn params_range(&self) -> (usize, usize) {
-        let start = self.lines.iter().position(|l| l.text.starts_with("struct Params {"));
-        let start = start.unwrap_or_else(|| self.fail("has no `struct Params`")) + 1;
-        let length = self.lines[start..].iter().position(|l| l.text.starts_with('}'));
-        (start, start + length.unwrap_or_else(|| self.fail("does not end `struct Params`")))
-    }
-
-    fn params(&self) -> Vec<ParamDecl> {
-        let (start, end) = self.params_range();
-        let text: String =
-            self.lines[start..end].iter().map(|l| l.text.split("//").next().unwrap_or("")).collect();
-        let fields = text.split(',').map(str::trim).filter(|f| !f.is_empty());
-        fields
-            .map(|field| match field.split_once(": ") {
-                Some((name, "u32")) => ParamDecl { name: name.to_owned(), kind: ParamKind::U32 },
-                Some((name, "f32")) => ParamDecl { name: name.to_owned(), kind: ParamKind::F32 },
-                _ => self.fail(&format!("has a param `{field}` that is neither u32 nor f32")),
-            })
-            .collect()
-    }
-
-    fn workgroup_size(&self) -> u32 {
-        let Some(line) = self.lines.iter().find(|l| l.text.contains("@workgroup_size(")) else {
-            self.fail("has no `@workgroup_size`")
-        };
-        let inside = line.text.split(['(', ')']).nth(1).unwrap_or("");
-        inside.split(',').map(|part| self.number(part)).product()
-    }
-
-    fn workgroup_bytes(&self) -> u32 {
-        let mut bytes = 0;
-        for line in &self.lines {
-            let Some(rest) = line.text.strip_prefix("var<workgroup> ") else { continue };
-            let (element, count) = rest
-                .split_once("array<")
-                .and_then(|(_, r)| r.strip_suffix(">;"))
-                .and_then(|r| r.rsplit_once(", "))
-                .unwrap_or_else(|| self.fail("has workgroup memory that is no array"));
-            let size = match element {
-                "f16" => 2,
-                _ if element.starts_with("vec4") => 16,
-                _ => 4,
-            };
-            bytes += size * count.split('*').map(|part| self.number(part)).product::<u32>();
-        }
-        bytes
-    }
-
-    fn number(&self, text: &str) -> u32 {
-        number(self.lines.iter().map(|l| l.text.as_str()), text)
-            .unwrap_or_else(|| self.fail(&format!("`{text}` is no number or const")))
     }
 }
 

@@ -7,8 +7,12 @@ use std::borrow::Cow;
 
 /// Extensions that a text must enable and a device must have as a feature: the name in WGSL and the
 /// name of WebGPU's feature. Every other extension is a feature of the language.
-pub const ENABLED: [(&str, &str); 3] =
-    [("f16", "shader-f16"), ("subgroups", "subgroups"), (MATRICES, "wgpu-cooperative-matrix")];
+pub const ENABLED: [(&str, &str); 4] = [
+    ("f16", "shader-f16"),
+    ("int64", "shader-int64"),
+    ("subgroups", "subgroups"),
+    (MATRICES, "wgpu-cooperative-matrix"),
+];
 
 /// naga's own extension for cooperative matrices; WebGPU has none yet.
 pub const MATRICES: &str = "wgpu_cooperative_matrix";
@@ -33,6 +37,7 @@ pub fn used(wgsl: &str) -> Vec<Cow<'static, str>> {
     for word in code.flat_map(|l| l.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')) {
         let found = match word {
             "f16" => "f16",
+            "u64" => "int64", // naga's own, which it knows unasked
             _ if word.starts_with("coop_mat") => MATRICES,
             _ if word.starts_with("subgroup") => "subgroups",
             _ if PACKED_WORDS.contains(&word) => PACKED,

@@ -20,6 +20,7 @@ macro_rules! pieces {
 
 pieces! {
     LOAD_F32 "load_f32.wgsl"
+    LOAD_F32_WIDE "load_f32_wide.wgsl"
     LOAD_F16 "load_f16.wgsl"
     LOAD_I8 "load_i8.wgsl"
     LOAD_U8 "load_u8.wgsl"
@@ -52,6 +53,10 @@ pieces! {
     KEPT_IQ4_XS "kept_iq4_xs.wgsl"
     FETCH_ONE "fetch_one.wgsl"
     FETCH_EIGHT "fetch_eight.wgsl"
+    FETCH_BYTES "fetch_bytes.wgsl"
+    WORDS_ONE "words_one.wgsl"
+    WORDS_EIGHT "words_eight.wgsl"
+    WORDS_WIDE "words_wide.wgsl"
     SCALE_INT8 "scale_int8.wgsl"
     SCALE_NONE "scale_none.wgsl"
     ZERO_NONE "zero_none.wgsl"
@@ -118,6 +123,11 @@ pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
     }
 }
 
+/// How those of eight columns, which fill words, are loaded together.
+pub(super) fn fetch_eight(dtype: Option<DType>) -> Source {
+    if weight(dtype).contains(&WEIGHT_PLANES) { FETCH_EIGHT } else { FETCH_BYTES }
+}
+
 /// How four weights of a type are read as int8.
 pub(super) fn whole(dtype: Option<DType>) -> Source {
     if weight(dtype).contains(&WEIGHT_PLANES) { WHOLE_PLANES } else { WHOLE_INT8 }
@@ -133,7 +143,7 @@ pub(super) fn tables(dtypes: &[DType]) -> Vec<(&'static str, String)> {
         [_, _] => return vec![whole(TABLES_2)],
         _ => return vec![whole(TABLES_3)],
     };
-    let names = [("p.K", "p.C"), ("p.N", "p.V0"), ("(w[", "(table0["), ("w_scale", "table0_scale")];
+    let names = [("p.K", "p.C"), ("p.N", "p.V0"), ("word_w(", "word_table0("), ("w_scale", "table0_scale")];
     let renamed = |piece: &Source| {
         let text = text_of(*piece).into_owned();
         (piece.0, names.iter().fold(text, |text, (from, to)| text.replace(from, to)))

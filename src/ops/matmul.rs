@@ -33,7 +33,7 @@ use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
 use staged::STAGED;
 use vector::VECTOR;
-pub(super) use vector::{LINE_BYTES, group_bytes, walk_knobs};
+pub(super) use vector::{touch_knobs, walk_knobs};
 
 /// The types of weights. Blocks of others are unpacked before, by `Graph::dequantize_blocks` or `Tensor::cast`.
 const WEIGHTS: &[DType] = &{

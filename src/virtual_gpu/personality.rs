@@ -326,6 +326,7 @@ impl Personality {
             kind: if self.processor { DeviceKind::Cpu } else { DeviceKind::Virtual },
             features: Features {
                 shader_f16: true,
+                shader_int64: false,
                 subgroup: true,
                 timestamp_query: false,
                 matrix_8: true,

@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
             ["x_offset", "x_B", "x_M", "w_offset", "w_B", "w_N", "w_K"].map(|a| self.n(a));
         let panels = self.kernel.wgsl.contains("const PANEL: u32 = 128u;");
         let says = |text: &str| self.kernel.wgsl.lines().any(|l| l.starts_with(text));
-        let is_block = self.kernel.wgsl.lines().any(|l| l.contains("> w_scale: array<u32>"))
+        let is_block = self.kernel.wgsl.lines().any(|l| l.contains("> w_scale: array<w_scale_word>"))
             && !says("const GROUPED: bool");
         let is_int8 = says("const GROUPED: bool");
         let grouped = says("const GROUPED: bool = true");

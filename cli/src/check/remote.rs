@@ -176,6 +176,7 @@ fn profile(runner: Runner, opened: &Value) -> Profile {
         kind,
         features: Features {
             shader_f16: has("shader-f16"),
+            shader_int64: false, // naga's alone
             subgroup: has("subgroups"),
             timestamp_query: has("timestamp-query"),
             matrix_8: false,

@@ -4,7 +4,7 @@
 use super::int8::{packed, weight_knobs};
 use super::{tiles, unpacking};
 use crate::dtype::DType;
-use crate::kernel::{Kernel, Site, Work};
+use crate::kernel::{Kernel, Site, WIDE, WIDE_X, Work};
 use crate::op::Axis::{self, B, K, M, N};
 use crate::plan::prepare::PANEL;
 use crate::plan::{Determinism, Numerics};
@@ -37,9 +37,8 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LANES", shape.lanes),
             number("PARTS", shape.parts),
             ("FLAT", shape.is_flat(s).to_string()),
-            number("LINES", shape.lines(s)),
-            number("LINE", LINE_BYTES / group_bytes(s)),
         ];
+        let own = [own, touch_knobs(s, shape.is_flat(s).then_some(shape.lanes * shape.columns))].concat();
         [own, walk_knobs(s, N, shape.columns, shape.rows), weight_knobs(s)].concat()
     },
     workgroups: |s| {
@@ -96,16 +95,19 @@ impl Shape {
         let panels = s.arg("w").is_some_and(|w| w.panels);
         panels && s.size(N) as u64 >= PANEL && PANEL.is_multiple_of(self.lanes * self.columns)
     }
+}
 
-    /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.
-    fn lines(&self, s: &Site<'_>) -> u64 {
-        let wanted = s.profile.quirks.iter().any(|q| q.untrained);
-        if wanted && self.parts == 1 && self.is_flat(s) {
-            self.lanes * self.columns * group_bytes(s) / LINE_BYTES
-        } else {
-            0
-        }
-    }
+/// Cache lines that a workgroup touches before it reads them, if the device wants that: those of a group along K,
+/// and of as many scales as lie together. `columns` are its own where they lie side by side.
+pub(in crate::ops) fn touch_knobs(s: &Site<'_>, columns: Option<u64>) -> Vec<(&'static str, String)> {
+    let wanted = s.profile.kind == DeviceKind::Cpu && s.profile.quirks.iter().any(|q| q.untrained);
+    let columns = columns.filter(|_| wanted).unwrap_or(0);
+    let knobs = [
+        ("LINES", columns * group_bytes(s) / LINE_BYTES),
+        ("LINE", LINE_BYTES / group_bytes(s)),
+        ("SCALE_LINES", columns * scale_bytes(s) / LINE_BYTES),
+    ];
+    knobs.map(|(name, n)| (name, format!("{n}u"))).into()
 }
 
 /// How an invocation of so many rows and columns walks along K: which columns it loads together, how many groups
@@ -126,14 +128,19 @@ pub(in crate::ops) fn walk_knobs(
         ("SIDE", side),
         ("SETS", columns / side),
     ];
-    knobs.map(|(name, n)| (name, format!("{n}u"))).into()
+    // A GPU's lanes load neighbouring words together anyway.
+    let wide = side > 1 && s.profile.kind == DeviceKind::Cpu && s.profile.features.shader_int64;
+    let x = wide && s.arg("x").is_some_and(|x| x.dtype == DType::F32);
+    let pairs = [wide.then_some(WIDE), x.then_some(WIDE_X)].into_iter().flatten();
+    let pairs = pairs.map(|(name, alias)| (name, alias.to_owned()));
+    knobs.map(|(name, n)| (name, format!("{n}u"))).into_iter().chain(pairs).collect()
 }
 
 /// Neighbouring columns that an invocation loads together: those that fill words, if they begin with one.
 fn side(s: &Site<'_>, axis: Axis, columns: u64) -> u64 {
-    let planes = s.arg("w").is_some_and(|w| w.panels && packed(w.dtype).is_some());
+    let words = s.arg("w").is_some_and(|w| w.panels && (packed(w.dtype).is_some() || w.dtype == DType::Q8_0));
     let whole = s.size(axis).is_multiple_of(SIDE as usize) && columns.is_multiple_of(SIDE);
-    if planes && whole { SIDE } else { 1 }
+    if words && whole { SIDE } else { 1 }
 }
 
 /// Groups of four that an invocation takes in a row, which share a scale; those whose blocks' scales lie
@@ -165,16 +172,24 @@ fn turn(s: &Site<'_>, run: u64, products: u64) -> u64 {
 const SIDE: u64 = 8;
 
 /// The bytes of a cache line of every processor that runs WGSL by itself.
-pub(in crate::ops) const LINE_BYTES: u64 = 64;
+const LINE_BYTES: u64 = 64;
 
 /// The bytes of four elements of `w`; of blocks, those of the lower bits of their codes.
-pub(in crate::ops) fn group_bytes(s: &Site<'_>) -> u64 {
+fn group_bytes(s: &Site<'_>) -> u64 {
     let Some(w) = s.arg("w") else { return 16 };
     match packed(w.dtype) {
         Some(packed) => packed.planes[0].bits as u64 / 2,
         None if w.dtype == DType::Q8_0 => 4,
         None => 4 * w.dtype.block_bytes() as u64 / w.dtype.block() as u64,
     }
+}
+
+/// The bytes of a column's scales that lie together: of blocks in one run of words, without what lies elsewhere.
+fn scale_bytes(s: &Site<'_>) -> u64 {
+    let Some(w) = s.arg("w").filter(|w| w.dtype.is_blocks()) else { return 0 };
+    let bits = packed(w.dtype).map_or(8, |p| p.planes.iter().map(|plane| plane.bits as u64).sum());
+    let bytes = w.dtype.block_bytes() as u64 - bits * w.dtype.block() as u64 / 8;
+    if bytes > 4 { bytes / 4 * 4 } else { bytes }
 }
 
 /// Rows that share a weight: no more than there are, so that a decode step does no idle work; but under

@@ -4,7 +4,7 @@ use super::tile::{in_whole_panels, weight_knobs};
 use crate::dim::Expr;
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{C, E, K, M, U};
-use crate::ops::matmul::{LINE_BYTES, group_bytes, unpacking, walk_knobs};
+use crate::ops::matmul::{touch_knobs, unpacking, walk_knobs};
 use crate::plan::prepare::PANEL;
 use crate::profile::DeviceKind;
 
@@ -25,9 +25,8 @@ pub(super) static VECTOR: Kernel = Kernel {
             number("LANES", shape.lanes),
             number("PARTS", shape.parts),
             ("FLAT", shape.is_flat(s).to_string()),
-            number("LINES", shape.lines(s)),
-            number("LINE", LINE_BYTES / group_bytes(s)),
         ];
+        let own = [own, touch_knobs(s, shape.is_flat(s).then_some(shape.lanes * shape.columns))].concat();
         [own, walk_knobs(s, C, shape.columns, 1), weight_knobs(s)].concat()
     },
     workgroups: |s| {
@@ -77,15 +76,5 @@ impl Shape {
     /// Whether the columns of every workgroup lie side by side: in one panel of their expert.
     fn is_flat(&self, s: &Site<'_>) -> bool {
         in_whole_panels(s, PANEL) && PANEL.is_multiple_of(self.lanes * self.columns)
-    }
-
-    /// Cache lines that a workgroup reads for a group along K, if the device wants them touched.
-    fn lines(&self, s: &Site<'_>) -> u64 {
-        let wanted = s.profile.quirks.iter().any(|q| q.untrained);
-        if wanted && self.parts == 1 && self.is_flat(s) {
-            self.lanes * self.columns * group_bytes(s) / LINE_BYTES
-        } else {
-            0
-        }
     }
 }

@@ -1,11 +1,13 @@
-// probe.unpack_u4    how many codes of four bits a device makes f32 of, and adds, in a second
+// probe.unpack_u4, probe.unpack_u6    how many codes of four or six bits a device makes f32 of, and adds, in a
+//                                     second
 //
 //   y        [invocations]  four   out    what keeps the work from being left out
 //
 // Eight sums of four in registers. What is unpacked next is a sum's bits, so that none can be left out. A shift, a
-// mask, a conversion and an addition: the least that a kernel does with a code.
+// mask, a conversion and an addition: the least that a kernel does with a code. One of six bits is put together.
 
 const LANES: u32 = 64u;
+const BITS: u32 = 4u; // knob: of a code, 4 or 6
 
 struct Params {
     loops: u32,
@@ -31,8 +33,13 @@ fn main(
         for (var turn = 0u; turn < 8u; turn++) {
             //@unroll i 0..8
             for (var i = 0u; i < 8u; i++) {
-                let codes = vec4<u32>(bitcast<u32>(c[i].x)) >> vec4<u32>(0u, 4u, 8u, 12u);
-                c[i] += vec4<f32>(codes & vec4<u32>(15u));
+                let words = bitcast<vec2<u32>>(c[i].xy);
+                var codes = (vec4<u32>(words.x) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+                if BITS == 6u {
+                    let upper = (vec4<u32>(words.y) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
+                    codes |= upper << vec4<u32>(4u);
+                }
+                c[i] += vec4<f32>(codes);
             }
         }
     }

@@ -72,11 +72,14 @@ pub struct Quirk {
     /// Whether loads of several lanes leave a processor's prefetcher untrained, so that a kernel that streams
     /// touches what comes next by loads that are the same for all lanes.
     pub untrained: bool,
+    /// Whether `pack2x16float` makes a NaN of what is too large for an f16, so that infinities are made by hand.
+    pub packs_nan: bool,
 }
 
 impl Quirk {
     /// Nothing is known of any device.
-    pub const NONE: Self = Self { pattern: Pattern::ANY, avoid: &[], failing: &[], untrained: false };
+    pub const NONE: Self =
+        Self { pattern: Pattern::ANY, avoid: &[], failing: &[], untrained: false, packs_nan: false };
 }
 
 /// All quirks.

@@ -301,7 +301,8 @@ impl Text {
                 }
                 Access::Read => self.add_load(&name, arg.dtype),
                 Access::Write => {
-                    if let Some(piece) = source::store(arg.dtype) {
+                    let packs_nan = site.profile.quirks.iter().any(|q| q.packs_nan);
+                    if let Some(piece) = source::store(arg.dtype, packs_nan) {
                         self.append_renamed(piece, &name);
                     }
                 }

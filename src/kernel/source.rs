@@ -29,6 +29,7 @@ pieces! {
     LOAD_I32 "load_i32.wgsl"
     STORE_F32 "store_f32.wgsl"
     STORE_F16 "store_f16.wgsl"
+    STORE_F16_INF "store_f16_inf.wgsl"
     STORE_I8 "store_i8.wgsl"
     STORE_U8 "store_u8.wgsl"
     WEIGHT_PLAIN "weight_plain.wgsl"
@@ -177,10 +178,11 @@ pub(super) const fn load(dtype: DType) -> Option<Source> {
     }
 }
 
-/// How they are written; `None` of sums of whole numbers, which are stored as they are.
-pub(super) const fn store(dtype: DType) -> Option<Source> {
+/// How they are written; `None` of sums of whole numbers, which are stored as they are. `packs_nan` is a quirk.
+pub(super) const fn store(dtype: DType, packs_nan: bool) -> Option<Source> {
     match dtype {
         DType::I32 => None,
+        DType::F16 if packs_nan => Some(STORE_F16_INF),
         DType::F16 => Some(STORE_F16),
         DType::I8 => Some(STORE_I8),
         DType::U8 => Some(STORE_U8),

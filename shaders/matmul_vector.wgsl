@@ -25,7 +25,7 @@ const RUN: u32 = 8u; // knob: groups of four along K that one invocation takes i
 const FLAT: bool = false; // knob: the columns of a workgroup lie side by side
 const LINES: u32 = 0u; // knob: cache lines of the next group along K to touch; only where FLAT and PARTS is 1
 const LINE: u32 = 4u; // knob: groups of four in a cache line
-const SCALE_LINES: u32 = 0u; // knob: lines of the scales that a workgroup reads at once, likewise
+const SCALE_LINES: u32 = 0u; // knob: lines of the scales that a workgroup reads at once, if it has a panel
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale, a multiple of RUN
 const SCALES4: u32 = 8u; // knob: groups of four in what blocks' scales lie together of, a multiple of BLOCK4
 const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads scales at once, RUN or SCALES4
@@ -100,7 +100,7 @@ fn main(
                 //@unroll line 0..SCALE_LINES
                 for (var line = 0u; line < SCALE_LINES; line++) {
                     let next = min(first + AHEAD4, k4s - 1u) / SCALES4;
-                    let words = select(line * 16u, 0u, along < LANES * COLS); // the last panel has fewer
+                    let words = select(line * 16u, 0u, along < LANES * COLS); // the last panel may be narrow
                     touched = max(touched, touch_scales(next, n0, words));
                 }
                 //@unroll c 0..COLS

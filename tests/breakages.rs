@@ -61,6 +61,9 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "i / each + r / each] >> (r % each * bits)", "i / each + r / each] >> (0u * bits)")
             + edit(p, "[i / each + r / each], r % each * bits", "[i / each], r % each * bits")
     }),
+    Breakage("an element of x for its neighbour", &["matmul.vector/f32.q8_0/plain"], |p| {
+        edit(p, "u32(both.y >> 32u)", "u32(both.x >> 32u)") + edit(p, "return x[i];", "return x[i].xyzx;")
+    }),
     Breakage("a code's place in its word forgotten", &["matmul.vector/f32.q4_0/plain"], |p| {
         edit(p, "block.x * less", "vec4<f32>(block.x)")
     }),

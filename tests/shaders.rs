@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tachylite::check::{Subject, cases};
 use tachylite::kernel::{Access, Composed, ParamKind, extensions};
 use tachylite::plan::plan;
-use tachylite::profile::Profile;
+use tachylite::profile::{DeviceKind, Profile};
+use tachylite::quirks::Quirk;
 
 /// Every text that any case runs, with a case that runs it; they are composed once for all tests.
 fn texts() -> &'static BTreeMap<String, (String, Composed)> {
@@ -21,26 +22,34 @@ fn texts() -> &'static BTreeMap<String, (String, Composed)> {
     &TEXTS
 }
 
+static EVERY_QUIRK: Quirk = Quirk { untrained: true, packs_nan: true, ..Quirk::NONE };
+
 fn composed() -> BTreeMap<String, (String, Composed)> {
     let (mut out, mut seen) = (BTreeMap::new(), HashSet::new());
     let profile = Profile::portable();
+    // For the short list a processor of WebGPU's, and one that can do everything and whose drivers have every quirk.
+    let processors = [
+        Profile { kind: DeviceKind::Cpu, ..Profile::portable() },
+        Profile { kind: DeviceKind::Cpu, quirks: vec![&EVERY_QUIRK], ..Profile::capable() },
+    ];
     for case in cases() {
         if !seen.insert(case.plan_name()) {
             continue;
         }
         let (graph, _) = case.build().unwrap_or_else(|e| panic!("{case}: {e}"));
-        let plan = plan(&graph, &profile, &case.policy());
-        let plan = plan.or_else(|_| tachylite::plan::plan(&graph, &Profile::capable(), &case.policy()));
-        let plan = plan.unwrap_or_else(|e| panic!("{case}: {e}"));
-        for kernel in plan.kernels {
+        let of = |profile: &Profile| plan(&graph, profile, &case.policy());
+        let first = of(&profile).or_else(|_| of(&Profile::capable()));
+        let first = first.unwrap_or_else(|e| panic!("{case}: {e}"));
+        let more = processors.iter().filter(|_| case.quick).flat_map(of).flat_map(|plan| plan.kernels);
+        for kernel in first.kernels.into_iter().chain(more) {
             out.entry(kernel.wgsl.clone()).or_insert((case.to_string(), kernel));
         }
     }
     out
 }
 
-fn uses_matrices(text: &Composed) -> bool {
-    text.extensions.iter().any(|e| e == extensions::MATRICES)
+fn uses(text: &Composed, extension: &str) -> bool {
+    text.extensions.iter().any(|e| e == extension)
 }
 
 fn parse(name: &str, text: &Composed) -> (Module, ModuleInfo) {
@@ -52,7 +61,7 @@ fn parse(name: &str, text: &Composed) -> (Module, ModuleInfo) {
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     for (extension, more) in [
         ("f16", Capabilities::SHADER_FLOAT16),
-        ("int64", Capabilities::SHADER_INT64),
+        (extensions::INT64, Capabilities::SHADER_INT64),
         ("subgroups", Capabilities::SUBGROUP),
         (extensions::MATRICES, Capabilities::COOPERATIVE_MATRIX),
     ] {
@@ -151,7 +160,7 @@ fn back_ends_translate_every_text() {
         let words = back::spv::write_vec(&module, &info, &spv, Some(&pipeline))
             .unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
         // spirv-val knows no cooperative matrices before 2023.4.
-        if !uses_matrices(text) {
+        if !uses(text, extensions::MATRICES) {
             let path = folder.join(format!("{i}.spv"));
             std::fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>()).unwrap();
             files.push((name, path));
@@ -163,7 +172,7 @@ fn back_ends_translate_every_text() {
         back::msl::write_string(&module, &info, &msl, &pipeline)
             .unwrap_or_else(|e| panic!("{name}: MSL: {e}"));
 
-        if uses_matrices(text) {
+        if uses(text, extensions::MATRICES) {
             continue; // HLSL has none that naga knows.
         }
         for model in [back::hlsl::ShaderModel::V5_1, back::hlsl::ShaderModel::V6_0] {
@@ -195,8 +204,9 @@ fn back_ends_translate_every_text() {
 
 #[test]
 fn tint_compiles_every_text() {
-    // WebGPU has no cooperative matrices.
-    let texts = texts().values().map(|(_, text)| text).filter(|text| !uses_matrices(text));
+    // WebGPU has no cooperative matrices and no u64.
+    let naga_alone = |text: &&Composed| uses(text, extensions::MATRICES) || uses(text, extensions::INT64);
+    let texts = texts().values().map(|(_, text)| text).filter(|text| !naga_alone(text));
     let all: Vec<_> = texts.map(|text| extensions::directives(&text.extensions) + &text.wgsl).collect();
     let Some(verdicts) = tint(&all) else { return report("Tint", 0, all.len(), "tint") };
     let wrong: Vec<_> = verdicts.iter().filter(|v| v["ok"] != true).map(ToString::to_string).collect();

@@ -1,5 +1,5 @@
-// Reading tensor t: four f32 are two u64. Where they are the same for all lanes and a driver checks bounds for each
-// word, that is half the work. The host writes the tensor's name for `t`.
+// Reading tensor t: four f32 are two u64. Where they are the same for all lanes and a driver checks bounds for
+// each word, that is half the work. The host writes the tensor's name for `t`.
 
 fn load4_t(i: u32) -> vec4<f32> {
     let both = t[i];

@@ -8,6 +8,9 @@ fn word_t(i: u32) -> u32 {
 }
 
 fn field_t(i: u32, r: u32, bits: u32) -> u32 {
+    if bits == 32u {
+        return t[i + r];
+    }
     let each = 32u / bits;
     return extractBits(t[(i + r) / each], (i + r) % each * bits, bits);
 }

@@ -9,10 +9,13 @@ use std::borrow::Cow;
 /// name of WebGPU's feature. Every other extension is a feature of the language.
 pub const ENABLED: [(&str, &str); 4] = [
     ("f16", "shader-f16"),
-    ("int64", "shader-int64"),
+    (INT64, "shader-int64"),
     ("subgroups", "subgroups"),
     (MATRICES, "wgpu-cooperative-matrix"),
 ];
+
+/// naga's own integers of 64 bits, which it knows unasked; WebGPU has none.
+pub const INT64: &str = "int64";
 
 /// naga's own extension for cooperative matrices; WebGPU has none yet.
 pub const MATRICES: &str = "wgpu_cooperative_matrix";
@@ -37,7 +40,7 @@ pub fn used(wgsl: &str) -> Vec<Cow<'static, str>> {
     for word in code.flat_map(|l| l.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')) {
         let found = match word {
             "f16" => "f16",
-            "u64" => "int64", // naga's own, which it knows unasked
+            "u64" => INT64,
             _ if word.starts_with("coop_mat") => MATRICES,
             _ if word.starts_with("subgroup") => "subgroups",
             _ if PACKED_WORDS.contains(&word) => PACKED,

@@ -113,9 +113,10 @@ fn planned(case: &Case) -> Result<(Vec<Composed>, u64), String> {
     let plan_for = |profile| plan(&graph, &profile, &case.policy());
     let capable = plan_for(Profile::capable()).map_err(|e| format!("{case}: {e}"))?;
     let (mut kernels, mut bytes) = (capable.kernels, capable.peak_bytes);
-    let processor = Profile { kind: DeviceKind::Cpu, ..Profile::portable() };
+    let processor = |profile| Profile { kind: DeviceKind::Cpu, ..profile };
+    let processors = [Profile::portable(), Profile::capable()].map(processor);
     // Some kernels need what a portable device does not have.
-    for plan in [Profile::portable(), processor].into_iter().flat_map(plan_for) {
+    for plan in [Profile::portable()].into_iter().chain(processors).flat_map(plan_for) {
         bytes = bytes.max(plan.peak_bytes);
         kernels.extend(plan.kernels);
     }

@@ -102,10 +102,12 @@ impl Shape {
 pub(in crate::ops) fn touch_knobs(s: &Site<'_>, columns: Option<u64>) -> Vec<(&'static str, String)> {
     let wanted = s.profile.kind == DeviceKind::Cpu && s.profile.quirks.iter().any(|q| q.untrained);
     let columns = columns.filter(|_| wanted).unwrap_or(0);
+    // Scales that lie together are several rows of a panel's: one run for who reads the whole panel.
+    let scales = if columns == PANEL { columns * scale_bytes(s) / LINE_BYTES } else { 0 };
     let knobs = [
         ("LINES", columns * group_bytes(s) / LINE_BYTES),
         ("LINE", LINE_BYTES / group_bytes(s)),
-        ("SCALE_LINES", columns * scale_bytes(s) / LINE_BYTES),
+        ("SCALE_LINES", scales),
     ];
     knobs.map(|(name, n)| (name, format!("{n}u"))).into()
 }
@@ -184,12 +186,13 @@ fn group_bytes(s: &Site<'_>) -> u64 {
     }
 }
 
-/// The bytes of a column's scales that lie together: of blocks in one run of words, without what lies elsewhere.
+/// The bytes of a column's scales that lie together: of blocks of 256 up to four words, behind all of which others
+/// have f16 of their own.
 fn scale_bytes(s: &Site<'_>) -> u64 {
     let Some(w) = s.arg("w").filter(|w| w.dtype.is_blocks()) else { return 0 };
     let bits = packed(w.dtype).map_or(8, |p| p.planes.iter().map(|plane| plane.bits as u64).sum());
     let bytes = w.dtype.block_bytes() as u64 - bits * w.dtype.block() as u64 / 8;
-    if bytes > 4 { bytes / 4 * 4 } else { bytes }
+    if bytes > 4 { (bytes / 4 * 4).min(16) } else { bytes }
 }
 
 /// Rows that share a weight: no more than there are, so that a decode step does no idle work; but under

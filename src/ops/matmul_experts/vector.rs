@@ -16,7 +16,8 @@ pub(super) static VECTOR: Kernel = Kernel {
     name: "matmul_experts.vector",
     file: "matmul_experts_vector.wgsl",
     source: include_str!("../../../shaders/matmul_experts_vector.wgsl"),
-    blocks: &[(C, 32), (C, PANEL), (K, 64)],
+    // Past the last are whole words of codes, but not whole panels.
+    blocks: &[(C, 32), (C, PANEL), (C, 199), (K, 64)],
     knobs: |s| {
         let shape = Shape::of(s);
         let number = |name, n: u64| (name, format!("{n}u"));

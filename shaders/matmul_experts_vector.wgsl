@@ -117,7 +117,8 @@ fn main(
             //@unroll turn 0..TURN
             for (var turn = 0u; turn < TURN; turn++) {
                 let k4 = first + turn;
-                let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
+                // Of several groups a turn all are whole.
+                let live = vec4<bool>(TURN > 1u) | (vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u));
                 let xs = select(vec4<f32>(0.0), load4_x(row + k4), live);
                 let next = lines + min(k4 + 1u, k4s - 1u) * step[0];
                 //@unroll line 0..LINES

@@ -116,7 +116,8 @@ fn main(
         //@unroll turn 0..TURN
         for (var turn = 0u; turn < TURN; turn++) {
             let k4 = first + turn;
-            let live = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u);
+            // Of several groups a turn all are whole.
+            let live = vec4<bool>(TURN > 1u) | (vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u));
             var xs: array<vec4<f32>, ROWS>;
             //@unroll i 0..ROWS
             for (var i = 0u; i < ROWS; i++) {

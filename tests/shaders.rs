@@ -27,7 +27,7 @@ static EVERY_QUIRK: Quirk = Quirk { untrained: true, packs_nan: true, ..Quirk::N
 fn composed() -> BTreeMap<String, (String, Composed)> {
     let (mut out, mut seen) = (BTreeMap::new(), HashSet::new());
     let profile = Profile::portable();
-    // For the short list a processor of WebGPU's, and one that can do everything and whose drivers have every quirk.
+    // For the short list a plain processor, and one that can do everything and has every quirk.
     let processors = [
         Profile { kind: DeviceKind::Cpu, ..Profile::portable() },
         Profile { kind: DeviceKind::Cpu, quirks: vec![&EVERY_QUIRK], ..Profile::capable() },

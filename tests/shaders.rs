@@ -27,7 +27,7 @@ static EVERY_QUIRK: Quirk = Quirk { untrained: true, packs_nan: true, ..Quirk::N
 fn composed() -> BTreeMap<String, (String, Composed)> {
     let (mut out, mut seen) = (BTreeMap::new(), HashSet::new());
     let profile = Profile::portable();
-    // For the short list a plain processor, and one that can do everything and has every quirk.
+    // Of what has texts of its own there, a plain processor, and one that can do everything and has every quirk.
     let processors = [
         Profile { kind: DeviceKind::Cpu, ..Profile::portable() },
         Profile { kind: DeviceKind::Cpu, quirks: vec![&EVERY_QUIRK], ..Profile::capable() },
@@ -40,7 +40,8 @@ fn composed() -> BTreeMap<String, (String, Composed)> {
         let of = |profile: &Profile| plan(&graph, profile, &case.policy());
         let first = of(&profile).or_else(|_| of(&Profile::capable()));
         let first = first.unwrap_or_else(|e| panic!("{case}: {e}"));
-        let more = processors.iter().filter(|_| case.quick).flat_map(of).flat_map(|plan| plan.kernels);
+        let own = case.quick && case.to_string().contains(".vector/");
+        let more = processors.iter().filter(|_| own).flat_map(of).flat_map(|plan| plan.kernels);
         for kernel in first.kernels.into_iter().chain(more) {
             out.entry(kernel.wgsl.clone()).or_insert((case.to_string(), kernel));
         }

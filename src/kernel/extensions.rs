@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
-/// Extensions that a text must enable and a device must have as a feature: the name in WGSL and the
-/// name of WebGPU's feature. Every other extension is a feature of the language.
+/// Extensions that a text must enable and a device must have as a feature: the name in WGSL and that of
+/// WebGPU's feature, or of naga's and wgpu's own where WebGPU has none. Every other extension is a feature of
+/// the language.
 pub const ENABLED: [(&str, &str); 4] = [
     ("f16", "shader-f16"),
     (INT64, "shader-int64"),

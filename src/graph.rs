@@ -5,6 +5,10 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::{Attr, Axes, Axis, Fold, Infer, Kind, Op, Operand};
 
+mod states;
+
+pub use states::State;
+
 /// A value of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(crate) u32);
@@ -73,6 +77,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<ValueId>,
     output_names: Vec<String>,
+    states: Vec<State>,
 }
 
 impl Graph {
@@ -238,6 +243,7 @@ impl Graph {
             _ => inputs,
         };
         let operands = self.operands(op, inputs)?;
+        self.check_states(op, inputs)?;
         let attrs = self.check_attrs(op, attrs)?;
         let inferred = (op.infer)(&Infer { op, inputs: &operands, attrs: &attrs, scalars: &self.scalars })?;
         let node = self.nodes.len();
@@ -250,6 +256,7 @@ impl Graph {
                 self.push_value(Value { name, dtype, shape, source: Source::Node { node, output } })
             })
             .collect::<Vec<_>>();
+        self.advance_states(op, inputs, &outputs);
         let mut inputs = inputs.to_vec();
         inputs.resize(op.inputs.len(), None);
         self.nodes.push(Node {
@@ -323,9 +330,14 @@ impl Graph {
             {
                 return wrong(format!("attribute `{own}` is {v}, but it must be finite"));
             }
-            if let Attr::Scalar(id) = attr
-                && self.scalars.get(id.0 as usize).is_none_or(|s| s.kind != ScalarKind::F32)
-            {
+            let own_scalar = match attr {
+                Attr::Scalar(id) => {
+                    self.scalars.get(id.0 as usize).is_some_and(|s| s.kind == ScalarKind::F32)
+                }
+                Attr::Dim(id) => self.is_dim(id),
+                _ => true,
+            };
+            if !own_scalar {
                 return wrong(format!("attribute `{own}` is a scalar of another graph"));
             }
             out.push((*own, *attr));
@@ -343,13 +355,14 @@ impl Graph {
 
     /// Whether the dims of a shape are dims of this graph.
     fn check_dims(&self, shape: &[Dim]) -> Result<()> {
-        let own = |v: &ScalarId| {
-            self.scalars.get(v.0 as usize).is_some_and(|s| matches!(s.kind, ScalarKind::Dim { .. }))
-        };
-        if shape.iter().all(|d| d.vars().iter().all(own)) {
+        if shape.iter().all(|d| d.vars().iter().all(|v| self.is_dim(v))) {
             return Ok(());
         }
         Err(Error::Argument("graph: a shape has a dim of another graph".into()))
+    }
+
+    fn is_dim(&self, id: &ScalarId) -> bool {
+        self.scalars.get(id.0 as usize).is_some_and(|s| matches!(s.kind, ScalarKind::Dim { .. }))
     }
 
     /// A view with a shape that its op cannot infer; the caller checked that it fits.

@@ -4,7 +4,7 @@
 
 use crate::dim::{Dim, ScalarId};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::kernel::Kernel;
 use crate::plan::Numerics;
@@ -187,6 +187,24 @@ pub enum Attr {
     F32(f32),
     /// A float that each call gives.
     Scalar(ScalarId),
+    /// A whole number that each call gives: a dim.
+    Dim(ScalarId),
+}
+
+impl Attr {
+    /// A dim of the call as a whole number, as positions are given; a constant is one too.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if it is a product, or does not fit 32 bits.
+    pub fn of_dim(dim: &Dim) -> Result<Self> {
+        match (dim.constant(), dim.vars()) {
+            (Some(n), _) if u32::try_from(n).is_ok() => Ok(Self::U32(n as u32)),
+            (None, &[var]) if *dim == Dim::var(var) => Ok(Self::Dim(var)),
+            _ => Err(Error::Argument(
+                "graph: a whole number must be a dim of the call or a constant of 32 bits".into(),
+            )),
+        }
+    }
 }
 
 /// What an attribute may be.
@@ -198,13 +216,16 @@ pub enum AttrKind {
     F32,
     /// A float, fixed in the graph or given by each call.
     Float,
+    /// A whole number, fixed in the graph or given by each call.
+    Position,
 }
 
 impl AttrKind {
     /// Whether an attribute is of this kind.
     pub const fn admits(self, attr: &Attr) -> bool {
         match attr {
-            Attr::U32(_) => matches!(self, Self::U32),
+            Attr::U32(_) => matches!(self, Self::U32 | Self::Position),
+            Attr::Dim(_) => matches!(self, Self::Position),
             Attr::F32(_) => matches!(self, Self::F32 | Self::Float),
             Attr::Scalar(_) => matches!(self, Self::Float),
         }
@@ -311,6 +332,15 @@ pub struct Cases {
     pub build: fn(&mut Graph, &Shape) -> Result<()>,
     /// Values of an input that cannot be any numbers: indices, lengths.
     pub fill: fn(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>>,
+}
+
+impl Op {
+    /// The tensors that it changes where they lie: an output of an input's name is that input, changed. Pairs of
+    /// their places in the signature.
+    pub fn changes(&self) -> impl Iterator<Item = (usize, usize)> {
+        let place = |name| self.inputs.iter().position(|i| i.name == name);
+        self.outputs.iter().enumerate().filter_map(move |(o, arg)| Some((place(arg.name)?, o)))
+    }
 }
 
 impl PartialEq for Op {

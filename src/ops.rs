@@ -4,6 +4,7 @@ use crate::dim::{Dim, Expr};
 use crate::kernel::Site;
 use crate::op::{Axis, Op};
 
+pub mod append;
 pub mod attention;
 pub mod columns;
 pub mod concat;
@@ -34,6 +35,7 @@ pub static ALL: &[&Op] = &[
     &matmul_experts::MATMUL_EXPERTS,
     &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
+    &append::APPEND,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
     &softmax::SOFTMAX,

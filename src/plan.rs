@@ -126,6 +126,9 @@ pub enum Role {
     Input(usize),
     /// Output `plan.outputs[i]`: the caller's.
     Output(usize),
+    /// Input `plan.inputs[i]`, which steps change where it lies: an output of the same name is in the same buffer,
+    /// the caller's.
+    State(usize),
     /// Weight `plan.weights[i]`: filled once.
     Weight(usize),
     /// Whatever steps leave for later steps.

@@ -27,8 +27,9 @@ pub(super) fn has_views(op: &Op, w: DType) -> bool {
 
 /// The values that become views: inputs, or weights if no input can.
 fn viewed(graph: &Graph) -> Vec<usize> {
+    let is_state = |i: &usize| graph.states().iter().any(|s| s.found().index() == *i);
     let of = |source| -> Vec<usize> {
-        (0..graph.values().len()).filter(|i| suits(&graph.values()[*i], source)).collect()
+        (0..graph.values().len()).filter(|i| suits(&graph.values()[*i], source) && !is_state(i)).collect()
     };
     let inputs = of(Source::Input);
     if inputs.is_empty() { of(Source::Weight) } else { inputs }
@@ -67,6 +68,9 @@ impl Case {
             graph.values().iter().enumerate().filter(|(i, _)| ids[*i].is_none()).collect::<Vec<_>>()
         {
             ids[i] = match value.source {
+                Source::Input if graph.states().iter().any(|s| s.found().index() == i) => {
+                    Some(out.state(&value.name, value.dtype, &value.shape)?)
+                }
                 Source::Input => Some(out.input(&value.name, value.dtype, &value.shape)?),
                 Source::Weight => {
                     let shape: Vec<_> =
@@ -88,7 +92,9 @@ impl Case {
             node.outputs.iter().zip(made).for_each(|(old, new)| ids[old.index()] = Some(new));
         }
         for (id, name) in graph.outputs().iter().zip(graph.output_names()) {
-            if let Some(id) = ids[id.index()] {
+            if let Some(id) = ids[id.index()]
+                && !out.outputs().contains(&id)
+            {
                 out.output(name, id)?;
             }
         }

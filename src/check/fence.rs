@@ -114,13 +114,10 @@ impl Place {
     }
 }
 
-/// The first byte outside the owned words that no longer holds the pattern.
-pub(super) fn first_touched(buffer: &[u8], pattern: [u8; 4], owned: &[bool]) -> Option<usize> {
-    let words = buffer.chunks(4).zip(owned);
-    words
-        .enumerate()
-        .find(|(_, (word, owned))| !**owned && **word != pattern[..word.len()])
-        .map(|(i, _)| i * 4)
+/// The first byte outside the owned words that is not as it was `before`.
+pub(super) fn first_touched(buffer: &[u8], before: &[u8], owned: &[bool]) -> Option<usize> {
+    let words = buffer.chunks(4).zip(before.chunks(4)).zip(owned);
+    words.enumerate().find(|(_, ((word, before), owned))| !**owned && word != before).map(|(i, _)| i * 4)
 }
 
 #[cfg(test)]
@@ -142,10 +139,10 @@ mod tests {
             assert_eq!(place.read(&buffer).unwrap(), tensor);
             let mut owned = vec![false; 40];
             place.mark(&mut owned);
-            assert_eq!(first_touched(&buffer, POISON, &owned), None);
+            assert_eq!(first_touched(&buffer, &filled(POISON, 160), &owned), None);
             let outside = owned.iter().rposition(|o| !o).unwrap();
             buffer[outside * 4 + 1] ^= 1;
-            assert_eq!(first_touched(&buffer, POISON, &owned), Some(outside * 4));
+            assert_eq!(first_touched(&buffer, &filled(POISON, 160), &owned), Some(outside * 4));
             assert!(place.read(&buffer[..40]).is_none());
         }
     }

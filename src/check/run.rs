@@ -173,13 +173,14 @@ impl<M: Machine> Bench<'_, M> {
         verdicts::plan_writes_no_input(&apart.plan, found);
 
         let mut buffers = given(&apart.plan, call, &prepared)?;
+        let states = states(&apart.plan, &buffers);
         apart.execute(machine, call, &mut buffers, true)?;
         verdicts::steps(graph, call, &apart.plan, &buffers, &prepared, found)?;
-        fence(&apart.plan, call, graph, &buffers, found);
+        fence(&apart.plan, call, graph, (&states, &buffers), found);
         let holds = |buffer: usize| held(&apart.plan, call, graph, buffer, buffers[buffer].len());
         machine.findings(&apart.loaded, &holds).into_iter().for_each(|what| found.fail(what));
 
-        let mut again = vec![Vec::new(); buffers.len()];
+        let mut again = states;
         apart.execute(machine, call, &mut again, false)?;
         if let Some((buffer, at)) = verdicts::first_difference(&buffers, &again) {
             found.fail(format!("two runs differ: byte {at} of {}", apart.plan.buffer_name(buffer)));
@@ -232,7 +233,7 @@ fn given(plan: &Plan, call: &Call, prepared: &Prepared) -> Result<Buffers> {
     let fill = |spec: &BufferSpec| {
         let len = (spec.bytes.max(16) + GUARD_BYTES) as usize;
         match spec.role {
-            Role::Input(port) => {
+            Role::Input(port) | Role::State(port) => {
                 let mut bytes = filled(BEYOND, len);
                 let port = &plan.inputs[port];
                 let tensor = prepared.tensors.get(&port.name).ok_or_else(|| {
@@ -257,18 +258,20 @@ fn given(plan: &Plan, call: &Call, prepared: &Prepared) -> Result<Buffers> {
 
 impl<L> Held<L> {
     /// Poisons every buffer that the plan may write, runs the call once, and puts what it left there
-    /// among the buffers; before that it fills the others with what stands among them, if `send`.
+    /// among the buffers; before that it fills states, and the others if `send`, with what stands among them.
     fn execute<M>(&mut self, machine: &M, call: &Call, buffers: &mut Buffers, send: bool) -> Result<()>
     where
         M: Machine<Loaded = L>,
     {
         let (mut fills, mut reads) = (Vec::new(), Vec::new());
         for (i, spec) in self.plan.buffers.iter().enumerate() {
+            let is_state = matches!(spec.role, Role::State(_));
             if matches!(spec.role, Role::Output(_) | Role::Scratch) {
                 fills.push((i, Fill::Pattern(POISON)));
                 reads.push(i);
-            } else if send {
+            } else if send || is_state {
                 fills.push((i, Fill::Bytes(&buffers[i])));
+                reads.extend(is_state.then_some(i));
             }
         }
         let read = machine.run(&mut self.loaded, call, &fills, &reads)?;
@@ -278,6 +281,13 @@ impl<L> Held<L> {
         }
         Ok(())
     }
+}
+
+/// Of all buffers only those of states.
+fn states(plan: &Plan, buffers: &Buffers) -> Buffers {
+    let is_state = |spec: &BufferSpec| matches!(spec.role, Role::State(_));
+    let states = plan.buffers.iter().zip(buffers);
+    states.map(|(spec, bytes)| if is_state(spec) { bytes.clone() } else { Vec::new() }).collect()
 }
 
 /// Which bytes of a buffer hold elements of the values that steps leave in it.
@@ -298,15 +308,28 @@ fn left(plan: &Plan, call: &Call, graph: &Graph, buffer: usize) -> Vec<Place> {
     values.chain(scratch.map(|p| Place::new(p.dtype, &p.shape, &p.layout, call))).collect()
 }
 
-/// Whether what no step has any business with is as it was, in every buffer that steps write.
-fn fence(plan: &Plan, call: &Call, graph: &Graph, buffers: &Buffers, found: &mut Found) {
+/// Whether what no step has any business with is as it was, in every buffer that steps write: of `states`, and
+/// poison elsewhere.
+fn fence(
+    plan: &Plan,
+    call: &Call,
+    graph: &Graph,
+    (states, buffers): (&Buffers, &Buffers),
+    found: &mut Found,
+) {
     for (i, spec) in plan.buffers.iter().enumerate() {
-        if !matches!(spec.role, Role::Output(_) | Role::Scratch) {
-            continue;
-        }
+        let poison;
+        let before = match spec.role {
+            Role::State(_) => &states[i],
+            Role::Output(_) | Role::Scratch => {
+                poison = filled(POISON, buffers[i].len());
+                &poison
+            }
+            Role::Input(_) | Role::Weight(_) => continue,
+        };
         let mut owned = vec![false; buffers[i].len().div_ceil(4)];
         left(plan, call, graph, i).iter().for_each(|place| place.mark(&mut owned));
-        if let Some(at) = first_touched(&buffers[i], POISON, &owned) {
+        if let Some(at) = first_touched(&buffers[i], before, &owned) {
             let what = if at as u64 >= spec.bytes { "guard word behind its end" } else { "gap" };
             found.fail(format!("a stray write: byte {at} of {}, a {what}", plan.buffer_name(i)));
         }

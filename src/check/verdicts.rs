@@ -7,7 +7,7 @@ use super::run::Found;
 use crate::cpu;
 use crate::dim::Call;
 use crate::error::Result;
-use crate::graph::{Graph, Source};
+use crate::graph::{Graph, Source, ValueId};
 use crate::judge::judge;
 use crate::kernel::Layout;
 use crate::numerics::Approx;
@@ -50,9 +50,16 @@ pub(super) fn steps(
     // Values already judged against the graph's own inputs, which is what end to end means.
     let mut settled = vec![false; graph.values().len()];
     for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.writes.is_empty()) {
-        let from_given = step.reads.iter().all(|v| !matches!(graph.values()[*v].source, Source::Node { .. }));
+        let is_given = |v: &usize| {
+            let past = graph.is_past(ValueId(*v as u32));
+            past || !matches!(graph.values()[*v].source, Source::Node { .. })
+        };
+        let from_given = step.reads.iter().all(is_given);
         let own = if from_given { None } else { run.references(i, step, found)? };
         for (value, buffer, layout) in &step.writes {
+            if graph.is_past(ValueId(*value as u32)) {
+                continue; // a later step changed it, and is judged
+            }
             let want = match &own {
                 None if from_given => &prepared.values[*value],
                 None => continue,
@@ -104,6 +111,8 @@ impl Run<'_> {
             values[read] = match place {
                 // Inputs and weights, and views of weights, are what they were given as.
                 _ if given => self.prepared.values[read].clone(),
+                // What it was when the step read it is gone.
+                _ if self.graph.is_past(ValueId(read as u32)) => self.prepared.values[read].clone(),
                 Some((buffer, _)) if of_weight(buffer) => self.prepared.values[read].clone(),
                 Some((buffer, layout)) => self
                     .read(read, *buffer, layout)

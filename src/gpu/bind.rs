@@ -35,7 +35,7 @@ impl Executable {
                 _ => {}
             }
         }
-        let ours = |r: &Role| !matches!(r, Role::Input(_) | Role::Output(_));
+        let ours = |r: &Role| matches!(r, Role::Weight(_) | Role::Scratch);
         match (0..plan.buffers.len()).find(|i| !ours(&plan.buffers[*i].role) && !given.contains_key(i)) {
             Some(i) => Err(Error::Argument(format!("bind: {} was not given", plan.buffer_name(i)))),
             None => Ok(given),
@@ -48,8 +48,9 @@ impl Executable {
         let plan = &self.loaded.plan;
         for (i, a) in given {
             for (j, b) in given {
-                let output = [i, j].iter().all(|b| matches!(plan.buffers[**b].role, Role::Output(_)));
-                if i != j && output && a.buffer == b.buffer && overlap(plan, (*i, a), (*j, b)) {
+                let written =
+                    [i, j].iter().all(|b| matches!(plan.buffers[**b].role, Role::Output(_) | Role::State(_)));
+                if i != j && written && a.buffer == b.buffer && overlap(plan, (*i, a), (*j, b)) {
                     return Err(Error::Argument(format!(
                         "bind: {} lies over {}, which it would overwrite",
                         plan.buffer_name(*i),

@@ -241,7 +241,7 @@ impl Loaded {
     pub(super) async fn buffers(&self) -> Result<Vec<Option<wgpu::Buffer>>> {
         let (buffers, said) = self.gpu.scoped(|| {
             let make = |i: usize| match self.plan.buffers[i].role {
-                Role::Input(_) | Role::Output(_) => None,
+                Role::Input(_) | Role::State(_) | Role::Output(_) => None,
                 Role::Weight(w) => Some(wgpu::Buffer::clone(&self.weights[w])),
                 Role::Scratch => Some(self.gpu.storage("scratch", self.bytes(i))),
             };

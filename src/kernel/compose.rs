@@ -202,6 +202,8 @@ impl Text {
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
             ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
+            ("append_v(", if given("v") { source::APPEND_V_GIVEN } else { source::APPEND_V_NONE }),
+            ("first_row(", if given("starts") { source::STARTS_GIVEN } else { source::STARTS_NONE }),
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
@@ -301,6 +303,11 @@ impl Text {
                 }
                 Access::Read => self.add_load(&name, arg.dtype),
                 Access::Write => {
+                    if site.op.changes().any(|(_, o)| site.op.outputs[o].name == name)
+                        && self.calls(&format!("load4_{name}("))
+                    {
+                        self.add_load(&name, arg.dtype);
+                    }
                     let packs_nan = site.profile.quirks.iter().any(|q| q.packs_nan);
                     if let Some(piece) = source::store(arg.dtype, packs_nan) {
                         self.append_renamed(piece, &name);

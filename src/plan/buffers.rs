@@ -77,10 +77,15 @@ pub(super) fn assign(
         if value.source == Source::Input {
             let Origin::Input(i) = program.vals[v].origin else { continue };
             b.of_value[v] = Some(b.specs.len());
-            b.specs.push(BufferSpec { role: Role::Input(i), bytes: sizes[v] });
+            let is_state = placement.outputs.contains(&v);
+            let role = if is_state { Role::State(i) } else { Role::Input(i) };
+            b.specs.push(BufferSpec { role, bytes: sizes[v] });
         }
     }
     for (i, v) in placement.outputs.iter().copied().enumerate() {
+        if b.of_value[v].is_some() {
+            continue; // a state
+        }
         b.of_value[v] = Some(b.specs.len());
         b.specs.push(BufferSpec { role: Role::Output(i), bytes: sizes[v] });
     }

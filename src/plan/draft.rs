@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Node, Source};
+use crate::graph::{Graph, Node, Source, ValueId};
 use crate::kernel::compose::has_hook;
 use crate::kernel::{Chain, Kernel, Link, Side};
 use crate::op::{Attr, Axes, Axis, Fold, Kind, Op};
@@ -26,6 +26,8 @@ pub(super) enum Origin {
     Step,
     /// It names elements of another value.
     View(usize, View),
+    /// A step makes it of another value, in its place: that is a state.
+    Changed(usize),
     /// It lives within a step, or nothing needs it.
     Nowhere,
 }
@@ -164,7 +166,7 @@ impl Draft {
             let chains = self.pre.iter().chain(&self.post).filter(|j| j.other.is_some()).count();
             return first.source.matches("var<storage").count() + scales.min(1) + chains;
         }
-        self.reads().count() + self.outputs.len() + scales
+        self.reads().count() + self.outputs.len() - self.op.changes().count() + scales
     }
 
     /// Whether every kernel that may be chosen has the hook, so that joining takes no choice away.
@@ -211,6 +213,12 @@ impl<'a> Program<'a> {
         if graph.outputs().is_empty() {
             return Err(Error::Argument("plan: the graph has no outputs, so there is nothing to do".into()));
         }
+        if let Some(v) = graph.outputs().iter().find(|v| graph.is_past(**v)) {
+            return Err(Error::Argument(format!(
+                "plan: output `{}` is what a state was before an op changed it",
+                graph.value(*v).name
+            )));
+        }
         let mut uses = vec![0; graph.values().len()];
         graph.outputs().iter().for_each(|v| uses[v.index()] += 1);
         let mut live = Vec::new();
@@ -234,7 +242,7 @@ impl<'a> Program<'a> {
                     let (name, dtype) = (value.name.clone(), value.dtype);
                     Origin::Weight(vec![WeightSource { name, dtype, shape }], None)
                 }
-                Source::Node { node, .. } => view_of(&graph.nodes()[node]),
+                Source::Node { node, output } => view_of(&graph.nodes()[node], output),
             };
             let (name, shape) = (value.name.clone(), value.shape.clone());
             program.vals.push(Val { name, dtype: value.dtype, shape, origin, holds: vec![i] });
@@ -267,6 +275,20 @@ impl<'a> Program<'a> {
         }
     }
 
+    /// Whether what a draft reads is still the same after the node `until`: no node in between changes a state
+    /// that it reads.
+    pub fn may_wait(&self, draft: &Draft, until: usize) -> bool {
+        let between = self.live.iter().filter(|n| (draft.when + 1..=until).contains(n));
+        let mut changed = between.flat_map(|n| {
+            let node = &self.graph.nodes()[*n];
+            node.op.changes().filter_map(|(i, _)| self.graph.state_of(node.inputs[i]?))
+        });
+        let count = self.graph.values().len();
+        let of = |v: usize| (v < count).then(|| self.graph.state_of(ValueId(v as u32))).flatten();
+        let read: Vec<usize> = draft.reads().filter_map(of).collect();
+        changed.all(|state| !read.contains(&state))
+    }
+
     /// Whether the graph returns a value.
     pub fn is_output(&self, value: usize) -> bool {
         self.graph.outputs().iter().any(|o| o.index() == value)
@@ -274,7 +296,12 @@ impl<'a> Program<'a> {
 }
 
 /// What the results of a node are before it is known which step makes them.
-fn view_of(node: &Node) -> Origin {
+fn view_of(node: &Node, output: usize) -> Origin {
+    if let Some((i, _)) = node.op.changes().find(|(_, o)| *o == output)
+        && let Some(Some(state)) = node.inputs.get(i)
+    {
+        return Origin::Changed(state.index());
+    }
     let number = |name: &str| {
         node.attrs.iter().find_map(|(n, a)| match a {
             Attr::U32(v) if *n == name => Some(u64::from(*v)),

@@ -259,6 +259,7 @@ impl Place<'_> {
             Attr::U32(v) => whole(Dim::from(u64::from(v))),
             Attr::F32(v) => Param::F32(v),
             Attr::Scalar(id) => Param::Scalar(id),
+            Attr::Dim(id) => whole(Dim::var(id)),
         })
     }
 

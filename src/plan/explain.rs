@@ -118,6 +118,7 @@ impl Plan {
         for (i, buffer) in self.buffers.iter().enumerate() {
             let role = match &buffer.role {
                 Role::Input(p) => format!("input `{}`", self.inputs[*p].name),
+                Role::State(p) => format!("state `{}`", self.inputs[*p].name),
                 Role::Output(p) => format!("output `{}`", self.outputs[*p].name),
                 Role::Weight(w) => format!("weight {w}"),
                 Role::Scratch => {

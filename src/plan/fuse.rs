@@ -37,7 +37,10 @@ pub(super) fn fuse(program: &mut Program<'_>, profile: &Profile, policy: &Policy
     program.drafts.sort_by_key(|d| d.when);
     for draft in &program.drafts {
         for made in &draft.outputs {
-            program.vals[made.value].origin = Origin::Step;
+            let origin = &mut program.vals[made.value].origin;
+            if !matches!(origin, Origin::Changed(_)) {
+                *origin = Origin::Step;
+            }
         }
     }
 }
@@ -85,7 +88,7 @@ fn elementwise(
         let Some(&maker) = makers.get(&way.0) else { continue };
         let draft = &program.drafts[maker];
         let alone = program.uses[way.0] == 1 && draft.outputs.len() == 1;
-        if !alone || !draft.has_hook("post", policy) {
+        if !alone || !draft.has_hook("post", policy) || !program.may_wait(draft, index) {
             continue;
         }
         let buffers = draft.buffers(&program.vals) + usize::from(way.1.other.is_some());
@@ -143,7 +146,8 @@ fn join_loads(program: &mut Program<'_>, profile: &Profile, policy: &Policy) {
         let consumer = &program.drafts[at];
         let extra = chain.post.iter().filter(|j| j.other.is_some()).count();
         let buffers = consumer.buffers(&program.vals) + extra;
-        if !consumer.pre.is_empty() || buffers > profile.limits.storage_buffers_per_stage as usize {
+        let full = buffers > profile.limits.storage_buffers_per_stage as usize;
+        if full || !consumer.pre.is_empty() || !program.may_wait(chain, consumer.when) {
             continue;
         }
         let chain = chain.clone();

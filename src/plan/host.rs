@@ -260,6 +260,7 @@ impl Plan {
     pub fn buffer_name(&self, buffer: usize) -> String {
         match &self.buffers[buffer].role {
             Role::Input(i) => format!("input `{}`", self.inputs[*i].name),
+            Role::State(i) => format!("state `{}`", self.inputs[*i].name),
             Role::Output(i) => format!("output `{}`", self.outputs[*i].name),
             Role::Weight(i) => {
                 let WeightSpec { sources, rows, .. } = &self.weights[*i];

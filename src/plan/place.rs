@@ -67,6 +67,8 @@ pub(super) struct Placed {
     pub keeps: Vec<usize>,
     /// Values whose buffers it writes.
     pub makes: Vec<usize>,
+    /// States that it changes: the version it makes, and the value whose buffer that is.
+    pub changes: Vec<(usize, usize)>,
 }
 
 /// Everything with a place.
@@ -128,6 +130,9 @@ impl Placer<'_, '_> {
 
     /// The root of a value and how it lies over it, if strides can say that.
     fn find(&self, v: usize) -> Option<(usize, Lay)> {
+        if let Origin::Changed(state) = self.program.vals[v].origin {
+            return self.find(state);
+        }
         let Origin::View(parent, view) = &self.program.vals[v].origin else {
             return Some((v, self.normal(v)));
         };
@@ -185,7 +190,8 @@ impl Placer<'_, '_> {
         let y = self.made(&COPY.outputs[0], &draft.outputs[0]);
         let keeps = vec![root];
         let (operands, makes) = ([Vec::new(), Vec::new()], vec![copy]);
-        self.steps.push(Placed { draft, args: vec![x, y], operands, keeps, makes });
+        let changes = Vec::new();
+        self.steps.push(Placed { draft, args: vec![x, y], operands, keeps, makes, changes });
         self.copies.insert(v, copy);
         Ok(copy)
     }
@@ -271,8 +277,11 @@ impl Placer<'_, '_> {
     fn step(&mut self, draft: Draft) -> Result<()> {
         let mut args = Vec::new();
         let mut keeps = Vec::new();
-        for (arg, used) in draft.op.inputs.iter().zip(&draft.inputs) {
+        for (i, (arg, used)) in draft.op.inputs.iter().zip(&draft.inputs).enumerate() {
             let Some(used) = used else { continue };
+            if draft.op.changes().any(|(changed, _)| changed == i) {
+                continue; // it is bound once, as what the step makes of it
+            }
             args.push(match self.in_panels(&draft, arg, used)? {
                 Some(placed) => placed,
                 None => {
@@ -286,12 +295,16 @@ impl Placer<'_, '_> {
             });
         }
         let operands = [self.chain(&draft.pre, &mut keeps)?, self.chain(&draft.post, &mut keeps)?];
-        let mut makes = Vec::new();
+        let (mut makes, mut changes) = (Vec::new(), Vec::new());
         for (arg, made) in draft.op.outputs.iter().zip(&draft.outputs) {
             args.push(self.made(arg, made));
-            makes.push(self.find(made.value).map_or(made.value, |(root, _)| root));
+            let root = self.find(made.value).map_or(made.value, |(root, _)| root);
+            match self.program.vals[made.value].origin {
+                Origin::Changed(_) => changes.push((made.value, root)),
+                _ => makes.push(root),
+            }
         }
-        self.steps.push(Placed { draft, args, operands, keeps, makes });
+        self.steps.push(Placed { draft, args, operands, keeps, makes, changes });
         Ok(())
     }
 

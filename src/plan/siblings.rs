@@ -79,6 +79,7 @@ fn kin(program: &Program<'_>, draft: &Draft) -> Option<Kin> {
         && w.fold.len() == 2
         && planes.iter().flatten().all(|s| weight(program, s.value).is_some() && s.fold[0].0 == Axis::N)
         && draft.pre.is_empty()
+        && program.may_wait(draft, usize::MAX - 1)
         && draft.post.iter().all(rows_only)
         && !program.is_output(made);
     suits.then(|| Kin {

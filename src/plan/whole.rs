@@ -129,7 +129,7 @@ impl Plan {
     fn check_port(&self, port: &Port) -> Result<()> {
         let Port { name, buffer, .. } = port;
         match self.buffers.get(*buffer) {
-            Some(spec) if matches!(spec.role, Role::Input(_) | Role::Output(_)) => self.check_lies(port),
+            Some(spec) if !matches!(spec.role, Role::Weight(_) | Role::Scratch) => self.check_lies(port),
             _ => wrong(format!("`{name}` lies in buffer {buffer}, which is not a caller's")),
         }
     }
@@ -163,7 +163,7 @@ impl Plan {
         }
         for (i, buffer) in self.buffers.iter().enumerate() {
             let known = match buffer.role {
-                Role::Input(n) => n < self.inputs.len(),
+                Role::Input(n) | Role::State(n) => n < self.inputs.len(),
                 Role::Output(n) => n < self.outputs.len(),
                 Role::Weight(n) => self.weights.get(n).is_some_and(|w| w.bytes == buffer.bytes),
                 Role::Scratch => true,

@@ -219,7 +219,7 @@ impl Machine for VirtualGpu {
 
     fn findings(&self, loaded: &VirtualPlan, holds: &dyn Fn(usize) -> Vec<bool>) -> Vec<String> {
         for (i, spec) in loaded.plan.buffers.iter().enumerate() {
-            if matches!(spec.role, Role::Output(_) | Role::Scratch) {
+            if matches!(spec.role, Role::Output(_) | Role::State(_) | Role::Scratch) {
                 loaded.judge(i, &holds(i));
             }
         }

@@ -11,6 +11,7 @@ mod fusion;
 mod memory;
 mod random;
 mod simulate;
+mod states;
 mod views;
 
 /// A plan for the portable profile under the default policy.

@@ -32,7 +32,7 @@ pub fn run(plan: &Plan, call: &Call, tensors: &Weights) -> Vec<Vec<f64>> {
     let mut memory: Memory = plan.buffers.iter().map(|b| vec![f64::NAN; b.bytes as usize]).collect();
     for (buffer, spec) in plan.buffers.iter().enumerate() {
         let elements = match spec.role {
-            Role::Input(i) => {
+            Role::Input(i) | Role::State(i) => {
                 let port = &plan.inputs[i];
                 decode(port.dtype, &port.pack(&plan.scalars, call, &tensors[&port.name]).unwrap())
             }

@@ -109,7 +109,7 @@ fn execute<M: Machine>(machine: &M, case: &Case, call: &Call) -> Result<Vec<Tens
     let mut bytes = Vec::new();
     for (i, buffer) in plan.buffers.iter().enumerate() {
         match buffer.role {
-            Role::Input(port) => {
+            Role::Input(port) | Role::State(port) => {
                 let port = &plan.inputs[port];
                 let tensor = case.tensors.get(&port.name).ok_or_else(|| {
                     Error::Argument(format!("the plan has an input `{}`, but the case has none", port.name))

@@ -39,6 +39,11 @@ pub(super) fn writes(
     if placed.draft.unfinished {
         return out;
     }
+    for (v, state) in &placed.changes {
+        let val = &program.vals[*v];
+        let normal = strides::normal(val.dtype, &val.shape, program.graph.scalars());
+        out.push((*v, buffers.of(Home::Value(*state)), layout(&normal)));
+    }
     for made in placed.makes.iter().copied() {
         let val = &program.vals[made];
         let normal = strides::normal(val.dtype, &val.shape, program.graph.scalars());

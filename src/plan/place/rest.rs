@@ -12,7 +12,12 @@ impl Placer<'_, '_> {
     pub(super) fn outputs(&mut self) -> Result<Vec<usize>> {
         let wanted: Vec<_> = self.program.graph.outputs().iter().map(|o| o.index()).collect();
         let is_step = |p: &Program<'_>, v: usize| p.vals[v].origin == Origin::Step;
-        let mut owned: Vec<_> = wanted.iter().map(|v| is_step(self.program, *v).then_some(*v)).collect();
+        let own = |v: &usize| match self.program.vals[*v].origin {
+            Origin::Step => Some(*v),
+            Origin::Changed(_) => self.find(*v).map(|(state, _)| state),
+            _ => None,
+        };
+        let mut owned: Vec<_> = wanted.iter().map(own).collect();
         for (i, v) in wanted.iter().copied().enumerate() {
             if owned[i].is_some() {
                 continue;

@@ -1,0 +1,53 @@
+//! States: what a call leaves for the next, where it lies.
+
+use super::{GraphCase, linear, no_fill};
+use crate::dim::Dim;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::ops::append::At;
+use crate::ops::attention::{Attention, Reach};
+
+/// Graphs that change states.
+pub(super) static ALL: &[GraphCase] = &[GraphCase {
+    name: "graph.states",
+    build: states,
+    calls: &[
+        &[("S", 3.0), ("at", 5.0)],
+        &[("S", 1.0), ("at", 28.0)],
+        &[("S", 9.0), ("at", 0.0)],
+        &[("S", 0.0), ("at", 4.0)],
+    ],
+    fill: |name, shape, rng| match name {
+        "lengths" => Some((0..shape[0]).map(|_| rng.below(30) as f64).collect()),
+        _ => no_fill(name, shape, rng),
+    },
+}];
+
+/// Keys and values of a call's tokens go into caches, which it then attends to; and what it adds to its first
+/// rows is replaced before it is normalised: a sum that
+/// waited for that would read what was put there.
+fn states(g: &mut Graph, dtype: DType) -> Result<()> {
+    const C: usize = 16;
+    let (s, at) = (g.dim("S", 9)?, g.dim("at", 29)?);
+    let fixed = |n: usize| Dim::from(n);
+    let x = g.input("x", dtype, &[fixed(1), s.clone(), fixed(C)])?;
+    let last = g.state("last", dtype, &[fixed(1), fixed(1), fixed(1), fixed(C)])?;
+    let before = g.reshape(last, &[fixed(1), fixed(1), fixed(C)])?;
+    let mixed = g.add(x, before)?;
+    let new = g.input("new", dtype, &[fixed(1), fixed(1), fixed(1), fixed(C)])?;
+    g.append(last, new, At::default())?;
+    let gain = g.weight("gain", dtype, &[C])?;
+    let mixed = g.rms_norm(mixed, gain, 1e-5)?;
+
+    let heads = [fixed(1), s, fixed(2), fixed(C / 2)];
+    let [q, k, v] = ["q", "k", "v"].map(|name| linear(g, mixed, name, dtype, C, C));
+    let [q, k, v] = [g.reshape(q?, &heads)?, g.reshape(k?, &heads)?, g.reshape(v?, &heads)?];
+    let cache = [fixed(1), fixed(29), fixed(2), fixed(C / 2)];
+    let caches = (g.state("keys", DType::F16, &cache)?, g.state("values", DType::F16, &cache)?);
+    let (keys, values) = g.append_both(caches, (k, v), At { start: at, ..At::default() })?;
+    let lengths = Some(g.input("lengths", DType::U32, &[fixed(1)])?);
+    let how = Attention { lengths, causal: true, reach: Reach::Lengths, ..Attention::default() };
+    let o = g.attention(q, keys, values, how)?;
+    g.output("o", o)
+}

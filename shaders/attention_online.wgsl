@@ -1,30 +1,36 @@
 // attention.online    o[b, s, h, :] = Σ_t softmax_t(score) v[b, t, g, :],  g = h / (H / G),
-//                     score = scale · q[b, s, h, :] · k[b, t, g, :] + mask[b, h, s, t],
-//                     over t < length(b) and, if causal, t ≤ s + reach - S;  0 if none
-//                     lse[b, h, s] = log Σ_t exp(score)
+//                     score = capped(scale · q[b, s, h, :] · k[b, t, g, :])
+//                             + slopes[h] (t - s - reach + S) + mask[b, h, s, t],
+//                     over t < length(b) and, if there is a reach,
+//                     s + reach - S - left ≤ t ≤ s + reach - S + right;  0 if none.
+//                     sinks[h] is the score of one key more, whose v is 0
+//                     lse[b, h, s] = log Σ_t exp(score), that key too
 //
 //   q        [B, S, H, D]  f32 f16  in
 //   k        [B, T, G, D]  f32 f16  in
 //   v        [B, T, G, C]  f32 f16  in
 //   lengths  [B]           u32      in, may be left out
 //   mask     [B, H, S, T]  f32 f16  in, may be left out
+//   slopes   [H]           f32      in, may be left out
+//   sinks    [H]           f32      in, may be left out
 //   o        [B, S, H, C]  f32 f16  out
 //   lse      [B, H, S]     f32      out, if asked for
 //
-// A workgroup owns 16 queries of one head and walks over the keys in tiles of 32, keeping for each
-// query the largest score so far, the sum of exponentials and the weighted sum of v, rescaled
-// when the largest score grows (Milakov and Gimelshein 2018; Dao et al. 2022). Only a tile of
-// scores is ever stored, in workgroup memory. The 64 invocations are laid out three times: 4 x 16
-// blocks of four queries by two keys for the scores, 16 queries by 4 parts for the softmax, four
-// queries by 16 groups of C for the output. Tiles start at t = 0 whatever the length, so a
-// sequence's bits do not depend on padding. What is hidden from a query is left out of its sums, so
-// that v may hold anything there.
+// A workgroup owns 16 queries of one head, and 256 columns of v, and walks over the keys in tiles of 32,
+// keeping for each query the largest score so far, the sum of exponentials and the weighted sum of v,
+// rescaled when the largest score grows (Milakov and Gimelshein 2018; Dao et al. 2022). Only a tile of
+// scores is ever stored, in workgroup memory. More columns than 256 are other workgroups', which go over
+// the scores again. The 64 invocations are laid out three times: 4 x 16 blocks of four queries by two keys
+// for the scores, 16 queries by 4 parts for the softmax, four queries by 16 groups of C for the output.
+// Tiles start at multiples of 32 whatever the length, so a sequence's bits do not depend on padding. What
+// is hidden from a query is left out of its sums, so that v may hold anything there.
 
 alias q_group = vec4<f32>; // knob: four elements of q
 alias k_group = vec4<f32>; // knob: four elements of k
 alias v_group = vec4<f32>; // knob: four elements of v
 alias o_group = vec4<f32>; // knob: four elements of o
-const CAUSAL: u32 = 0u; // knob: 0 all keys are seen; reach is 1 the keys' number, 2 the queries', 3 length(b)
+const REACH: u32 = 0u; // knob: 0 all keys are seen; reach is 1 the keys' number, 2 the queries', 3 length(b)
+const LEFT: bool = false; // knob: whether keys are hidden for lying too far before a query
 const HIDES: bool = false; // knob: whether single keys are hidden from single queries
 const D16: u32 = 1u; // knob: groups of C per invocation, ceil(C / 64)
 const ROWS: u32 = 16u; // queries per workgroup
@@ -41,9 +47,11 @@ struct Params {
     v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
     lengths_offset: u32,
     mask_offset: u32, mask_B: u32, mask_H: u32, mask_S: u32,
+    slopes_offset: u32, sinks_offset: u32,
     lse_offset: u32, lse_B: u32, lse_H: u32,
     o_offset: u32, o_B: u32, o_S: u32, o_H: u32,
-    scale: f32,
+    left: u32, right: u32,
+    scale: f32, softcap: f32,
 }
 
 @group(0) @binding(0) var<storage, read> q: array<q_group>;
@@ -81,7 +89,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tiles = (p.S + ROWS - 1u) / ROWS;
-    let id = wg.y * wgs.x + wg.x;
+    let groups = (p.C + 3u) / 4u;
+    let chunks = max((groups + 63u) / 64u, 1u);
+    let id = (wg.y * wgs.x + wg.x) / chunks;
+    let first = (wg.y * wgs.x + wg.x) % chunks * 64u; // group of v
     let b = id / (tiles * p.H);
     if b >= p.B {
         return;
@@ -91,16 +102,25 @@ fn main(
     let s0 = id % tiles * ROWS;
     var end = kv_length(b);
     var reach = p.T;
-    if CAUSAL == 2u {
+    if REACH == 2u {
         reach = p.S;
     }
-    if CAUSAL == 3u {
+    if REACH == 3u {
         reach = end;
     }
-    if CAUSAL != 0u {
+    // More to a side than there is changes nothing, and could wrap around.
+    let right = min(p.right, p.S + p.T);
+    let left = min(p.left, p.S + p.T);
+    var start = 0u;
+    if REACH != 0u {
         // keys that the last query of the tile sees; with more queries than keys, maybe none
-        let seen = min(s0 + ROWS, p.S) + reach;
+        let seen = min(s0 + ROWS, p.S) + reach + right;
         end = min(end, seen - min(seen, p.S));
+        if LEFT {
+            // and the tile with the first that its first query sees
+            start = s0 + reach - min(s0 + reach, p.S + left);
+            start -= start % KEYS;
+        }
     }
 
     let block = lane / 16u * 4u; // the four queries of this invocation, for scores and output
@@ -112,22 +132,26 @@ fn main(
     let v_base = p.v_offset + b * p.v_B + g * p.v_G;
     let s = min(vec4<u32>(0u, 1u, 2u, 3u) + s0 + block, vec4<u32>(p.S - 1u));
     let q_at = q_base + s * p.q_S;
-    let groups = (p.C + 3u) / 4u;
 
     var largest = HIDDEN;
     var sum = 0.0;
     var acc: array<vec4<f32>, D16 * 4u>;
 
-    for (var t0 = 0u; t0 < end; t0 += KEYS) {
+    for (var t0 = start; t0 < end; t0 += KEYS) {
         let t = min(vec2<u32>(column, column + 16u) + t0, vec2<u32>(p.T - 1u));
         let dots = dot_rows(q_at, k_base + t * p.k_T);
         //@unroll j 0..2
         for (var j = 0u; j < 2u; j++) {
             let key = t0 + column + j * 16u;
+            // how far behind the first query's place the key lies, and what that adds
+            let along = f32(i32(key + p.S) - i32(s0 + block + reach));
+            let score4 = tilted(capped(dots[j] * p.scale), h, along - vec4<f32>(0.0, 1.0, 2.0, 3.0));
             //@unroll i 0..4
             for (var i = 0u; i < 4u; i++) {
-                let seen = key < end && (CAUSAL == 0u || key + p.S <= s0 + block + i + reach);
-                let score = masked(dots[j][i] * p.scale, b, h, s[i], t[j]);
+                let last = s0 + block + i + reach; // of the keys that causality shows, S further on
+                let near = !LEFT || key + p.S + left >= last;
+                let seen = key < end && near && (REACH == 0u || key + p.S <= last + right);
+                let score = masked(score4[i], b, h, s[i], t[j]);
                 scores[(block + i) * KEYS + column + j * 16u] = select(HIDDEN, score, seen);
             }
         }
@@ -172,7 +196,7 @@ fn main(
             let v_at = v_base + (t0 + j) * p.v_T;
             //@unroll d 0..D16
             for (var d = 0u; d < D16; d++) {
-                let value = load4_v(v_at + min(column + d * 16u, max(groups, 1u) - 1u));
+                let value = load4_v(v_at + min(first + column + d * 16u, max(groups, 1u) - 1u));
                 //@unroll i 0..4
                 for (var i = 0u; i < 4u; i++) {
                     let e = scores[(block + i) * KEYS + j];
@@ -184,9 +208,10 @@ fn main(
     }
 
     if part == 0u {
-        factor[row] = select(0.0, 1.0 / sum, sum > 0.0);
-        if s0 + row < p.S {
-            write_lse(b, h, s0 + row, largest, sum);
+        let all = with_sink(h, largest, sum);
+        factor[row] = all.x;
+        if s0 + row < p.S && first == 0u {
+            write_lse(b, h, s0 + row, all.y, all.z);
         }
     }
     workgroupBarrier(); // the inverse sums are there
@@ -195,8 +220,9 @@ fn main(
         if s0 + block + i < p.S {
             //@unroll d 0..D16
             for (var d = 0u; d < D16; d++) {
-                if column + d * 16u < groups {
-                    let at = p.o_offset + b * p.o_B + (s0 + block + i) * p.o_S + h * p.o_H + column + d * 16u;
+                let c4 = first + column + d * 16u;
+                if c4 < groups {
+                    let at = p.o_offset + b * p.o_B + (s0 + block + i) * p.o_S + h * p.o_H + c4;
                     store4_o(at, acc[i * D16 + d] * factor[block + i]);
                 }
             }

@@ -9,6 +9,7 @@ use super::source::{self, Source, text_of};
 use super::unroll::{keep, unroll};
 use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
+use crate::op::Attr;
 use crate::ops::{dequantize_blocks, rows};
 
 /// How a kernel uses a binding.
@@ -195,6 +196,7 @@ impl Text {
             self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
         }
         let handing = rows::handing(site.profile).is_some();
+        let softcap = site.attrs.iter().any(|(name, a)| *name == "softcap" && *a != Attr::F32(0.0));
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
             ("x_zero_at(", if given("x_zero") { source::X_ZERO_GIVEN } else { source::X_ZERO_NONE }),
@@ -202,6 +204,9 @@ impl Text {
             ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
             ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
             ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
+            ("capped(", if softcap { source::SOFTCAP_GIVEN } else { source::SOFTCAP_NONE }),
+            ("tilted(", if given("slopes") { source::SLOPES_GIVEN } else { source::SLOPES_NONE }),
+            ("with_sink(", if given("sinks") { source::SINKS_GIVEN } else { source::SINKS_NONE }),
             ("append_v(", if given("v") { source::APPEND_V_GIVEN } else { source::APPEND_V_NONE }),
             ("first_row(", if given("starts") { source::STARTS_GIVEN } else { source::STARTS_NONE }),
             ("share_of(", source::SHARES),

@@ -8,20 +8,26 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 use crate::kernel::{Kernel, Work};
 use crate::op::Axis::{B, C, D, G, H, S, T};
-use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, Shape, Sizes};
+use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, Sizes};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 
+mod cases;
 mod reference;
+
+/// A window without an end on that side.
+pub const OPEN: u32 = u32::MAX;
 
 /// o = softmax_t(scale · q·k + mask) · v and lse = log Σ_t exp(scale · q·k + mask); a query that sees no
 /// key gives 0 and -∞.
 pub static ATTENTION: Op = Op {
     name: "attention",
-    formula: "o[b, s, h] = Σ_t softmax_t(scale · q[b, s, h]·k[b, t, g] + mask[b, h, s, t]) v[b, t, g], \
-              g = h·G/H, over t < lengths[b] and, if causal, t ≤ s + reach - S, where reach is T (causal \
-              1), S (2) or lengths[b] (3); 0 if there is no such t or all masks are -∞; \
-              lse[b, h, s] = log Σ_t exp(…), -∞ where that is 0",
+    formula: "o[b, s, h] = Σ_t softmax_t(score) v[b, t, g], g = h·G/H, score = \
+              cap(scale · q[b, s, h]·k[b, t, g]) + slopes[h] (t - at) + mask[b, h, s, t], cap(x) = softcap · \
+              tanh(x / softcap) unless that is 0, at = s + reach - S, over t < lengths[b] and, if reach is \
+              not 0, at - left ≤ t ≤ at + right, where reach is T (1), S (2) or lengths[b] (3); sinks[h] is \
+              the score of one t more, whose v is 0; 0 if no t is seen or all masks are -∞; lse[b, h, s] = \
+              log Σ_t exp(score), -∞ where no t is seen",
     kind: Kind::Compute,
     inputs: &[
         Arg::new("q", &[B, S, H, D], FLOATS),
@@ -29,9 +35,18 @@ pub static ATTENTION: Op = Op {
         Arg::new("v", &[B, T, G, C], FLOATS),
         Arg::optional("lengths", &[B], INDEX),
         Arg::optional("mask", &[B, H, S, T], FLOATS),
+        Arg::optional("slopes", &[H], &[DType::F32]),
+        Arg::optional("sinks", &[H], &[DType::F32]),
     ],
     outputs: &[Arg::new("o", &[B, S, H, C], FLOATS), Arg::optional("lse", &[B, H, S], &[DType::F32])],
-    attrs: &[("causal", AttrKind::U32), ("lse", AttrKind::U32), ("scale", AttrKind::Float)],
+    attrs: &[
+        ("reach", AttrKind::U32),
+        ("left", AttrKind::U32),
+        ("right", AttrKind::U32),
+        ("softcap", AttrKind::F32),
+        ("lse", AttrKind::U32),
+        ("scale", AttrKind::Float),
+    ],
     infer,
     reference: reference::reference,
     flops: |s| 2.0 * s.product(&[B, S, T, H]) * (s.product(&[D]) + s.product(&[C])),
@@ -53,12 +68,16 @@ pub static ATTENTION: Op = Op {
             "wide_values",
             "lengths_reach",
             "causal_start",
+            "causal_window",
+            "window",
+            "softcap_alibi",
+            "softcap_sinks_lse",
         ],
         // A workgroup for each of two heads.
         applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(1) / 2), (S, 1), (T, 2), (D, 3)])),
-        build,
-        fill,
+        build: cases::build,
+        fill: cases::fill,
     },
 };
 
@@ -66,29 +85,27 @@ static ONLINE: Kernel = Kernel {
     name: "attention.online",
     file: "attention_online.wgsl",
     source: include_str!("../../shaders/attention_online.wgsl"),
-    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 160)],
-    fits: |s| match s.size(C) {
-        0..=256 => Ok(()),
-        c => Err(format!("`v` has C = {c}, but its registers hold at most 256")),
-    },
+    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 160), (D, 256)],
     knobs: |s| {
-        let causal = s.attr_u32("causal");
-        let hides = causal != 0 || s.arg("mask").is_some();
+        let reach = s.attr_u32("reach");
+        let hides = reach != 0 || s.arg("mask").is_some();
         vec![
-            ("CAUSAL", format!("{causal}u")),
+            ("REACH", format!("{reach}u")),
+            ("LEFT", (s.attr_u32("left") != OPEN).to_string()),
             ("HIDES", hides.to_string()),
-            ("D16", format!("{}u", s.size(C).div_ceil(64).max(1))),
+            ("D16", format!("{}u", s.size(C).div_ceil(64).clamp(1, 4))),
         ]
     },
     workgroups: |s| {
         let heads = s.dim(B).times(&s.dim(H));
-        let any = Dim::from(if s.arg("lse").is_some() { 1 } else { s.size(C).min(1) });
-        Expr::Mul(vec![heads.times(&any).into(), Expr::from(s.dim(S)).ceil_div(16)])
+        let chunks = s.size(C).div_ceil(256).max(usize::from(s.arg("lse").is_some()));
+        Expr::Mul(vec![heads.times(&chunks.into()).into(), Expr::from(s.dim(S)).ceil_div(16)])
     },
     cost: |s| {
         let tiles = (s.size(S) as f64 / 16.0).ceil();
+        let width = s.size(C).div_ceil(256).max(1) * s.size(D) + s.size(C);
         Work {
-            flops: 2.0 * tiles * 16.0 * s.sizes.product(&[B, T, H]) * (s.size(D) + s.size(C)) as f64,
+            flops: 2.0 * tiles * 16.0 * s.sizes.product(&[B, T, H]) * width as f64,
             bytes: s.bytes("q")
                 + s.bytes("o")
                 + s.bytes("mask")
@@ -131,7 +148,25 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
             "attention: `q` has H = {h}, which is no multiple of G = {g} of `k`"
         )));
     }
-    for (attr, most) in [("causal", 3), ("lse", 1)] {
+    for arg in [5, 6].into_iter().filter(|arg| given(*arg)) {
+        i.same(H, (0, &q[2]), (arg, &i.rank(arg, 1)?[0]))?;
+    }
+    let softcap = i.attrs.iter().find(|(name, _)| *name == "softcap").map(|(_, a)| *a);
+    if let Some(Attr::F32(cap)) = softcap
+        && cap != 0.0
+        && !(1e-4..=1e9).contains(&cap)
+    {
+        return Err(Error::Argument(format!(
+            "attention: `softcap` is {cap}, but it must be from 1e-4 to 1e9"
+        )));
+    }
+    let bounded = ["left", "right"].iter().any(|side| i.attr_u32(side).unwrap_or(OPEN) != OPEN);
+    if i.attr_u32("reach") == Some(0) && (bounded || given(5)) {
+        return Err(Error::Argument(
+            "attention: `left`, `right` and `slopes` need a `reach` from 1 to 3: where queries are".into(),
+        ));
+    }
+    for (attr, most) in [("reach", 3), ("lse", 1)] {
         let n = i.attr_u32(attr).unwrap_or(0);
         if n > most {
             return Err(Error::Argument(format!(
@@ -148,108 +183,32 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
 }
 
-fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
-    let [b, s, t, d] = [B, S, T, D].map(|a| Dim::from(shape.sizes.get(a)));
-    let (h, kv) = if shape.variant == 4 { (6, 2) } else { (2, 2) };
-    let c = if shape.variant == 10 { Dim::from(shape.sizes.get(D) + 7) } else { d.clone() };
-    let q = g.input("q", shape.x, &[b.clone(), s.clone(), h.into(), d.clone()])?;
-    let k = g.input("k", shape.x, &[b.clone(), t.clone(), kv.into(), d])?;
-    let v = g.input("v", shape.x, &[b.clone(), t.clone(), kv.into(), c])?;
-    let given = matches!(shape.variant, 2 | 3 | 9 | 11);
-    let lengths = given.then(|| g.input("lengths", DType::U32, std::slice::from_ref(&b))).transpose()?;
-    let mask = match shape.variant {
-        7 => Some(g.input("mask", DType::F32, &[b, 1.into(), s, t])?),
-        8 => Some(g.input("mask", shape.x, &[2.into(), s, t])?),
-        _ => None,
-    };
-    let attention = Attention {
-        lengths,
-        mask,
-        causal: matches!(shape.variant, 1 | 3 | 8 | 11 | 12),
-        reach: match shape.variant {
-            11 => Reach::Lengths,
-            12 => Reach::Queries,
-            _ => Reach::Keys,
-        },
-        scale: Some(0.25),
-    };
-    if matches!(shape.variant, 8 | 9) {
-        let (o, lse) = g.attention_lse(q, k, v, attention)?;
-        g.output("lse", lse)?;
-        return g.output("o", o);
-    }
-    let o = g.attention(q, k, v, attention)?;
-    g.output("o", o)
-}
-
-fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>> {
-    let [b, s, t, d] = [B, S, T, D].map(|a| shape.sizes.get(a));
-    match name {
-        // Without a key, log Σ exp is that of nothing.
-        "lengths" if shape.variant == 9 => Some((0..b).map(|i| (i * t / b.max(1)) as f64).collect()),
-        "lengths" => Some((0..b).map(|_| rng.below(t as u64 + 1) as f64).collect()),
-        // All scores 0: every weight is the same, and the result a plain mean.
-        // One score leads by more than 87, so its weight is 1 and all others are 0: with
-        // k = (t, t²/2) and q = 1000·(s, -1), score(s, t)/1000 is s·t - t²/2, largest at t = s.
-        "q" if shape.variant == 6 && d >= 2 => Some(rows(b * s * 2, d, |row| {
-            let target = (row / 2 % s.max(1)).min(t.saturating_sub(1)) as f64;
-            [1000.0 * target.min(60.0), -1000.0]
-        })),
-        "k" if shape.variant == 6 && d >= 2 => Some(rows(b * t * 2, d, |row| {
-            let key = (row / 2 % t.max(1)) as f64;
-            [key, key * key / 2.0]
-        })),
-        "mask" if shape.variant == 7 => Some(mask(b * s, t, f32::MIN.into(), rng)),
-        "mask" => Some(mask(2 * s, t, -60000.0, rng)),
-        // A key that the mask hides from all queries holds what would spoil any sum.
-        "v" if shape.variant == 7 => {
-            let hidden = |i: usize| i / (2 * d.max(1)) % t.max(1) == HIDDEN_KEY;
-            let one = |i: usize| if hidden(i) { f64::NEG_INFINITY } else { rng.signed() };
-            Some((0..b * t * 2 * d).map(one).collect())
-        }
-        "q" if shape.variant == 5 => Some(vec![0.0; b * s * 2 * d]),
-        _ => None,
-    }
-}
-
-/// A key that masks hide from every query.
-const HIDDEN_KEY: usize = 3;
-
-/// What is added to `rows` rows of scores: numbers, what is as good as -∞, -∞, and for every fifth row
-/// only that.
-fn mask(rows: usize, t: usize, low: f64, rng: &mut crate::rng::Rng) -> Vec<f64> {
-    let one = |i: usize, rng: &mut crate::rng::Rng| match rng.below(4) {
-        _ if i / t.max(1) % 5 == 2 || i % t.max(1) == HIDDEN_KEY => f64::NEG_INFINITY,
-        0 => f64::NEG_INFINITY,
-        1 if rng.below(3) == 0 => low,
-        _ => 2.0 * rng.signed(),
-    };
-    (0..rows * t).map(|i| one(i, rng)).collect()
-}
-
-/// Rows of width `d` whose first two elements are given.
-fn rows(count: usize, d: usize, first: impl Fn(usize) -> [f64; 2]) -> Vec<f64> {
-    let mut out = vec![0.0; count * d];
-    out.chunks_mut(d).enumerate().for_each(|(i, row)| row[..2].copy_from_slice(&first(i)));
-    out
-}
-
 /// What attention takes besides queries, keys and values.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Attention {
     /// u32 `[B]`: keys from `lengths[b]` on do not exist.
     pub lengths: Option<ValueId>,
+    /// f32 `[H]`: what the score of a key gains for each place that it lies further on, as in ALiBi.
+    pub slopes: Option<ValueId>,
+    /// f32 `[H]`: the score of one key more, whose value is 0.
+    pub sinks: Option<ValueId>,
     /// Added to the scores: f32 or f16, of a shape that broadcasts to `[B, H, S, T]`. -∞ hides a key.
     pub mask: Option<ValueId>,
-    /// Whether later keys are hidden: query `s` sees the keys `t ≤ s + reach - S`.
+    /// Whether later keys are hidden: query `s` stands at `at = s + reach - S` and sees the keys `t ≤ at`.
     pub causal: bool,
-    /// Up to which key the last query sees, if `causal`.
+    /// Where the last query stands, if there is causality, a window or slopes.
     pub reach: Reach,
+    /// How many keys before its own a query sees: those from `at - left` on; all of them unless given.
+    pub left: Option<u32>,
+    /// How many keys after its own a query sees: those up to `at + right`; all of them unless given or causal.
+    pub right: Option<u32>,
+    /// c in c·tanh(score / c), which keeps scores within ±c before anything is added to them.
+    pub softcap: Option<f32>,
     /// What products of queries and keys are multiplied by: 1/√D unless given.
     pub scale: Option<f32>,
 }
 
-/// Up to which key the last of S queries sees in causal attention.
+/// Where among the keys the last of S queries stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reach {
     /// All T: the queries are those of the last keys.
@@ -263,7 +222,7 @@ pub enum Reach {
 
 impl Graph {
     /// Attention of queries `q [B, S, H, D]` over keys `k [B, T, G, D]` and values `v [B, T, G, C]`, H a
-    /// multiple of G and C at most 256: `[B, S, H, C]`. A query that sees no key gives 0.
+    /// multiple of G: `[B, S, H, C]`. A query that sees no key gives 0.
     ///
     /// # Errors
     /// [`Error::Shape`] where sizes differ, H is no multiple of G, or the mask does not broadcast.
@@ -308,9 +267,16 @@ impl Graph {
             })?),
             None => None,
         };
-        let causal = if how.causal { how.reach as u32 + 1 } else { 0 };
-        let attrs =
-            [("causal", Attr::U32(causal)), ("lse", Attr::U32(u32::from(lse))), ("scale", Attr::F32(scale))];
-        self.apply(&ATTENTION, &[Some(q), Some(k), Some(v), how.lengths, mask], &attrs)
+        let right = if how.causal { Some(0) } else { how.right };
+        let stands = how.slopes.is_some() || how.left.is_some() || right.is_some();
+        let attrs = [
+            ("reach", Attr::U32(if stands { how.reach as u32 + 1 } else { 0 })),
+            ("left", Attr::U32(how.left.unwrap_or(OPEN))),
+            ("right", Attr::U32(right.unwrap_or(OPEN))),
+            ("softcap", Attr::F32(how.softcap.unwrap_or(0.0))),
+            ("lse", Attr::U32(u32::from(lse))),
+            ("scale", Attr::F32(scale)),
+        ];
+        self.apply(&ATTENTION, &[Some(q), Some(k), Some(v), how.lengths, mask, how.slopes, how.sinks], &attrs)
     }
 }

@@ -28,6 +28,10 @@ pub(super) struct Attend {
     pub mask: Mask,
     /// A score of each head that goes with no key.
     pub sinks: Option<Vec<f64>>,
+    /// How many keys before and after its own place a query sees, if that is bounded; the mask says so too.
+    pub window: [Option<u32>; 2],
+    /// What a key's score gains for each place further on, for each head; the mask's tilt is that.
+    pub slopes: Option<Vec<f64>>,
 }
 
 /// Who sees whom.
@@ -39,6 +43,8 @@ pub(super) struct Mask {
     pub visible: Vec<bool>,
     /// What is added to the score, where something is.
     pub bias: Option<Vec<f64>>,
+    /// What slopes add to it besides.
+    pub tilt: Option<Vec<f64>>,
 }
 
 /// What comes out.
@@ -61,7 +67,7 @@ impl Mask {
         let [_, h, s, t] = shape;
         let at = |i: usize| [i / (h * s * t), i / (s * t) % h, i / t % s, i % t];
         let visible = (0..shape.iter().product()).map(|i| see(at(i))).collect();
-        Ok(Self { shape, visible, bias: None })
+        Ok(Self { shape, visible, bias: None, tilt: None })
     }
 
     /// A number for each pair, told whether the query sees the key.
@@ -85,20 +91,44 @@ impl Mask {
         (0..b).map(|b| (b * h * s..(b + 1) * h * s).map(end).max().unwrap_or(0)).collect()
     }
 
-    /// Whether lengths and causality, if there is some, say all that the mask says about who sees whom.
-    fn is(&self, lengths: &[usize], causal: Option<Reach>) -> bool {
+    /// Whether lengths and a window around where queries stand, if there is one, say all that the mask says about
+    /// who sees whom.
+    fn is(&self, lengths: &[usize], reach: Option<Reach>, [left, right]: [Option<u32>; 2]) -> bool {
         let [b, h, s, t] = self.shape;
         (0..b * h * s).all(|row| {
             let length = lengths[row / (h * s)];
-            let reach = match causal {
-                None => usize::MAX / 2,
-                Some(Reach::Keys) => t,
-                Some(Reach::Queries) => s,
-                Some(Reach::Lengths) => length,
+            let away = |key: usize| self.away(row, key, length, reach.unwrap_or_default());
+            let within = |key: usize| {
+                let [left, right] = [left, right].map(|n| n.map_or(i64::MAX, i64::from));
+                reach.is_none() || away(key) >= -left && away(key) <= right
             };
-            let sees = |key: usize| key < length && key + s <= row % s + reach;
+            let sees = |key: usize| key < length && within(key);
             self.visible[row * t..(row + 1) * t].iter().enumerate().all(|(key, v)| *v == sees(key))
         })
+    }
+
+    /// How much further on than a row's query a key lies.
+    fn away(&self, row: usize, key: usize, length: usize, reach: Reach) -> i64 {
+        let [_, _, s, t] = self.shape;
+        let last = match reach {
+            Reach::Keys => t,
+            Reach::Queries => s,
+            Reach::Lengths => length,
+        };
+        (key + s) as i64 - (row % s + last) as i64
+    }
+
+    /// Whether slopes say what the tilt says, if there are some.
+    fn slopes(&self, lengths: &[usize], reach: Option<Reach>, slopes: &Option<Vec<f64>>) -> bool {
+        let (Some(slopes), Some(tilt), Some(reach)) = (slopes, &self.tilt, reach) else {
+            return slopes.is_none();
+        };
+        let [_, h, s, t] = self.shape;
+        let says = |i: usize| {
+            let row = i / t;
+            slopes[row / s % h] * self.away(row, i % t, lengths[row / (h * s)], reach) as f64
+        };
+        (0..tilt.len()).all(|i| !self.visible[i] || tilt[i] == says(i))
     }
 }
 
@@ -112,28 +142,48 @@ pub(super) fn attend(case: &mut Case, a: &Attend, lse: bool, stages: bool) -> Bu
     if !fits || a.mask.shape[2..] != [s, t] {
         return wrong(format!("attention: q is {q:?}, k is {k:?}, v is {v:?}: they do not go together"));
     }
-    if a.softcap == 0.0 && a.sinks.is_none() && !stages && dv <= 256 && d <= 256 {
-        return fused(case, a, lse, b);
+    if !stages {
+        return fused(case, a, lse, [b, h]);
     }
     composed(case, a, lse, [b, h, g, s, t, d, dv])
 }
 
 /// One op.
-fn fused(case: &mut Case, a: &Attend, lse: bool, batch: usize) -> Built<Attended> {
+fn fused(case: &mut Case, a: &Attend, lse: bool, [batch, heads]: [usize; 2]) -> Built<Attended> {
     let [q, k, v] = [case.swap(a.q, 1, 2)?, case.swap(a.k, 1, 2)?, case.swap(a.v, 1, 2)?];
-    let mut how = Attention { scale: Some(a.scale as f32), ..Attention::default() };
+    let softcap = Some(a.softcap as f32).filter(|c| *c != 0.0);
+    let mut how = Attention { scale: Some(a.scale as f32), softcap, ..Attention::default() };
     let ends = a.mask.lengths();
     if ends.iter().any(|end| *end < a.mask.shape[3]) {
         let each = |i: usize| ends[if ends.len() == 1 { 0 } else { i }] as u32;
         let lengths: Vec<u32> = (0..batch).map(each).collect();
         how.lengths = Some(case.given("lengths", Tensor::from_u32(&[batch], &lengths)?)?);
     }
-    let ways = [None, Some(Reach::Keys), Some(Reach::Queries), Some(Reach::Lengths)];
-    let way = ways.into_iter().find(|way| a.mask.is(&ends, *way));
-    if let Some(Some(reach)) = way {
-        (how.causal, how.reach) = (true, reach);
+    let of_heads = |case: &mut Case, name: &str, values: &Option<Vec<f64>>| -> Built<Option<ValueId>> {
+        let Some(values) = values else { return Ok(None) };
+        if values.len() != heads {
+            return wrong(format!("attention: {} {name} for {heads} heads", values.len()));
+        }
+        Ok(Some(case.given(name, Tensor::from_f64(DType::F32, &[heads], values)?)?))
+    };
+    how.sinks = of_heads(case, "sinks", &a.sinks)?;
+    let reaches = [Reach::Keys, Reach::Queries, Reach::Lengths].map(Some);
+    let causal = [None].into_iter().chain(reaches).map(|reach| (reach, [None, Some(0)]));
+    let ways = causal.chain(reaches.into_iter().map(|reach| (reach, a.window)));
+    let fits = |(reach, window): &(Option<Reach>, [Option<u32>; 2])| {
+        a.mask.slopes(&ends, *reach, &a.slopes) && a.mask.is(&ends, *reach, *window)
+    };
+    let way = { ways }.find(fits);
+    if let Some((Some(reach), [left, right])) = way {
+        (how.reach, how.left, how.right) = (reach, left, right);
+        how.slopes = of_heads(case, "slopes", &a.slopes)?;
     }
-    let added = match (&a.mask.bias, way) {
+    let tilt = a.mask.tilt.as_ref().filter(|_| how.slopes.is_none());
+    let bias = match (&a.mask.bias, tilt) {
+        (Some(bias), Some(tilt)) => Some(bias.iter().zip(tilt).map(|(b, t)| b + t).collect()),
+        (bias, tilt) => bias.as_ref().or(tilt).cloned(),
+    };
+    let added = match (&bias, way) {
         (bias, Some(_)) => bias.clone(),
         (None, None) => Some(a.mask.each(|_, seen| if seen { 0.0 } else { f64::NEG_INFINITY })),
         (Some(bias), None) => {
@@ -253,24 +303,30 @@ pub(super) fn log_sum(case: &mut Case, x: ValueId, axis: usize) -> Built<ValueId
 mod tests {
     use super::*;
 
+    const CAUSAL: [Option<u32>; 2] = [None, Some(0)];
+
     #[test]
     fn lengths_and_causality_are_recognised_and_other_masks_are_not() {
         let keys = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s + 2).unwrap();
         assert_eq!(keys.lengths(), [5]);
         assert!(
-            keys.is(&[5], Some(Reach::Keys)) && !keys.is(&[5], Some(Reach::Queries)) && !keys.is(&[5], None)
+            keys.is(&[5], Some(Reach::Keys), CAUSAL)
+                && !keys.is(&[5], Some(Reach::Queries), CAUSAL)
+                && !keys.is(&[5], None, CAUSAL)
         );
         let queries = Mask::new([1, 1, 3, 5], |[_, _, s, t]| t <= s).unwrap();
         assert_eq!(queries.lengths(), [3]);
-        assert!(queries.is(&[3], Some(Reach::Queries)) && !queries.is(&[3], Some(Reach::Keys)));
+        assert!(
+            queries.is(&[3], Some(Reach::Queries), CAUSAL) && !queries.is(&[3], Some(Reach::Keys), CAUSAL)
+        );
         let lengths = Mask::new([2, 1, 1, 5], |[b, _, _, t]| t < 2 * b + 1).unwrap();
         assert_eq!(lengths.lengths(), [1, 3]);
-        assert!(lengths.is(&[1, 3], None) && lengths.is(&[1, 3], Some(Reach::Lengths)));
+        assert!(lengths.is(&[1, 3], None, CAUSAL) && lengths.is(&[1, 3], Some(Reach::Lengths), CAUSAL));
         let window = Mask::new([1, 1, 4, 4], |[_, _, s, t]| t <= s && t + 1 >= s).unwrap();
         let ways = [None, Some(Reach::Keys), Some(Reach::Queries), Some(Reach::Lengths)];
-        assert!(ways.into_iter().all(|way| !window.is(&[4], way)));
+        assert!(ways.into_iter().all(|way| !window.is(&[4], way, CAUSAL)));
         let nothing = Mask::new([1, 1, 2, 3], |_| false).unwrap();
-        assert!(nothing.lengths() == [0] && nothing.is(&[0], None));
+        assert!(nothing.lengths() == [0] && nothing.is(&[0], None, CAUSAL));
     }
 
     #[test]
@@ -282,7 +338,8 @@ mod tests {
         let (q, k, v) = (give("q", [1, 3, 2, 8]), give("k", [1, 2, 4, 8]), give("v", [1, 2, 4, 8]));
         let mask = Mask::new([1, 1, 2, 4], |_| true).unwrap();
         assert!(Mask::new([1, 1, 1 << 20, 1 << 20], |_| true).is_err());
-        let a = Attend { q, k, v, scale: 1.0, softcap: 0.0, mask, sinks: None };
+        let a =
+            Attend { q, k, v, scale: 1.0, softcap: 0.0, mask, sinks: None, window: [None; 2], slopes: None };
         let stop = attend(&mut case, &a, false, false).unwrap_err();
         assert_eq!(
             stop,

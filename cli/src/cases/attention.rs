@@ -39,6 +39,12 @@ impl Params {
         })
     }
 
+    /// How many keys before and after its own place a query sees.
+    fn window(&self) -> [Option<u32>; 2] {
+        let side = |n: f64| (n >= 0.0).then_some(n as u32);
+        [side(self.left), if self.causal { Some(0) } else { side(self.right) }]
+    }
+
     /// Whether a query that stands at `at` among the keys sees one of them.
     fn sees(&self, at: i64, key: usize) -> bool {
         let away = key as f64 - at as f64;
@@ -126,12 +132,12 @@ fn dense(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     let mut mask = Mask::new([batches, heads, s, t], |i| {
         i[3] < length(i[0]) && params.sees(i[2] as i64 + offset(i[0]), i[3]) && adds(i) != f64::NEG_INFINITY
     })?;
-    if added.is_some() || slopes.is_some() {
-        mask.bias = Some(mask.each(|i, seen| if seen { adds(i) + tilts(i) } else { 0.0 }));
-    }
+    mask.bias = added.is_some().then(|| mask.each(|i, seen| if seen { adds(i) } else { 0.0 }));
+    mask.tilt = slopes.is_some().then(|| mask.each(|i, seen| if seen { tilts(i) } else { 0.0 }));
     let sinks = optional(parts, "sinks")?;
-    let Params { scale, softcap, .. } = params;
-    let done = attend(case, &Attend { q, k, v, scale, softcap, mask, sinks }, true, false)?;
+    let (window, Params { scale, softcap, .. }) = (params.window(), params);
+    let a = Attend { q, k, v, scale, softcap, mask, sinks, window, slopes };
+    let done = attend(case, &a, true, false)?;
     let (o, lse) = both(&done)?;
     expect(case, parts, o, lse)
 }
@@ -170,7 +176,8 @@ fn packed(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
         let behind = t as i64 - s as i64;
         let mask = Mask::new([1, 1, s, t], |[_, _, s, t]| params.sees(s as i64 + behind, t))?;
         let Params { scale, softcap, .. } = params;
-        let a = Attend { q, k, v, scale, softcap, mask, sinks: None };
+        let window = params.window();
+        let a = Attend { q, k, v, scale, softcap, mask, sinks: None, window, slopes: None };
         let (o, lse) = both(&attend(case.part(n), &a, true, false)?)?;
         let o = case.swap(o, 1, 2)?;
         let [_, s, h, d] = case.shape(o)[..] else { return wrong("the result has not 4 axes") };
@@ -208,8 +215,13 @@ fn paged(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     let mask = Mask::new([b, 1, s, t], |[b, _, query, key]| {
         (key as i64) < length(b) && params.sees(query as i64 + length(b) - s as i64, key)
     })?;
-    let Params { scale, softcap, .. } = params;
-    let done = attend(case, &Attend { q, k, v, scale, softcap, mask, sinks: None }, true, false)?;
+    let (window, Params { scale, softcap, .. }) = (params.window(), params);
+    let done = attend(
+        case,
+        &Attend { q, k, v, scale, softcap, mask, sinks: None, window, slopes: None },
+        true,
+        false,
+    )?;
     let (o, lse) = both(&done)?;
     expect(case, parts, o, lse)
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use tachylite::op::{Attr, AttrKind, Op};
+use tachylite::ops::attention::OPEN;
 use tachylite::{DType, Dim, Graph, ValueId, ops};
 
 mod methods;
@@ -151,16 +152,30 @@ impl Reader {
         at: &str,
     ) -> Result<ValueId> {
         let mut list = Vec::new();
+        let is_attention = op.name == "attention";
         for (name, value) in attrs {
+            if is_attention && name == "causal" {
+                continue; // told below
+            }
             let at = format!("{at}.attrs.{name}");
             let own = op.attrs.iter().find(|(own, _)| *own == name);
             let (own, kind) = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
-            list.push((*own, self.attr(*kind == AttrKind::U32, value, &at)?));
+            let whole = matches!(kind, AttrKind::U32 | AttrKind::Position);
+            list.push((*own, self.attr(whole, value, &at)?));
         }
-        for name in ["causal", "lse"].iter().filter(|n| op.name == "attention" && !attrs.contains_key(**n)) {
-            list.push((name, Attr::U32(0)));
-        }
-        if op.name == "attention" && !attrs.contains_key("scale") {
+        // As `Graph::attention`, causality being a window that ends with the query.
+        let causal = match attrs.get("causal") {
+            Some(value) if is_attention => {
+                self.attr(true, value, &format!("{at}.attrs.causal"))? != Attr::U32(0)
+            }
+            _ => false,
+        };
+        let (reach, right) = if causal { (1, 0) } else { (0, OPEN) };
+        let whole = [("reach", reach), ("left", OPEN), ("right", right), ("lse", 0)];
+        let defaults = whole.map(|(name, n)| (name, Attr::U32(n))).into_iter();
+        let defaults = defaults.chain([("softcap", Attr::F32(0.0))]);
+        list.extend(defaults.filter(|(name, _)| is_attention && !attrs.contains_key(*name)));
+        if is_attention && !attrs.contains_key("scale") {
             // As `Graph::attention`: 1/√D.
             let q = inputs.first().copied().flatten().and_then(|q| self.g.value(q).shape.get(3)?.constant());
             list.push(("scale", Attr::F32((1.0 / (q.unwrap_or(1).max(1) as f64).sqrt()) as f32)));

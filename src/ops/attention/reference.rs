@@ -3,23 +3,26 @@
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, Sum, U32, round_error, sum_of};
 use crate::op::Axis::{B, C, D, G, H, S, T};
 use crate::op::RefCall;
-use crate::ops::elementwise::unary::{DIVISION, log_error};
+use crate::ops::attention::OPEN;
+use crate::ops::elementwise::unary::{DIVISION, log_error, tanh};
 use crate::ops::for_each_row;
 
 /// The score of a key that a query sees, with its error.
 struct Score {
-    key: usize,
+    /// `None` for the sink, whose value is 0.
+    key: Option<usize>,
     value: f64,
     error: f64,
 }
 
-// Score: the sum's bound, two roundings for the scale, one for the mask; what leaves f32 downwards
-// stays at its end. exp(score - largest): the score's error and the difference's rounding become
-// relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor per tile of keys, whose
-// exponents add up to |x| again. Numerator and denominator are sums of n terms; a division (or an
-// inverse and a product). Never worse than max|v| + |o|, since the result is a mean of v. The
-// log-sum-exp moves by the scores' largest error at most, by the denominator's relative one, and by
-// what WGSL allows log; one more sum.
+// Score: the sum's bound, two roundings for the scale; capped, a division, tanh and a product; a product and
+// a sum for the slope, of whole numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at
+// its end. The sink is one term more, of one factor more. exp(score - largest): the score's error and the
+// difference's rounding become relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor
+// per tile of keys, whose exponents add up to |x| again. Numerator and denominator are sums of n terms; a
+// division (or an inverse and a product). Never worse than max|v| + |o|, since the result is a mean of v. The
+// log-sum-exp moves by the scores' largest error at most, by the denominator's relative one, and by what WGSL
+// allows log; one more sum.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, s, h, width] = [B, S, H, C].map(|a| c.sizes.get(a));
     let (k, v) = (c.input(1), c.input(2));
@@ -29,7 +32,8 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let mut out = Approx::exact(&[b, s, h, width], vec![0.0; b * s * h * width]);
     for_each_row(width, &mut out.value, &mut out.error, work, |row, value, error| {
         let (seen, scores) = scores(c, row, k, |key| kv(row, key));
-        weigh(&scores, seen, |key, i| v.at(kv(row, key) * width + i), value, error);
+        let v = |key: Option<usize>, i| key.map_or((0.0, 0.0), |key| v.at(kv(row, key) * width + i));
+        weigh(&scores, seen, v, value, error);
     });
     if c.attr("lse") == 0.0 {
         return vec![out];
@@ -48,12 +52,15 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
 fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) -> (usize, Vec<Score>) {
     let [s, t, h, d] = [S, T, H, D].map(|a| c.sizes.get(a));
     let (q, lengths, mask) = (c.input(0), c.inputs[3], c.inputs[4]);
+    let (slopes, sinks, cap) = (c.inputs[5], c.inputs[6], c.attr("softcap"));
     let (batch, query, head) = (row / (s * h), row / h % s, row % h);
     let length = lengths.map_or(t, |l| (l.value[batch] as usize).min(t));
-    let seen = match c.attr("causal") as u32 {
-        0 => length,
-        causal => length.min((query + 1 + [t, s, length][causal as usize - 1]).saturating_sub(s)),
-    };
+    let reach = c.attr("reach") as usize;
+    let at = query as f64 + reach.checked_sub(1).map_or(0, |r| [t, s, length][r]) as f64 - s as f64;
+    let side =
+        |name| Some(c.attr(name)).filter(|n| reach > 0 && *n < f64::from(OPEN)).unwrap_or(f64::INFINITY);
+    let seen = length.min((at + side("right") + 1.0).max(0.0) as usize);
+    let first = (at - side("left")).max(0.0) as usize;
     let scale = c.attr("scale");
     let score = |key: usize| {
         let added = mask.map_or((0.0, 0.0), |m| m.at(((batch * h + head) * s + query) * t + key));
@@ -67,14 +74,30 @@ fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) 
         }
         let (dot, e) = sum.finish();
         let (mut value, mut error) = (dot * scale, round_error(dot * scale, e * scale.abs()));
+        if cap != 0.0 {
+            let y = value / cap;
+            let (tanh, own) = tanh(y);
+            let e = error / cap + DIVISION * y.abs();
+            (value, error) = (tanh * cap, round_error(tanh * cap, (e + own) * cap));
+        }
+        if let Some(slopes) = slopes {
+            let (slope, along) = (slopes.at(head), key as f64 - at);
+            let tilt = slope.0 * along;
+            (value, error) = sum_of((value, error), (tilt, round_error(tilt, slope.1 * along.abs())));
+        }
         if mask.is_some() {
             (value, error) = sum_of((value, error), added);
             // What is lower counts as this in the kernel.
             error += (-(2f64.powi(127)) - value).max(0.0);
         }
-        Some(Score { key, value, error })
+        Some(Score { key: Some(key), value, error })
     };
-    (seen, (0..seen).filter_map(score).collect())
+    let mut scores: Vec<_> = (first..seen).filter_map(score).collect();
+    if let Some(sinks) = sinks.filter(|_| !scores.is_empty()) {
+        let (value, error) = sinks.at(head);
+        scores.push(Score { key: None, value, error });
+    }
+    (seen, scores)
 }
 
 /// The largest score, Σ exp(score - largest) with its error less what scores inherit, and each term
@@ -105,7 +128,7 @@ fn log_sum_exp(scores: &[Score], seen: usize) -> (f64, f64) {
     if scores.is_empty() {
         return (f64::NEG_INFINITY, 0.0);
     }
-    let tiles = seen.div_ceil(32) as f64;
+    let tiles = seen.div_ceil(32) as f64 + 1.0;
     let (largest, (mass, own), _) = exponentials(scores, tiles);
     let off = own + sum_over_keys(scores.len(), tiles).0 * mass;
     let inherited = scores.iter().fold(0f64, |m, s| m.max(s.error));
@@ -118,14 +141,14 @@ fn log_sum_exp(scores: &[Score], seen: usize) -> (f64, f64) {
 fn weigh(
     scores: &[Score],
     seen: usize,
-    v: impl Fn(usize, usize) -> (f64, f64),
+    v: impl Fn(Option<usize>, usize) -> (f64, f64),
     value: &mut [f64],
     error: &mut [f64],
 ) {
     if scores.is_empty() {
         return;
     }
-    let tiles = seen.div_ceil(32) as f64;
+    let tiles = seen.div_ceil(32) as f64 + 1.0;
     let (_, (mass, _), weights) = exponentials(scores, tiles);
     let mass_error: f64 = weights.iter().map(|w| w.1).sum();
     let round = EITHER_NEIGHBOUR * U32;

@@ -37,6 +37,18 @@ fn sigmoid(w: f64) -> (f64, f64) {
     (s, s * ((1.0 - s) * exp_error(w.clamp(-87.0, 87.0)) + ROUND + DIVISION) + FLOOR)
 }
 
+// Near 0 an odd polynomial to x⁹: truncated at 0.2 u, five steps of Horner and a product. Else
+// t = (1 - e)/(1 + e), e = exp(-2|x|): dt/de = -2/(1 + e)²; two sums and a division.
+pub(crate) fn tanh(x: f64) -> (f64, f64) {
+    if x.abs() < 0.25 {
+        return (x.tanh(), 12.0 * U32 * x.abs());
+    }
+    let (t, a) = (x.tanh(), x.abs().min(20.0));
+    let e = (-2.0 * a).exp();
+    let slope = 2.0 / ((1.0 + e) * (1.0 + e));
+    (t, slope * (e * exp_error(2.0 * a) + ROUND) + (2.0 * ROUND + DIVISION) * t.abs())
+}
+
 /// How an error of x reaches f(x).
 enum Slope {
     /// At most this many times.
@@ -125,14 +137,9 @@ fn smooth(f: Unary, x: f64) -> (f64, Slope, f64) {
             let (s, e) = sigmoid(x);
             (x * s, 1.1, x.abs() * e)
         }
-        // An odd polynomial to x⁹: truncated at 0.2 u, five steps of Horner and a product.
-        Unary::Tanh if x.abs() < 0.25 => (x.tanh(), 1.0, 12.0 * U32 * x.abs()),
-        // t = (1 - e)/(1 + e), e = exp(-2|x|): dt/de = -2/(1 + e)²; two sums and a division.
         Unary::Tanh => {
-            let (t, a) = (x.tanh(), x.abs().min(20.0));
-            let e = (-2.0 * a).exp();
-            let slope = 2.0 / ((1.0 + e) * (1.0 + e));
-            (t, 1.0, slope * (e * exp_error(2.0 * a) + ROUND) + (2.0 * ROUND + DIVISION) * t.abs())
+            let (t, e) = tanh(x);
+            (t, 1.0, e)
         }
         // |x|·erfcx(z)·exp(-z²)/2: erfcx to 16 u (fit, Horner, division); z to 4 u, so z² to 10 u,
         // which exp turns into z²·10 u; exp itself; three products.

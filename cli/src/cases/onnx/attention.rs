@@ -31,6 +31,8 @@ pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
         scale: n.float("scale", 1.0 / (d as f64).sqrt())?,
         softcap: n.float("softcap", 0.0)?,
         mask: mask(n, [b, s, t], past)?,
+        window: [None; 2],
+        slopes: None,
         sinks: None,
     };
     let stages = n.outputs.get(3).is_some_and(Option::is_some);

@@ -33,7 +33,14 @@ fn views_attention_and_products_of_dims_are_read() {
     assert_eq!(g.show_shape(g.outputs()[0]), "[B·S·2, 16]");
     assert_eq!(
         g.nodes()[2].attrs,
-        [("causal", Attr::U32(1)), ("lse", Attr::U32(0)), ("scale", Attr::F32(0.25))]
+        [
+            ("reach", Attr::U32(1)),
+            ("left", Attr::U32(u32::MAX)),
+            ("right", Attr::U32(0)),
+            ("softcap", Attr::F32(0.0)),
+            ("lse", Attr::U32(0)),
+            ("scale", Attr::F32(0.25))
+        ]
     );
 }
 

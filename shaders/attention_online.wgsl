@@ -82,6 +82,29 @@ fn dot_rows(q_at: vec4<u32>, k_at: vec2<u32>) -> array<vec4<f32>, 2> {
     return sum;
 }
 
+// Where the last query stands among the keys, from their first on: one more than its place.
+fn reach_of(length: u32) -> u32 {
+    if REACH == 2u {
+        return p.S;
+    }
+    return select(p.T, length, REACH == 3u);
+}
+
+// The keys from the tile with the first one that some query of a tile sees to behind the last such.
+fn seen_by(s0: u32, length: u32, reach: u32) -> vec2<u32> {
+    if REACH == 0u {
+        return vec2<u32>(0u, length);
+    }
+    // with more queries than keys, maybe none
+    let seen = min(s0 + ROWS, p.S) + reach + min(p.right, p.S + p.T);
+    let end = min(length, seen - min(seen, p.S));
+    if LEFT {
+        let first = s0 + reach - min(s0 + reach, p.S + min(p.left, p.S + p.T));
+        return vec2<u32>(first - first % KEYS, end);
+    }
+    return vec2<u32>(0u, end);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -100,28 +123,12 @@ fn main(
     let h = id / tiles % p.H;
     let g = h / (p.H / p.G);
     let s0 = id % tiles * ROWS;
-    var end = kv_length(b);
-    var reach = p.T;
-    if REACH == 2u {
-        reach = p.S;
-    }
-    if REACH == 3u {
-        reach = end;
-    }
+    let length = kv_length(b);
+    let reach = reach_of(length);
+    let range = seen_by(s0, length, reach);
     // More to a side than there is changes nothing, and could wrap around.
     let right = min(p.right, p.S + p.T);
     let left = min(p.left, p.S + p.T);
-    var start = 0u;
-    if REACH != 0u {
-        // keys that the last query of the tile sees; with more queries than keys, maybe none
-        let seen = min(s0 + ROWS, p.S) + reach + right;
-        end = min(end, seen - min(seen, p.S));
-        if LEFT {
-            // and the tile with the first that its first query sees
-            start = s0 + reach - min(s0 + reach, p.S + left);
-            start -= start % KEYS;
-        }
-    }
 
     let block = lane / 16u * 4u; // the four queries of this invocation, for scores and output
     let column = lane % 16u; // its key (and key + 16), or its group of C
@@ -137,7 +144,7 @@ fn main(
     var sum = 0.0;
     var acc: array<vec4<f32>, D16 * 4u>;
 
-    for (var t0 = start; t0 < end; t0 += KEYS) {
+    for (var t0 = range.x; t0 < range.y; t0 += KEYS) {
         let t = min(vec2<u32>(column, column + 16u) + t0, vec2<u32>(p.T - 1u));
         let dots = dot_rows(q_at, k_base + t * p.k_T);
         //@unroll j 0..2
@@ -150,7 +157,7 @@ fn main(
             for (var i = 0u; i < 4u; i++) {
                 let last = s0 + block + i + reach; // of the keys that causality shows, S further on
                 let near = !LEFT || key + p.S + left >= last;
-                let seen = key < end && near && (REACH == 0u || key + p.S <= last + right);
+                let seen = key < range.y && near && (REACH == 0u || key + p.S <= last + right);
                 let score = masked(score4[i], b, h, s[i], t[j]);
                 scores[(block + i) * KEYS + column + j * 16u] = select(HIDDEN, score, seen);
             }
@@ -184,7 +191,7 @@ fn main(
         sum = sum * shrink + mass;
         largest = top;
 
-        let keys = min(KEYS, end - t0);
+        let keys = min(KEYS, range.y - t0);
         //@unroll i 0..4
         for (var i = 0u; i < 4u; i++) {
             //@unroll d 0..D16

@@ -14,6 +14,7 @@ use crate::plan::Numerics;
 
 mod cases;
 mod reference;
+mod split;
 
 /// A window without an end on that side.
 pub const OPEN: u32 = u32::MAX;
@@ -50,7 +51,7 @@ pub static ATTENTION: Op = Op {
     infer,
     reference: reference::reference,
     flops: |s| 2.0 * s.product(&[B, S, T, H]) * (s.product(&[D]) + s.product(&[C])),
-    kernels: &[&ONLINE],
+    kernels: &[&ONLINE, &split::SPLIT],
     cases: Cases {
         axes: &[(B, 2), (S, 5), (T, 7), (D, 20)],
         weights: &[DType::F32],
@@ -85,7 +86,7 @@ static ONLINE: Kernel = Kernel {
     name: "attention.online",
     file: "attention_online.wgsl",
     source: include_str!("../../shaders/attention_online.wgsl"),
-    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 160), (D, 256)],
+    blocks: &[(S, 16), (T, 32), (T, 64), (D, 64), (D, 128), (D, 160)],
     knobs: |s| {
         let reach = s.attr_u32("reach");
         let hides = reach != 0 || s.arg("mask").is_some();

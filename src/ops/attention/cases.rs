@@ -15,7 +15,8 @@ pub(super) fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let heads = |g: &mut Graph, name: &str, wanted: bool| -> Result<Option<ValueId>> {
         wanted.then(|| g.input(name, DType::F32, &[h.into()])).transpose()
     };
-    let c = if shape.variant == 10 { Dim::from(shape.sizes.get(D) + 7) } else { d.clone() };
+    // More columns than a workgroup has.
+    let c = if shape.variant == 10 { Dim::from(shape.sizes.get(D) + 250) } else { d.clone() };
     let q = g.input("q", shape.x, &[b.clone(), s.clone(), h.into(), d.clone()])?;
     let k = g.input("k", shape.x, &[b.clone(), t.clone(), kv.into(), d])?;
     let v = g.input("v", shape.x, &[b.clone(), t.clone(), kv.into(), c])?;

@@ -5,6 +5,8 @@
 
 use crate::dtype::DType;
 
+pub(crate) mod recurrence;
+
 /// Unit roundoff of f32, in which every kernel computes.
 pub const U32: f64 = 1.0 / 16_777_216.0;
 

@@ -6,6 +6,7 @@ use crate::op::{Axis, Op};
 
 pub mod append;
 pub mod attention;
+pub mod causal_conv;
 pub mod columns;
 pub mod concat;
 pub mod dequantize_blocks;
@@ -14,6 +15,7 @@ pub mod embed;
 pub mod grouped;
 pub mod l2_normalize;
 pub mod layer_norm;
+pub mod linear_attention;
 pub mod matmul;
 pub mod matmul_experts;
 pub mod matmul_integer;
@@ -36,6 +38,8 @@ pub static ALL: &[&Op] = &[
     &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
     &append::APPEND,
+    &causal_conv::CAUSAL_CONV,
+    &linear_attention::LINEAR_ATTENTION,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
     &softmax::SOFTMAX,

@@ -15,6 +15,7 @@ mod elementwise;
 mod norm;
 mod product;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod shape;
 
@@ -68,6 +69,7 @@ impl Node<'_> {
             product::build,
             quantize::build,
             attention::build,
+            recurrent::build,
         ];
         for family in families {
             if family(self)? {

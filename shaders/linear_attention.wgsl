@@ -1,0 +1,195 @@
+// linear_attention    for t = 0, 1, …, from S = state[b, g]:
+//                       S[d, c] ← exp(decay[b, t, g, d]) · S[d, c]
+//                       u[c] = beta[b, t, g] · (v[b, t, g, c] - Σ_d k[b, t, g, d] · S[d, c])
+//                       S[d, c] ← S[d, c] + k[b, t, g, d] · u[c]
+//                       y[b, t, h, c] = scale · Σ_d q[b, t, h, d] · S[d, c],  g = h / (H / G)
+//                     what is left is state_out[b, g]; without the delta rule u is v
+//
+//   q          [B, T, H, D]  f32 f16  in
+//   k          [B, T, G, D]  f32 f16  in
+//   v          [B, T, G, C]  f32 f16  in
+//   decay      [B, T, G, D]  f32 f16  in, or [B, T, G] for all d alike; may be left out: no decay
+//   beta       [B, T, G]     f32 f16  in, may be left out: 1
+//   state      [B, G, D, C]  f32 f16  in, may be left out: zeros
+//   y          [B, T, H, C]  f32 f16  out
+//   state_out  [B, G, D, C]  f32 f16  out
+//
+// The columns of S do not meet, so a workgroup owns 4·TEAMS of one head and walks over the positions with them
+// in registers. A team of LANES invocations has four columns, each invocation 4·HELD of their rows; sums over
+// the rows go through workgroup memory, by turns in one of two places, so that one barrier is enough for each.
+// Neighbours are neighbouring columns.
+
+alias q_group = vec4<f32>; // knob: four elements of q
+alias k_group = vec4<f32>; // knob: four elements of k
+alias v_group = vec4<f32>; // knob: four elements of v
+alias decay_group = vec4<f32>; // knob: four elements of decay
+alias beta_group = vec4<f32>; // knob: four elements of beta
+alias state_group = vec4<f32>; // knob: four elements of state
+alias y_group = vec4<f32>; // knob: four elements of y
+alias state_out_group = vec4<f32>; // knob: four elements of state_out
+const DELTA: bool = false; // knob: whether what S holds under k is taken off v
+const DECAY: bool = false; // knob: whether there is a decay
+const EACH: bool = false; // knob: whether every row of S has a decay of its own
+const BETA: bool = false; // knob: whether there is a beta
+const PAST: bool = false; // knob: whether there is a state
+const LANES: u32 = 4u; // knob: invocations that share a column, a power of two
+const TEAMS: u32 = 16u; // knob: groups of four columns of a workgroup; LANES · TEAMS is 64
+const HELD: u32 = 1u; // knob: groups of four rows of an invocation, ceil(D / 4 / LANES)
+const ROWS: u32 = 4u; // knob: rows of an invocation, 4 · HELD
+
+struct Params {
+    B: u32, T: u32, H: u32, G: u32, D: u32, C: u32,
+    q_offset: u32, q_B: u32, q_T: u32, q_H: u32,
+    k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
+    v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
+    decay_offset: u32, decay_B: u32, decay_T: u32, decay_G: u32,
+    beta_offset: u32, beta_B: u32, beta_T: u32,
+    state_offset: u32, state_B: u32, state_G: u32, state_D: u32,
+    y_offset: u32, y_B: u32, y_T: u32, y_H: u32,
+    state_out_offset: u32, state_out_B: u32, state_out_G: u32, state_out_D: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<q_group>;
+@group(0) @binding(1) var<storage, read> k: array<k_group>;
+@group(0) @binding(2) var<storage, read> v: array<v_group>;
+//@if DECAY
+@group(0) @binding(3) var<storage, read> decay: array<decay_group>;
+//@if BETA
+@group(0) @binding(4) var<storage, read> beta: array<beta_group>;
+//@if PAST
+@group(0) @binding(5) var<storage, read> state: array<state_group>;
+@group(0) @binding(6) var<storage, read_write> y: array<y_group>;
+@group(0) @binding(7) var<storage, read_write> state_out: array<state_out_group>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+var<workgroup> parts: array<vec4<f32>, 128>;
+
+// The sum of `part` over a team, the same in all of it; `turn` is 0 or 1, never twice the same in a row.
+fn over_rows(part: vec4<f32>, index: u32, turn: u32) -> vec4<f32> {
+    parts[turn * 64u + index] = part;
+    workgroupBarrier(); // every invocation's part is there
+    var sum = parts[turn * 64u + index % TEAMS];
+    for (var i = 1u; i < LANES; i++) {
+        sum += parts[turn * 64u + index % TEAMS + i * TEAMS];
+    }
+    return sum;
+}
+
+// What a row past the last is multiplied by must be a number.
+fn within(v: vec4<f32>, d4: u32, other: f32) -> vec4<f32> {
+    return select(vec4<f32>(other), v, vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D));
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let groups = (p.C + 3u) / 4u;
+    let blocks = (groups + TEAMS - 1u) / TEAMS;
+    let id = wg.y * wgs.x + wg.x;
+    let b = id / (blocks * p.G);
+    if b >= p.B {
+        return;
+    }
+    let g = id / blocks % p.G;
+    let column = id % blocks * TEAMS + index % TEAMS;
+    let c4 = min(column, groups - 1u); // for the others' sake nobody leaves
+    let lane = index / TEAMS;
+    let rows4 = max((p.D + 3u) / 4u, 1u);
+    let heads = p.H / p.G;
+
+    var s: array<vec4<f32>, ROWS>;
+    //@unroll i 0..HELD
+    for (var i = 0u; i < HELD; i++) {
+        //@unroll r 0..4
+        for (var r = 0u; r < 4u; r++) {
+            let d = (lane + i * LANES) * 4u + r;
+            s[i * 4u + r] = vec4<f32>(0.0);
+            if d < p.D {
+                let at = b * p.state_B + g * p.state_G + d * p.state_D + c4;
+                //@if PAST
+                s[i * 4u + r] = load4_state(p.state_offset + at);
+            }
+        }
+    }
+    var turn = 0u;
+    for (var t = 0u; t < p.T; t++) {
+        var key: array<vec4<f32>, HELD>;
+        let k_at = p.k_offset + b * p.k_B + t * p.k_T + g * p.k_G;
+        let decay_at = p.decay_offset + b * p.decay_B + t * p.decay_T;
+        var rate = vec4<f32>(0.0);
+        if DECAY && !EACH {
+            //@if DECAY
+            rate = exp_(vec4<f32>(load4_decay(decay_at + g / 4u)[g % 4u]));
+        }
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            let d4 = lane + i * LANES;
+            key[i] = within(load4_k(k_at + min(d4, rows4 - 1u)), d4, 0.0);
+            if DECAY && EACH {
+                //@if DECAY
+                rate = exp_(within(load4_decay(decay_at + g * p.decay_G + min(d4, rows4 - 1u)), d4, 0.0));
+            }
+            if DECAY {
+                //@unroll r 0..4
+                for (var r = 0u; r < 4u; r++) {
+                    s[i * 4u + r] *= rate[r];
+                }
+            }
+        }
+        var u = load4_v(p.v_offset + b * p.v_B + t * p.v_T + g * p.v_G + c4);
+        if DELTA {
+            var held = vec4<f32>(0.0);
+            //@unroll i 0..HELD
+            for (var i = 0u; i < HELD; i++) {
+                //@unroll r 0..4
+                for (var r = 0u; r < 4u; r++) {
+                    held += key[i][r] * s[i * 4u + r];
+                }
+            }
+            u -= over_rows(held, index, turn);
+            turn = 1u - turn;
+        }
+        //@if BETA
+        u *= load4_beta(p.beta_offset + b * p.beta_B + t * p.beta_T + g / 4u)[g % 4u];
+        //@unroll i 0..HELD
+        for (var i = 0u; i < HELD; i++) {
+            //@unroll r 0..4
+            for (var r = 0u; r < 4u; r++) {
+                s[i * 4u + r] += key[i][r] * u;
+            }
+        }
+        for (var h = g * heads; h < (g + 1u) * heads; h++) {
+            let q_at = p.q_offset + b * p.q_B + t * p.q_T + h * p.q_H;
+            var part = vec4<f32>(0.0);
+            //@unroll i 0..HELD
+            for (var i = 0u; i < HELD; i++) {
+                let d4 = lane + i * LANES;
+                let query = within(load4_q(q_at + min(d4, rows4 - 1u)), d4, 0.0);
+                //@unroll r 0..4
+                for (var r = 0u; r < 4u; r++) {
+                    part += query[r] * s[i * 4u + r];
+                }
+            }
+            let sum = over_rows(part, index, turn);
+            turn = 1u - turn;
+            if lane == 0u && column < groups {
+                store4_y(p.y_offset + b * p.y_B + t * p.y_T + h * p.y_H + c4, p.scale * sum);
+            }
+        }
+    }
+    //@unroll i 0..HELD
+    for (var i = 0u; i < HELD; i++) {
+        //@unroll r 0..4
+        for (var r = 0u; r < 4u; r++) {
+            let d = (lane + i * LANES) * 4u + r;
+            if d < p.D && column < groups {
+                let at = b * p.state_out_B + g * p.state_out_G + d * p.state_out_D + c4;
+                store4_state_out(p.state_out_offset + at, s[i * 4u + r]);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Error analysis of linear recurrences: what the roundings of many steps come to in a state that each step
+//! maps to the next.
+//!
+//! Rounding errors enter a row s of the state at every step, and are carried on by the same linear map
+//! M = diag(d) + b·aᵀ as the row itself. As for sums they are taken as independent and of mean 0, each at most ω:
+//! what has become of all of them is then a sum of independent bounded terms, at most λ times the root of the sum
+//! of their squares (Hoeffding, as Higham and Mary use him). Those sums are the diagonal of P, which goes
+//! P ← M·P·Mᵀ + diag(ω²) + ω_a²·b·bᵀ, where ω_a is the scalar a·s's. The worst case, e ← |M|·e + ω, is a bound too,
+//! and the better one for a few steps; then it grows where the state does not. Errors of inputs follow no such
+//! law: those go by |M|.
+
+use super::{EITHER_NEIGHBOUR, LAMBDA, Sum, U32, grain, sum_error};
+use crate::dtype::DType;
+
+/// A number with its error.
+pub(crate) type Number = (f64, f64);
+
+/// What a step does to every row of a state: s ← d∘s + v·k + (a·s)·b.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// d, with what kernels may be off that make it; nothing stands for ones.
+    pub decay: Vec<Number>,
+    /// By how much d is off for errors of its inputs; nothing stands for zeros.
+    pub decay_given: Vec<f64>,
+    /// a and b, or nothing for neither.
+    pub erase: Vec<(Number, Number)>,
+    /// k, or nothing.
+    pub key: Vec<Number>,
+}
+
+/// A row of a state on its way through the steps.
+#[derive(Debug)]
+pub(crate) struct Row {
+    value: Vec<f64>,
+    /// The worst case of roundings and inputs' errors.
+    worst: Vec<f64>,
+    /// The worst case of inputs' errors alone.
+    given: Vec<f64>,
+    /// P, row by row; nothing while it is 0.
+    spread: Vec<f64>,
+}
+
+const ROUND: f64 = EITHER_NEIGHBOUR * U32;
+/// What flushing may take away.
+const FLOOR: f64 = f32::MIN_POSITIVE as f64;
+
+/// What a sum's own roundings come to: at worst, and as one rounding of mean 0.
+fn rounded(sum: &Sum) -> [f64; 2] {
+    if sum_error(sum.count, sum.magnitude, sum.grain) == 0.0 {
+        return [0.0; 2];
+    }
+    let n = sum.count as f64 + 1.0;
+    [n, n.sqrt()].map(|n| n * U32 * sum.magnitude + n * FLOOR)
+}
+
+impl Row {
+    /// A row before the first step.
+    pub fn new(start: impl Iterator<Item = Number>) -> Self {
+        let (value, worst): (Vec<_>, Vec<_>) = start.unzip();
+        Self { value, given: worst.clone(), worst, spread: Vec::new() }
+    }
+
+    /// An element with the error that it allows.
+    pub fn at(&self, j: usize) -> Number {
+        let n = self.value.len();
+        let random = self.spread.get(j * n + j).map_or(0.0, |p| LAMBDA * p.sqrt());
+        (self.value[j], self.worst[j].min(self.given[j] + random))
+    }
+
+    /// r·s with its error.
+    pub fn read(&self, r: impl Iterator<Item = Number> + Clone) -> Number {
+        let n = self.value.len();
+        let (mut sum, mut of_r, mut worst, mut given) = (Sum::new(), 0.0, 0.0, 0.0);
+        for (j, (x, e)) in r.clone().enumerate() {
+            sum.add(x * self.value[j], 0.0);
+            of_r += if e == 0.0 { 0.0 } else { e * (self.value[j].abs() + self.at(j).1) };
+            worst += x.abs() * self.worst[j];
+            given += x.abs() * self.given[j];
+        }
+        let mut square = 0.0;
+        if !self.spread.is_empty() {
+            for (row, (x, _)) in self.spread.chunks(n).zip(r.clone()) {
+                square += x * row.iter().zip(r.clone()).map(|(p, (y, _))| p * y).sum::<f64>();
+            }
+        }
+        let (value, own) = sum.finish();
+        (value, own + of_r + worst.min(given + LAMBDA * square.max(0.0).sqrt()))
+    }
+
+    /// One step, `v` being the row's own number. `beside` is what a·s is subtracted from and then scaled, where
+    /// kernels do that before they multiply by b.
+    pub fn step(&mut self, step: &Step, v: Number, beside: Option<f64>) {
+        let n = self.value.len();
+        let (mut sum, mut worst, mut given) = (Sum::new(), 0.0, 0.0);
+        for (j, ((a, ea), _)) in step.erase.iter().enumerate() {
+            sum.add(a * self.value[j], 0.0);
+            worst += a.abs() * self.worst[j] + ea * (self.value[j].abs() + self.worst[j]);
+            given += a.abs() * self.given[j] + ea * (self.value[j].abs() + self.given[j]);
+        }
+        let [own_worst, mut own] = rounded(&sum);
+        let mut scalar = [worst + own_worst, given];
+        if let Some(other) = beside {
+            let terms = [sum.value, other];
+            let around = sum.value.abs() + other.abs();
+            if own > 0.0 || !holds(around, terms.into_iter()) {
+                scalar[0] += 2.0 * ROUND * around;
+                own = (own * own + 2.0 * (ROUND * around).powi(2)).sqrt();
+            }
+        }
+        let mut squares = vec![0.0; n];
+        for j in 0..n {
+            let (s, here) = self.at(j);
+            let (d, off) = step.decay.get(j).copied().unwrap_or((1.0, 0.0));
+            let d_given = step.decay_given.get(j).copied().unwrap_or(0.0);
+            let (k, ek) = step.key.get(j).copied().unwrap_or_default();
+            let (b, eb) = step.erase.get(j).map_or((0.0, 0.0), |e| e.1);
+            let terms = [d * s, v.0 * k, b * sum.value];
+            let most: f64 = terms.iter().map(|t| t.abs()).sum();
+            let mut square = (off * s).powi(2);
+            let mut at_worst = off * (s.abs() + here);
+            // A product rounds once, and each of two sums.
+            if !holds(most, terms.into_iter()) {
+                let most = most + d.abs() * here;
+                square += ROUND * ROUND * (terms.map(|t| t * t).iter().sum::<f64>() + 2.0 * most * most)
+                    + 25.0 * FLOOR * FLOOR;
+                at_worst += 3.0 * ROUND * most + 5.0 * FLOOR;
+            }
+            let inputs = |own: f64, scalar: f64| {
+                d.abs() * own
+                    + d_given * (s.abs() + own)
+                    + v.0.abs() * ek
+                    + v.1 * (k.abs() + ek)
+                    + b.abs() * scalar
+                    + eb * (sum.value.abs() + scalar)
+            };
+            self.worst[j] = inputs(self.worst[j], scalar[0]) + at_worst;
+            self.given[j] = inputs(self.given[j], scalar[1]);
+            self.value[j] = terms.iter().sum();
+            squares[j] = square;
+        }
+        self.spread(step, own, &squares);
+    }
+
+    /// P ← M·P·Mᵀ + diag(squares) + own²·b·bᵀ.
+    fn spread(&mut self, step: &Step, own: f64, squares: &[f64]) {
+        let n = self.value.len();
+        let is_new = own > 0.0 || squares.iter().any(|s| *s > 0.0);
+        if self.spread.is_empty() {
+            if !is_new {
+                return;
+            }
+            self.spread = vec![0.0; n * n];
+        }
+        let decay = |j: usize| step.decay.get(j).map_or(1.0, |d| d.0);
+        if step.erase.is_empty() {
+            for (j, row) in self.spread.chunks_mut(n).enumerate() {
+                row.iter_mut().enumerate().for_each(|(l, p)| *p *= decay(j) * decay(l));
+                row[j] += squares[j];
+            }
+            return;
+        }
+        let (a, b): (Vec<f64>, Vec<f64>) = step.erase.iter().map(|(a, b)| (a.0, b.0)).unzip();
+        let dot = |row: &[f64]| row.iter().zip(&a).map(|(p, a)| p * a).sum::<f64>();
+        let pa: Vec<f64> = self.spread.chunks(n).map(dot).collect();
+        let both = dot(&pa) + own * own;
+        let decays: Vec<f64> = (0..n).map(decay).collect();
+        for (j, row) in self.spread.chunks_mut(n).enumerate() {
+            // d_j·(P_jl·d_l + (P·a)_j·b_l) + b_j·((P·a)_l·d_l + (a·P·a + ω_a²)·b_l)
+            let (d, g, bj) = (decays[j], pa[j], b[j]);
+            for l in 0..n {
+                row[l] = d * (row[l] * decays[l] + g * b[l]) + bj * (pa[l] * decays[l] + both * b[l]);
+            }
+            row[j] += squares[j];
+        }
+    }
+}
+
+/// Whether terms whose sizes come to `most` are multiples of one power of two that 24 bits hold, so that nothing
+/// of them rounds, in whatever order.
+fn holds(most: f64, terms: impl Iterator<Item = f64>) -> bool {
+    let finest = terms.map(grain).fold(f64::INFINITY, f64::min);
+    most == 0.0 || most <= finest * 16_777_216.0 && finest >= DType::F32.min_normal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn vector(n: usize, rng: &mut Rng, scale: f64) -> Vec<f64> {
+        (0..n).map(|_| f64::from((scale * rng.signed()) as f32)).collect()
+    }
+
+    /// Steps of the delta rule with normalised keys, and the same in f32.
+    fn run(n: usize, steps: usize, seed: u64) -> (Row, Vec<f32>) {
+        let mut rng = Rng::new(seed);
+        let start = vector(n, &mut rng, 1.0);
+        let mut kernel: Vec<f32> = start.iter().map(|v| *v as f32).collect();
+        let mut row = Row::new(start.into_iter().map(|v| (v, 0.0)));
+        for _ in 0..steps {
+            let key = vector(n, &mut rng, 1.0);
+            let norm = key.iter().map(|k| k * k).sum::<f64>().sqrt();
+            let a: Vec<f64> = key.iter().map(|k| f64::from((-k / norm) as f32)).collect();
+            let b: Vec<f64> = a.iter().map(|a| f64::from((-0.75 * a) as f32)).collect();
+            let d: Vec<f64> = (0..n).map(|_| f64::from((1.0 - 0.1 * rng.unit()) as f32)).collect();
+            let (k, v) = (vector(n, &mut rng, 1.0), f64::from(rng.signed() as f32));
+            let exact = |v: &[f64]| v.iter().map(|v| (*v, 0.0)).collect::<Vec<Number>>();
+            let erase = exact(&a).into_iter().zip(exact(&b)).collect();
+            let step = Step { decay: exact(&d), erase, key: exact(&k), ..Step::default() };
+            let sa = a.iter().zip(&kernel).fold(0f32, |sum, (a, s)| sum + *a as f32 * s);
+            for j in 0..n {
+                kernel[j] = kernel[j] * d[j] as f32 + v as f32 * k[j] as f32 + sa * b[j] as f32;
+            }
+            row.step(&step, (v, 0.0), None);
+        }
+        (row, kernel)
+    }
+
+    #[test]
+    fn f32_stays_within_the_bound_which_does_not_grow_with_the_worst_case() {
+        for seed in 0..20 {
+            let (row, kernel) = run(16, 200, seed);
+            for (j, got) in kernel.iter().enumerate() {
+                let (want, allowed) = row.at(j);
+                assert!((f64::from(*got) - want).abs() <= allowed, "{seed} {j}: {got} {want} {allowed:e}");
+                assert!(allowed < 1e-4 && row.worst[j] > 1e3 * allowed, "{allowed:e} {:e}", row.worst[j]);
+            }
+        }
+        let (one, _) = run(16, 1, 1);
+        assert!((0..16).all(|j| one.at(j).1 == one.worst[j]), "of one step the worst case is the less");
+    }
+
+    #[test]
+    fn small_integers_are_carried_exactly_and_errors_of_inputs_are_not_averaged() {
+        let mut row = Row::new([(1.0, 0.0), (-2.0, 0.0)].into_iter());
+        let erase = vec![((1.0, 0.0), (-1.0, 0.0)), ((0.5, 0.0), (2.0, 0.0))];
+        let step = Step { erase, key: vec![(3.0, 0.0), (1.0, 0.0)], ..Step::default() };
+        for _ in 0..8 {
+            row.step(&step, (2.0, 0.0), Some(2.0));
+        }
+        assert_eq!((row.at(0).1, row.at(1).1, row.read([(1.0, 0.0); 2].into_iter()).1), (0.0, 0.0, 0.0));
+        let mut off = Row::new([(1.0, 1e-3)].into_iter());
+        let half = Step { decay: vec![(0.5, 0.0)], ..Step::default() };
+        off.step(&half, (0.0, 0.0), None);
+        assert_eq!(off.at(0), (0.5, 0.5e-3));
+    }
+}

@@ -61,6 +61,7 @@ pub static ALL: &[&Op] = &[
     &elementwise::SIGN,
     &elementwise::EXP,
     &elementwise::LOG,
+    &elementwise::SQUARE,
     &elementwise::SQRT,
     &elementwise::RSQRT,
     &elementwise::RECIPROCAL,

@@ -68,6 +68,7 @@ pub(crate) fn wgsl(hook: &str, chain: &[Link]) -> String {
 fn unary(f: Unary, attrs: [Option<Attr>; 2], number: &str) -> String {
     match f {
         Unary::Scale => format!("    v *= {number}_0;\n"),
+        Unary::Square => "    v *= v;\n".into(),
         Unary::Offset => format!("    v += {number}_0;\n"),
         Unary::Clamp => {
             format!("    v = clamp(v, vec4<f32>({number}_0), vec4<f32>({number}_1));\n")
@@ -172,6 +173,6 @@ const fn function(f: Unary) -> &'static str {
         Unary::RoundAway => "round_away",
         Unary::Elu => "elu",
         Unary::LeakyRelu => "leaky_relu",
-        Unary::Scale | Unary::Offset | Unary::Clamp | Unary::Cast => "",
+        Unary::Square | Unary::Scale | Unary::Offset | Unary::Clamp | Unary::Cast => "",
     }
 }

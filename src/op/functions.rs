@@ -27,6 +27,8 @@ pub enum Unary {
     Exp,
     /// ln(x).
     Log,
+    /// x².
+    Square,
     /// √x.
     Sqrt,
     /// 1/√x.

@@ -180,7 +180,7 @@ fn is_cheap(joined: &Joined) -> bool {
     use {Binary as B, Unary as U};
     matches!(
         joined.link,
-        Link::Unary(U::Scale | U::Offset | U::Neg | U::Abs | U::Relu | U::Clamp | U::Cast, _)
+        Link::Unary(U::Scale | U::Offset | U::Neg | U::Abs | U::Square | U::Relu | U::Clamp | U::Cast, _)
             | Link::Binary { op: B::Add | B::Sub | B::Mul | B::Minimum | B::Maximum, .. }
     )
 }

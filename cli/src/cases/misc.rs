@@ -135,7 +135,7 @@ fn activation(case: &mut Case, _: &Parts<'_>, given: &Given, name: &str) -> Buil
         "relu" => g.relu(x)?,
         "relu_sq" => {
             let y = g.relu(x)?;
-            g.mul(y, y)?
+            g.square(y)?
         }
         "silu" => g.silu(x)?,
         "gelu_erf" => g.gelu(x)?,

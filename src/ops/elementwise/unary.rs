@@ -21,7 +21,7 @@ pub(crate) fn quotient_error(v: f64) -> f64 {
     DIVISION * v.abs() + 2.5 * 2f64.powi(-149)
 }
 /// What a product with an exponential that was clamped or flushed may be off, per unit.
-const FLOOR: f64 = 4e-38;
+pub(crate) const FLOOR: f64 = 4e-38;
 pub(crate) const ROUND: f64 = EITHER_NEIGHBOUR * U32;
 /// From here on the shader's exponential is the largest number; f32 ends 4e-5 later.
 const MAX_EXPONENT: f64 = 88.7228;
@@ -73,6 +73,8 @@ fn at(f: Unary, x: f64, [a, b]: [f64; 2], to: DType) -> (f64, Slope, f64) {
         Unary::Clamp => exact(x.max(a).min(b)),
         Unary::Cast => exact(to.integer_range().map_or(x, |(low, high)| x.trunc().clamp(low, high))),
         Unary::Scale => rounded(x * a, AtMost(a.abs())),
+        // Not monotone, but farthest at an end all the same.
+        Unary::Square => rounded(x * x, Monotone),
         Unary::Offset => (x + a, AtMost(1.0), left_over(x, a)),
         Unary::LeakyRelu if x < 0.0 => rounded(a * x, AtMost(a.abs().max(1.0))),
         Unary::LeakyRelu => (x, AtMost(a.abs().max(1.0)), 0.0),

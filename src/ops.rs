@@ -30,6 +30,7 @@ pub(crate) mod rows;
 pub mod softmax;
 pub mod view;
 pub mod where_;
+pub mod wkv7;
 
 /// Every op there is.
 pub static ALL: &[&Op] = &[
@@ -40,6 +41,7 @@ pub static ALL: &[&Op] = &[
     &append::APPEND,
     &causal_conv::CAUSAL_CONV,
     &linear_attention::LINEAR_ATTENTION,
+    &wkv7::WKV7,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
     &softmax::SOFTMAX,

@@ -21,6 +21,7 @@ mod onnx;
 mod quant;
 mod report;
 mod run;
+mod rwkv7;
 mod suite;
 pub(crate) mod worker;
 

@@ -12,7 +12,7 @@ use tachylite::{Call, Error, Result, Tensor, cpu};
 
 use super::build::{Bound, Case, Expected, Stop};
 use super::suite::{Spec, Suite};
-use super::{attention, gguf, misc, onnx, quant};
+use super::{attention, gguf, misc, onnx, quant, rwkv7};
 
 /// Bytes that buffers are longer than they need be: with any, weights are not shared with other plans, and
 /// can be written as every machine is written to.
@@ -42,6 +42,7 @@ fn build(suite: &Suite, spec: &Spec) -> std::result::Result<Case, Stop> {
         "attention" => attention::build(&mut case, &suite.data, &spec.json)?,
         "misc" => misc::build(&mut case, &suite.data, &spec.json)?,
         "quant" => quant::build(&mut case, &suite.data, &spec.json)?,
+        "rwkv7" => rwkv7::build(&mut case, &suite.data, &spec.json)?,
         _ => return Err(Stop::Unsupported(format!("there is no op `{}`", spec.op))),
     }
     if case.expected.is_empty() { Err(Stop::Wrong("nothing is expected".into())) } else { Ok(case) }

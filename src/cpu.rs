@@ -101,7 +101,7 @@ pub fn evaluate_nodes(
         let attr = |attr: &Attr| match attr {
             Attr::U32(v) => f64::from(*v),
             Attr::F32(v) => f64::from(*v),
-            Attr::Scalar(id) | Attr::Dim(id) => call.get(*id),
+            Attr::Scalar(id) => call.get(*id),
         };
         let attrs = node.attrs.iter().map(|(name, a)| (*name, attr(a))).collect();
         let first = node.outputs.first().map(|id| shape(graph.value(*id), call)).unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::op::Attr;
+
 /// A scalar of the call: an index into [`Graph::scalars`](crate::Graph::scalars).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -144,6 +146,15 @@ impl Dim {
             parts.push(self.factor.to_string());
         }
         parts.join("·")
+    }
+
+    /// The size as an attribute that may be a dim of the call; `None` if it is a product.
+    pub(crate) fn attr(&self) -> Option<Attr> {
+        match (self.factor, self.vars.as_slice()) {
+            (n, []) => u32::try_from(n).ok().map(Attr::U32),
+            (1, [var]) => Some(Attr::Scalar(*var)),
+            _ => None,
+        }
     }
 
     /// The dims of the call in it.

@@ -3,7 +3,7 @@
 use crate::dim::{Dim, ScalarId, ScalarKind, ScalarSpec};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::{Attr, Axes, Axis, Fold, Infer, Kind, Op, Operand};
+use crate::op::{Attr, AttrKind, Axes, Axis, Fold, Infer, Kind, Op, Operand};
 
 mod states;
 
@@ -330,14 +330,11 @@ impl Graph {
             {
                 return wrong(format!("attribute `{own}` is {v}, but it must be finite"));
             }
-            let own_scalar = match attr {
-                Attr::Scalar(id) => {
-                    self.scalars.get(id.0 as usize).is_some_and(|s| s.kind == ScalarKind::F32)
-                }
-                Attr::Dim(id) => self.is_dim(id),
-                _ => true,
-            };
-            if !own_scalar {
+            let whole = *kind == AttrKind::Whole;
+            let fits = |s: &ScalarSpec| matches!(s.kind, ScalarKind::Dim { .. }) == whole;
+            if let Attr::Scalar(id) = attr
+                && !self.scalars.get(id.0 as usize).is_some_and(fits)
+            {
                 return wrong(format!("attribute `{own}` is a scalar of another graph"));
             }
             out.push((*own, *attr));

@@ -4,7 +4,7 @@
 
 use crate::dim::{Dim, ScalarId};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
 use crate::plan::Numerics;
@@ -185,26 +185,8 @@ pub enum Attr {
     U32(u32),
     /// A float passed to the kernel.
     F32(f32),
-    /// A float that each call gives.
+    /// A float or, where a whole number may be one, a dim that each call gives.
     Scalar(ScalarId),
-    /// A whole number that each call gives: a dim.
-    Dim(ScalarId),
-}
-
-impl Attr {
-    /// A dim of the call as a whole number, as positions are given; a constant is one too.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if it is a product, or does not fit 32 bits.
-    pub fn of_dim(dim: &Dim) -> Result<Self> {
-        match (dim.constant(), dim.vars()) {
-            (Some(n), _) if u32::try_from(n).is_ok() => Ok(Self::U32(n as u32)),
-            (None, &[var]) if *dim == Dim::var(var) => Ok(Self::Dim(var)),
-            _ => Err(Error::Argument(
-                "graph: a whole number must be a dim of the call or a constant of 32 bits".into(),
-            )),
-        }
-    }
 }
 
 /// What an attribute may be.
@@ -216,18 +198,17 @@ pub enum AttrKind {
     F32,
     /// A float, fixed in the graph or given by each call.
     Float,
-    /// A whole number, fixed in the graph or given by each call.
-    Position,
+    /// A whole number that is passed to the kernel: fixed in the graph, or a dim of the call.
+    Whole,
 }
 
 impl AttrKind {
     /// Whether an attribute is of this kind.
     pub const fn admits(self, attr: &Attr) -> bool {
         match attr {
-            Attr::U32(_) => matches!(self, Self::U32 | Self::Position),
-            Attr::Dim(_) => matches!(self, Self::Position),
+            Attr::U32(_) => matches!(self, Self::U32 | Self::Whole),
             Attr::F32(_) => matches!(self, Self::F32 | Self::Float),
-            Attr::Scalar(_) => matches!(self, Self::Float),
+            Attr::Scalar(_) => matches!(self, Self::Float | Self::Whole),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod quantize;
 pub mod quantize_blocks;
 pub mod reduce;
 pub mod rms_norm;
+pub mod rope;
 pub(crate) mod rows;
 pub mod softmax;
 pub mod view;
@@ -42,6 +43,7 @@ pub static ALL: &[&Op] = &[
     &causal_conv::CAUSAL_CONV,
     &linear_attention::LINEAR_ATTENTION,
     &wkv7::WKV7,
+    &rope::ROPE,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
     &softmax::SOFTMAX,

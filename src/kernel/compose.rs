@@ -216,6 +216,11 @@ impl Text {
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
             ("workgroup_max(", source::WORKGROUP_MAX),
+            (
+                "position_of(",
+                if given("positions") { source::POSITION_GIVEN } else { source::POSITION_START },
+            ),
+            ("rotation4(", source::ROTATION),
             ("gated(", if given("up") { source::GATE_GIVEN } else { source::GATE_NONE }),
         ] {
             if self.calls(function) {

@@ -27,7 +27,7 @@ pub static APPEND: Op = Op {
         Arg::optional("v_cache", &[B, T, G, C], FLOATS),
     ],
     outputs: &[Arg::new("k_cache", &[B, T, G, D], FLOATS), Arg::optional("v_cache", &[B, T, G, C], FLOATS)],
-    attrs: &[("start", AttrKind::Position), ("ring", AttrKind::U32)],
+    attrs: &[("start", AttrKind::Whole), ("ring", AttrKind::U32)],
     infer,
     reference,
     flops: |_| 0.0,
@@ -199,6 +199,9 @@ impl Graph {
 
 impl At {
     fn attrs(&self) -> Result<[(&'static str, Attr); 2]> {
-        Ok([("start", Attr::of_dim(&self.start)?), ("ring", Attr::U32(self.ring.into()))])
+        let start = self.start.attr().ok_or_else(|| {
+            Error::Argument("append: `start` must be a dim of the call, or a constant of 32 bits".into())
+        })?;
+        Ok([("start", start), ("ring", Attr::U32(self.ring.into()))])
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::dim::{Dim, Expr};
+use crate::dim::{Dim, Expr, ScalarKind};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernel::{
@@ -258,8 +258,10 @@ impl Place<'_> {
         self.site.attrs.iter().find(|(n, _)| *n == name).map(|(_, a)| match *a {
             Attr::U32(v) => whole(Dim::from(u64::from(v))),
             Attr::F32(v) => Param::F32(v),
-            Attr::Scalar(id) => Param::Scalar(id),
-            Attr::Dim(id) => whole(Dim::var(id)),
+            Attr::Scalar(id) => match self.site.scalars[id.0 as usize].kind {
+                ScalarKind::Dim { .. } => whole(Dim::var(id)),
+                ScalarKind::F32 => Param::Scalar(id),
+            },
         })
     }
 

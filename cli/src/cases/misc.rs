@@ -1,4 +1,4 @@
-//! The `misc` suite: norms, softmax, activations, gated units, products with endings.
+//! The `misc` suite: norms, softmax, activations, gated units, products with endings, rotary embeddings.
 
 use serde_json::Value;
 use tachylite::ValueId;
@@ -9,10 +9,16 @@ use super::build::{Bound, Built, Case, Stop, unsupported, wrong};
 use super::data::{Data, Host};
 use super::quant::Parts;
 
+mod rope;
+
 /// Builds the graph of a case.
 pub(super) fn build(case: &mut Case, data: &Data, json: &Value) -> Built<()> {
     let parts = Parts { data, json };
     let kind = json.get("kind").and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "rope" => return rope::build(case, &parts),
+        _ => {}
+    }
     let function: fn(&mut Case, &Parts<'_>, &Given, &str) -> Built<Option<ValueId>> = match kind {
         "norms" => norm,
         "softmax" => softmax,

@@ -17,6 +17,7 @@ mod product;
 mod quantize;
 mod recurrent;
 mod reduce;
+mod rope;
 mod shape;
 
 /// A node, with what its graph is built from.
@@ -70,6 +71,7 @@ impl Node<'_> {
             quantize::build,
             attention::build,
             recurrent::build,
+            rope::build,
         ];
         for family in families {
             if family(self)? {

@@ -160,7 +160,7 @@ impl Reader {
             let at = format!("{at}.attrs.{name}");
             let own = op.attrs.iter().find(|(own, _)| *own == name);
             let (own, kind) = own.ok_or_else(|| format!("{at}: {} has no such attribute", op.name))?;
-            let whole = matches!(kind, AttrKind::U32 | AttrKind::Position);
+            let whole = matches!(kind, AttrKind::U32 | AttrKind::Whole);
             list.push((*own, self.attr(whole, value, &at)?));
         }
         // As `Graph::attention`, causality being a window that ends with the query.

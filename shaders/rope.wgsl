@@ -8,8 +8,8 @@
 //   positions  [N, B, S]     u32      in   may be left out: then start + s
 //   y          [B, S, H, D]  f32 f16  out
 //
-// An invocation owns four pairs: of halves two groups of four that lie K apart, and where K is no multiple of four,
-// a group whose partners it picks one by one; of neighbours two groups side by side.
+// An invocation owns four pairs: of halves two groups of four that lie K apart, and where K is no multiple of
+// four, a group whose partners it picks one by one; of neighbours two groups side by side.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias y_group = vec4<f32>; // knob: four elements of y

@@ -2,9 +2,9 @@
 //
 // Contract: `turns` of a frequency is the part of a turn by which one position is further than the one before, in
 // fixed point: high·2⁻³² + low·2⁻⁶⁴. Whole turns do not count, so the product with a position is taken modulo 2⁶⁴,
-// exactly; its angle is reduced to an eighth of a turn on either side of a quarter, exactly; and only then becomes a
-// float. cos and sin are those of polynomials, since the built-ins are right to an absolute 2⁻¹¹ only. At a quarter
-// they are 0, 1 or -1, and nothing else. Errors: `trigonometry` in src/ops/rope/reference.rs.
+// exactly; its angle is reduced to an eighth of a turn on either side of a quarter, exactly; and only then becomes
+// a float. cos and sin are those of polynomials, since the built-ins are right to an absolute 2⁻¹¹ only. At a
+// quarter they are 0, 1 or -1, and nothing else. Errors: `trigonometry` in src/ops/rope/reference.rs.
 
 struct Rotation {
     cosine: vec4<f32>,

@@ -1,10 +1,10 @@
 //! Rotary position embeddings (Su et al. 2021): pairs of elements of a head are turned by an angle that grows with
 //! the position of its token.
 //!
-//! Bound by memory. Angles are as accurate at position 10⁶ as at position 1: a frequency is a fixed-point part of a
-//! turn, and its product with a position, of which whole turns fall away, is exact in integers; what is left of it
-//! becomes a float when it is an eighth of a turn at most. So a kernel's own error is 7 units of roundoff of that,
-//! wherever a token stands, and the table's is 2⁻⁵² of position · frequency.
+//! Bound by memory. Angles are as accurate at position 10⁶ as at position 1: a frequency is a fixed-point part of
+//! a turn, and its product with a position, of which whole turns fall away, is exact in integers; what is left of
+//! it becomes a float when it is an eighth of a turn at most. So a kernel's own error is 7 units of roundoff of
+//! that, wherever a token stands, and the table's is 2⁻⁵² of position · frequency.
 
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
@@ -187,8 +187,8 @@ fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>
     let [b, s] = [B, S].map(|a| shape.sizes.get(a));
     let word = |rng: &mut crate::rng::Rng| rng.below(1 << 32) as f64;
     match name {
-        // Every second pair is slow, so that what is left of a turn has few bits in its upper word; quarters of turns
-        // turn without rounding.
+        // Every second pair is slow, so that what is left of a turn has few bits in its upper word; quarters of
+        // turns turn without rounding.
         "turns" => Some(
             (0..pairs(shape))
                 .flat_map(|k| match shape.variant {
@@ -221,8 +221,8 @@ pub enum Pairing {
 /// Where tokens stand.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Positions {
-    /// u32 of the shape `[.., S]` that the tokens have; or with an axis before it, of the rows that pairs may follow
-    /// ([`Rope::sections`]).
+    /// u32 of the shape `[.., S]` that the tokens have; or with an axis before it, of the rows that pairs may
+    /// follow ([`Rope::sections`]).
     Given(ValueId),
     /// One behind the other, in every sequence from this one on, which may be a dim of the call.
     From(Dim),
@@ -234,8 +234,8 @@ impl Graph {
     /// packed tensor, and axes exchanged before D: they are read where they lie.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the pairs do not fit D or positions do not go with the tokens; [`Error::Argument`] if the
-    /// first position is a product of dims.
+    /// [`Error::Shape`] if the pairs do not fit D or positions do not go with the tokens;
+    /// [`Error::Argument`] if the first position is a product of dims.
     pub fn rope(&mut self, x: ValueId, turns: ValueId, rope: &Rope, at: Positions) -> Result<ValueId> {
         let (positions, start) = match at {
             Positions::Given(positions) => (Some(positions), Attr::U32(0)),

@@ -76,8 +76,8 @@ impl Rope {
     }
 
     /// YaRN (Peng et al. 2023): pairs that turn more than `turns.0` times (usually 32) in `original` positions are
-    /// as they were, those that turn fewer than `turns.1` times (usually 1) are slower by `factor`, with a ramp over
-    /// the pairs in between, from whole pair to whole pair; and `scale` becomes 0.1·ln(factor) + 1.
+    /// as they were, those that turn fewer than `turns.1` times (usually 1) are slower by `factor`, with a ramp
+    /// over the pairs in between, from whole pair to whole pair; and `scale` becomes 0.1·ln(factor) + 1.
     #[must_use]
     pub fn yarn(self, factor: f64, turns: (f64, f64), original: f64) -> Self {
         let width = 2.0 * self.frequencies.len() as f64;
@@ -123,8 +123,9 @@ impl Rope {
         self
     }
 
-    /// The weight of [`weight`](Self::weight), u32 `[K, 3]`: of each of K pairs the part of a turn from one position
-    /// to the next, rounded to 2⁻⁶⁴ of a turn (the lower word, the upper word), and the row of positions it follows.
+    /// The weight of [`weight`](Self::weight), u32 `[K, 3]`: of each of K pairs the part of a turn from one
+    /// position to the next, rounded to 2⁻⁶⁴ of a turn (the lower word, the upper word), and the row of positions
+    /// it follows.
     ///
     /// # Errors
     /// [`Error::Argument`] if a frequency is negative or not finite.

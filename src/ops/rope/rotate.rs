@@ -1,4 +1,5 @@
-//! Rotation by cosines and sines that others made. Not an op of its own: products and sums, which the planner fuses.
+//! Rotation by cosines and sines that others made. Not an op of its own: products and sums, which the planner
+//! fuses.
 
 use super::Pairing;
 use crate::dim::Dim;
@@ -6,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, ValueId};
 
 impl Graph {
-    /// Turns pairs by given cosines and sines, `[.., S, K]` for the K pairs of each token, or what broadcasts to that:
-    /// `x [.., S, H, D]`. Elements behind the last pair stay as they are. Where frequencies are known,
+    /// Turns pairs by given cosines and sines, `[.., S, K]` for the K pairs of each token, or what broadcasts to
+    /// that: `x [.., S, H, D]`. Elements behind the last pair stay as they are. Where frequencies are known,
     /// [`rope`](Self::rope) needs no tables.
     ///
     /// # Errors
@@ -24,7 +25,7 @@ impl Graph {
         let (pairs, width, rank) = (last_of(self, cosine), last_of(self, x), self.value(x).shape.len());
         if rank < 3 || pairs == 0 || 2 * pairs > width || self.value(cosine).shape != self.value(sine).shape {
             return Err(Error::Shape(format!(
-                "rotate: `x` is {}, which is no [.., S, H, D] with room for the pairs of `cosine`, {}, and `sine`, {}",
+                "rotate: `x` is {}, no [.., S, H, D] with room for the pairs of `cosine`, {}, and `sine`, {}",
                 self.show_shape(x),
                 self.show_shape(cosine),
                 self.show_shape(sine)

@@ -29,13 +29,16 @@ pub struct Approx {
     pub error: Vec<f64>,
     /// Of a weight in blocks that have a least, what of each value is that; empty elsewhere.
     pub least: Vec<f64>,
+    /// Of indices, what else is right: an element and another value for it, in the order of elements. Where
+    /// errors of the inputs leave open which of several comes first, each of them may.
+    pub also: Vec<(usize, f64)>,
 }
 
 impl Approx {
     /// Values without error.
     pub fn exact(shape: &[usize], value: Vec<f64>) -> Self {
         let error = vec![0.0; value.len()];
-        Self { shape: shape.to_vec(), value, error, least: Vec::new() }
+        Self { shape: shape.to_vec(), value, error, least: Vec::new(), also: Vec::new() }
     }
 
     /// What a kernel reads from storage of a type: denormal inputs may be flushed to zero.
@@ -59,6 +62,12 @@ impl Approx {
             }
         }
         self
+    }
+
+    /// Whether another value is right for an element too.
+    pub fn admits(&self, element: usize, value: f64) -> bool {
+        let start = self.also.partition_point(|(e, _)| *e < element);
+        self.also[start..].iter().take_while(|(e, _)| *e == element).any(|(_, v)| *v == value)
     }
 
     /// One value and its error.

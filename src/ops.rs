@@ -5,6 +5,7 @@ use crate::kernel::Site;
 use crate::op::{Axis, Op};
 
 pub mod append;
+pub mod arg;
 pub mod attention;
 pub mod causal_conv;
 pub mod columns;
@@ -29,6 +30,7 @@ pub mod rms_norm;
 pub mod rope;
 pub(crate) mod rows;
 pub mod softmax;
+pub mod top_k;
 pub mod view;
 pub mod where_;
 pub mod wkv7;
@@ -50,6 +52,8 @@ pub static ALL: &[&Op] = &[
     &softmax::LOG_SOFTMAX,
     &reduce::REDUCE,
     &reduce::REDUCE_COLUMNS,
+    &arg::ARG,
+    &top_k::TOP_K,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

@@ -158,3 +158,11 @@ fn a_given_tolerance_is_kept_to_the_letter() {
     let exact = within(&[2], &[1.0, 0.0], 0.0, 0.0);
     assert_eq!(judge(&[1.0, 1e-30], &exact, DType::F32).bad, 1);
 }
+
+#[test]
+fn another_index_passes_where_the_reference_names_it_and_nowhere_else() {
+    let want = Approx { also: vec![(1, 7.0), (1, 9.0), (2, 4.0)], ..approx(&[3.0, 5.0, 6.0], 0.0) };
+    let bad = |got: [f64; 3]| judge(&got, &want, DType::U32).bad;
+    assert_eq!([bad([3.0, 5.0, 6.0]), bad([3.0, 9.0, 4.0]), bad([3.0, 8.0, 6.0])], [0, 0, 1]);
+    assert_eq!([bad([7.0, 5.0, 6.0]), bad([3.0, 4.0, 6.0]), bad([3.0, 5.0, 7.0])], [1, 1, 1]);
+}

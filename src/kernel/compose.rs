@@ -221,6 +221,9 @@ impl Text {
                 if given("positions") { source::POSITION_GIVEN } else { source::POSITION_START },
             ),
             ("rotation4(", source::ROTATION),
+            ("order4(", source::ORDER),
+            ("select_first(", source::SELECT),
+            ("write_first(", source::WRITE_FIRST),
             ("gated(", if given("up") { source::GATE_GIVEN } else { source::GATE_NONE }),
         ] {
             if self.calls(function) {

@@ -269,7 +269,7 @@ fn reference_slice(c: &RefCall<'_>) -> Vec<Approx> {
         let part = |o: usize| (o * x.shape[axis] + start) * inner;
         (0..outer).flat_map(|o| from[part(o)..part(o) + len * inner].iter().copied()).collect()
     };
-    vec![Approx { value: pick(&x.value), error: pick(&x.error), shape, least: Vec::new() }]
+    vec![Approx { error: pick(&x.error), ..Approx::exact(&shape, pick(&x.value)) }]
 }
 
 /// A whole-number attribute; what is too large stays out of range.

@@ -10,6 +10,7 @@ use super::data::{Data, Host};
 use super::quant::Parts;
 
 mod rope;
+mod topk;
 
 /// Builds the graph of a case.
 pub(super) fn build(case: &mut Case, data: &Data, json: &Value) -> Built<()> {
@@ -17,6 +18,7 @@ pub(super) fn build(case: &mut Case, data: &Data, json: &Value) -> Built<()> {
     let kind = json.get("kind").and_then(Value::as_str).unwrap_or_default();
     match kind {
         "rope" => return rope::build(case, &parts),
+        "topk" => return topk::build(case, &parts),
         _ => {}
     }
     let function: fn(&mut Case, &Parts<'_>, &Given, &str) -> Built<Option<ValueId>> = match kind {

@@ -18,6 +18,7 @@ mod quantize;
 mod recurrent;
 mod reduce;
 mod rope;
+mod select;
 mod shape;
 
 /// A node, with what its graph is built from.
@@ -72,6 +73,7 @@ impl Node<'_> {
             attention::build,
             recurrent::build,
             rope::build,
+            select::build,
         ];
         for family in families {
             if family(self)? {

@@ -10,6 +10,7 @@ pub mod attention;
 pub mod causal_conv;
 pub mod columns;
 pub mod concat;
+pub mod cumulative_sum;
 pub mod dequantize_blocks;
 pub mod elementwise;
 pub mod embed;
@@ -54,6 +55,7 @@ pub static ALL: &[&Op] = &[
     &reduce::REDUCE_COLUMNS,
     &arg::ARG,
     &top_k::TOP_K,
+    &cumulative_sum::CUMULATIVE_SUM,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

@@ -1,6 +1,7 @@
-//! Reductions over axes, softmax and log-softmax.
+//! Reductions over axes, cumulative sums, softmax and log-softmax.
 
 use tachylite::ValueId;
+use tachylite::ops::cumulative_sum::Cumulative;
 
 use super::Node;
 use crate::cases::build::{Built, axis, unsupported};
@@ -9,6 +10,7 @@ use crate::cases::build::{Built, axis, unsupported};
 pub(super) fn build(n: &mut Node<'_>) -> Built<bool> {
     let y = match n.op.as_str() {
         "Softmax" | "LogSoftmax" => softmax(n)?,
+        "CumSum" => cumulative(n)?,
         "ReduceMax" | "ReduceMin" | "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2"
         | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceSumSquare" => reduce(n)?,
         _ => return Ok(false),
@@ -29,6 +31,14 @@ fn softmax(n: &mut Node<'_>) -> Built<ValueId> {
     }
     let y = if n.op == "Softmax" { n.g().softmax(rows, along)? } else { n.g().log_softmax(rows, along)? };
     n.case.reshape(y, &shape)
+}
+
+fn cumulative(n: &mut Node<'_>) -> Built<ValueId> {
+    let x = n.x(0)?;
+    let rank = n.case.shape(x).len();
+    let at = axis(n.scalar(1)?.unwrap_or(0.0) as i64, rank)?;
+    let how = Cumulative { exclusive: n.int("exclusive", 0)? != 0, reverse: n.int("reverse", 0)? != 0 };
+    Ok(n.g().cumulative_sum(x, at, how)?)
 }
 
 fn reduce(n: &mut Node<'_>) -> Built<ValueId> {

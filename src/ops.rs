@@ -10,6 +10,7 @@ pub mod attention;
 pub mod causal_conv;
 pub mod columns;
 pub mod concat;
+pub mod cross_entropy;
 pub mod cumulative_sum;
 pub mod dequantize_blocks;
 pub mod elementwise;
@@ -56,6 +57,7 @@ pub static ALL: &[&Op] = &[
     &arg::ARG,
     &top_k::TOP_K,
     &cumulative_sum::CUMULATIVE_SUM,
+    &cross_entropy::CROSS_ENTROPY,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

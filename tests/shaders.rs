@@ -125,6 +125,8 @@ fn signatures_are_bound_in_order() {
             ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse", "v", "v_cache", "starts", "positions"];
         let linked = |b: &str| {
             let alone = pieces.contains(&b) && !(b == "v" && op.name == "attention");
+            let alone =
+                ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse", "positions", "counts"].contains(&b);
             alone || b.starts_with("table") || b.starts_with("idx")
         };
         let own: Vec<_> = text

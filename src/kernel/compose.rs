@@ -220,6 +220,10 @@ impl Text {
                 "position_of(",
                 if given("positions") { source::POSITION_GIVEN } else { source::POSITION_START },
             ),
+            (
+                "class_weight(",
+                if given("counts") { source::CLASS_WEIGHT_GIVEN } else { source::CLASS_WEIGHT_NONE },
+            ),
             ("rotation4(", source::ROTATION),
             ("order4(", source::ORDER),
             ("select_first(", source::SELECT),

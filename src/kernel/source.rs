@@ -96,6 +96,8 @@ pieces! {
     ORDER "order.wgsl"
     SELECT "select.wgsl"
     WRITE_FIRST "write_first.wgsl"
+    CLASS_WEIGHT_GIVEN "class_weight_given.wgsl"
+    CLASS_WEIGHT_NONE "class_weight_none.wgsl"
     POSITION_GIVEN "position_given.wgsl"
     POSITION_START "position_start.wgsl"
     ROTATION "rotation.wgsl"

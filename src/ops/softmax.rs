@@ -155,6 +155,23 @@ fn weight(d: f64, counts: bool) -> (f64, f64) {
     (w, w * relative.min(700.0).exp_m1() + if d < -80.0 { 4e-38 } else { 0.0 })
 }
 
+/// The largest of a row of finite numbers, and log Σ exp of what they lie above it, with its error as that of
+/// `log_softmax`. What the numbers inherit moves log Σ by as much at most.
+pub(crate) fn log_mass(value: &[f64], error: &[f64]) -> (f64, (f64, f64)) {
+    let top = value.iter().fold(f64::NEG_INFINITY, |m, v| m.max(*v));
+    let inherited = error.iter().fold(0f64, |m, e| m.max(*e));
+    let (mut mass, mut off) = (0.0, 0.0);
+    for v in value {
+        let (w, e) = weight(v - top, true);
+        (mass, off) = (mass + w, off + e);
+    }
+    let n = value.len() as f64 + 1.0;
+    let off = off + n.min(LAMBDA * n.sqrt()) * U32 * mass;
+    let log = f64::ln(mass);
+    let log_off = log_error(mass, log).max(log_error(mass - off, log));
+    (top, (log, inherited + off / (mass - off).max(0.5) + log_off))
+}
+
 fn build(g: &mut Graph, shape: &Shape, op: &'static Op) -> Result<()> {
     let dims = [R, C].map(|a| shape.sizes.get(a).into());
     let mut x = g.input("x", shape.x, &dims)?;

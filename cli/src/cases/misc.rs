@@ -9,6 +9,7 @@ use super::build::{Bound, Built, Case, Stop, unsupported, wrong};
 use super::data::{Data, Host};
 use super::quant::Parts;
 
+mod loss;
 mod rope;
 mod topk;
 
@@ -18,6 +19,7 @@ pub(super) fn build(case: &mut Case, data: &Data, json: &Value) -> Built<()> {
     let kind = json.get("kind").and_then(Value::as_str).unwrap_or_default();
     match kind {
         "rope" => return rope::build(case, &parts),
+        "cross_entropy" => return loss::build(case, &parts),
         "topk" => return topk::build(case, &parts),
         _ => {}
     }

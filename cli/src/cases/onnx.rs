@@ -12,6 +12,7 @@ use super::data::{Data, Host};
 
 mod attention;
 mod elementwise;
+mod loss;
 mod norm;
 mod product;
 mod quantize;
@@ -74,6 +75,7 @@ impl Node<'_> {
             recurrent::build,
             rope::build,
             select::build,
+            loss::build,
         ];
         for family in families {
             if family(self)? {

@@ -39,8 +39,7 @@ fn rotation4(position: vec4<u32>, low: vec4<u32>, high: vec4<u32>) -> Rotation {
     odd = fma(odd, s, vec4<f32>(1.0 / 120.0));
     odd = fma(odd, s, vec4<f32>(-1.0 / 6.0));
     let sine = fma(a, s * odd, a);
-    var even = vec4<f32>(-1.0 / 3628800.0);
-    even = fma(even, s, vec4<f32>(1.0 / 40320.0));
+    var even = vec4<f32>(1.0 / 40320.0);
     even = fma(even, s, vec4<f32>(-1.0 / 720.0));
     even = fma(even, s, vec4<f32>(1.0 / 24.0));
     even = fma(even, s, vec4<f32>(-0.5));

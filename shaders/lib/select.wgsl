@@ -61,8 +61,8 @@ fn find_bin(wanted: u32, lane: u32) {
     }
 }
 
-// Leaves the first `wanted` of groups begin … end in best_keys and best_places; what is left of the slots has the key
-// 0. There are at least so many, and not more if `all`.
+// Leaves the first `wanted` of groups begin … end in best_keys and best_places; what is left of the slots has the
+// key 0. There are at least so many, and not more if `all`.
 fn select_first(wanted: u32, all: bool, begin: u32, end: u32, lane: u32) {
     var high = 0u;
     var low = 0u;

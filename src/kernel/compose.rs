@@ -189,6 +189,7 @@ impl Text {
         let pieces = source::weights(w, keeps, |name| self.calls(name));
         pieces.into_iter().for_each(|piece| self.append(piece));
         let given = |name| site.arg(name).is_some();
+        let given_or = |name, piece, other| if given(name) { piece } else { other };
         if self.calls("whole_w(") {
             self.append(source::whole(w));
         }
@@ -215,21 +216,13 @@ impl Text {
             ("fetch_w(", if eight { source::fetch_eight(w) } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
-            ("workgroup_max(", source::WORKGROUP_MAX),
-            (
-                "position_of(",
-                if given("positions") { source::POSITION_GIVEN } else { source::POSITION_START },
-            ),
-            (
-                "class_weight(",
-                if given("counts") { source::CLASS_WEIGHT_GIVEN } else { source::CLASS_WEIGHT_NONE },
-            ),
-            ("rotation4(", source::ROTATION),
-            ("order4(", source::ORDER),
-            ("select_first(", source::SELECT),
-            ("write_first(", source::WRITE_FIRST),
+            ("position_of(", given_or("positions", source::POSITION_GIVEN, source::POSITION_START)),
+            ("class_weight(", given_or("counts", source::CLASS_WEIGHT_GIVEN, source::CLASS_WEIGHT_NONE)),
             ("gated(", if given("up") { source::GATE_GIVEN } else { source::GATE_NONE }),
-        ] {
+        ]
+        .into_iter()
+        .chain(source::ALONE)
+        {
             if self.calls(function) {
                 self.append(piece);
             }

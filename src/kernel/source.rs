@@ -109,6 +109,15 @@ pieces! {
     TABLES_BLOCKS "tables_blocks.wgsl"
 }
 
+/// Functions that are linked wherever they are called, each with its piece.
+pub(super) const ALONE: [(&str, Source); 5] = [
+    ("workgroup_max(", WORKGROUP_MAX),
+    ("rotation4(", ROTATION),
+    ("order4(", ORDER),
+    ("select_first(", SELECT),
+    ("write_first(", WRITE_FIRST),
+];
+
 /// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together:
 /// all at once where it keeps them, else those of a block when it comes.
 pub(super) fn weights(dtype: Option<DType>, keeps: bool, calls: impl Fn(&str) -> bool) -> Vec<Source> {

@@ -10,7 +10,7 @@ use crate::kernel::{Kernel, Work};
 use crate::numerics::Approx;
 use crate::op::Axis::{K, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, RefCall, Sizes};
-use crate::ops::top_k::Ranked;
+use crate::ops::top_k::{Ranked, zeros};
 use crate::ops::{past_one_axis, rows};
 use crate::plan::Numerics;
 
@@ -29,16 +29,16 @@ pub static ARG: Op = Op {
     cases: Cases {
         axes: &[(R, 3), (K, 70)],
         weights: &[DType::F32],
-        variants: &["max", "min_last"],
+        variants: &["max", "min_last", "max_zeros"],
         applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(R, past_one_axis(rows::MOST)), (K, 3)])),
         build: |g, shape| {
             let x = g.input("x", shape.x, &[R, K].map(|a| shape.sizes.get(a).into()))?;
-            let flag = Attr::U32(shape.variant as u32);
+            let flag = Attr::U32(shape.variant as u32 & 1);
             let y = g.apply_one(&ARG, &[Some(x)], &[("smallest", flag), ("last", flag)])?;
             g.output("y", y)
         },
-        fill: |_, _, _| None,
+        fill: |name, shape, rng| (name == "x" && shape.variant == 2).then(|| zeros(shape, &[R, K], rng)),
     },
 };
 

@@ -34,14 +34,14 @@ pub static TOP_K: Op = Op {
     cases: Cases {
         axes: &[(R, 3), (C, 70), (K, 5)],
         weights: &[DType::F32],
-        variants: &["largest", "smallest"],
+        variants: &["largest", "smallest", "zeros"],
         applies: |_| true,
         many_workgroups: |kernel| {
             let rows = if kernel.first.is_empty() { past_one_axis(1) } else { past_one_axis(1) / LEAST };
             Some(Sizes::new(&[(R, rows), (C, 1), (K, 1)]))
         },
         build,
-        fill: |_, _, _| None,
+        fill: |name, shape, rng| (name == "x" && shape.variant == 2).then(|| zeros(shape, &[R, C], rng)),
     },
 };
 
@@ -119,7 +119,7 @@ fn rows(s: &Site<'_>) -> Dim {
 /// Knobs of a dispatch whose workgroups do a row cut in `parts`.
 fn knobs(s: &Site<'_>, parts: u64) -> Vec<(&'static str, String)> {
     let slots = s.size(K).next_power_of_two() as u64;
-    let block = (s.size(C) as u64 / (4 * parts)).max(slots).next_power_of_two().clamp(64, 256);
+    let block = (s.size(C) as u64 / (4 * parts)).max(slots).next_power_of_two().clamp(16, 256);
     let smallest = s.attr_u32("smallest") != 0;
     vec![("SLOTS", format!("{slots}u")), ("BLOCK", format!("{block}u")), ("SMALLEST", smallest.to_string())]
 }
@@ -209,6 +209,12 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
         }
     }
     vec![y, idx]
+}
+
+/// Zeros of both signs among others, which are equal.
+pub(super) fn zeros(shape: &Shape, axes: &[crate::op::Axis], rng: &mut crate::rng::Rng) -> Vec<f64> {
+    let elements: usize = axes.iter().map(|a| shape.sizes.get(*a)).product();
+    (0..elements).map(|_| [-0.0, 0.0, -1.0, 0.5][rng.below(4) as usize]).collect()
 }
 
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {

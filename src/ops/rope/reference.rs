@@ -15,7 +15,7 @@ type Trigonometry = [(f64, f64); 2];
 /// The angle from the nearest quarter turn on, |a| ≤ π/4, is the sum of two whole numbers times constants: their
 /// conversion, the constant, the product and the sum cost 7 unit roundoffs. sin a = a + a·t, |t| ≤ 0.1 with 8 of
 /// its own: an addition, the product and what t has, 3.2; a series cut off after a⁹, 0.04. cos a = 1 + t, |t| ≤
-/// 0.3 with 7 of its own: an addition, and what t has; cut off after a¹⁰, 0.002. At a quarter there is nothing to
+/// 0.3 with 7 of its own: an addition, and what t has; cut off after a⁸, 0.42. At a quarter there is nothing to
 /// round.
 fn trigonometry(turn: u64) -> Trigonometry {
     let quarter = turn.wrapping_add(1 << 61) >> 62;
@@ -26,7 +26,7 @@ fn trigonometry(turn: u64) -> Trigonometry {
         0 => (0.0, 0.0),
         _ => (
             (7.0 + 3.3) * U32 * sine.abs(),
-            (2.0 + 7.0 * (1.0 - cosine) + 7.0 * (a * sine).abs() + 0.01) * U32,
+            (2.0 + 7.0 * (1.0 - cosine) + 7.0 * (a * sine).abs() + 0.42) * U32,
         ),
     };
     let (sine, cosine) = ((sine, sine_off), (cosine, cosine_off));

@@ -78,6 +78,49 @@ fn score_of(dots: f32, b: u32, sh: vec2<u32>, key: u32, length: u32) -> f32 {
     return select(HIDDEN, masked(score, b, sh.y, sh.x, min(key, p.T - 1u)), seen);
 }
 
+// Rows of q for all lanes, zeros where there are no more elements.
+fn load_rows(b: u32, g: u32, row0: u32, lane: u32) {
+    for (var i = lane; i < ROWS * D4; i += 64u) {
+        let sh = row_of(row0 + i / D4, g);
+        let d4 = i % D4;
+        let live = vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D);
+        let at = p.q_offset + b * p.q_B + sh.x * p.q_S + sh.y * p.q_H + d4;
+        q_tile[i] = vec4<f32>(0.0);
+        if d4 * 4u < p.D {
+            q_tile[i] = select(vec4<f32>(0.0), load4_q(at), live);
+        }
+    }
+}
+
+// The largest score of a row, once that of each part of it is known.
+fn top_of(r: u32) -> f32 {
+    var top = HIDDEN;
+    for (var i = 0u; i < 8u; i++) {
+        top = max(top, tops[r * 8u + i]);
+    }
+    return top;
+}
+
+// What the parts of a row add up to, left for the next dispatch: `at` is where the share's begin.
+fn leave(r: u32, at: u32, lane: u32, c4: u32, top: f32) {
+    let groups = (p.C + 3u) / 4u;
+    if lane < COLUMNS && c4 < groups {
+        var total = vec4<f32>(0.0);
+        for (var i = 0u; i < PARTS; i++) {
+            total += sums[r * 64u + i * COLUMNS + lane];
+        }
+        part[at + c4] = total;
+    }
+    // once, by the workgroup of the first columns
+    if lane == 0u && c4 == 0u {
+        var all = 0.0;
+        for (var i = 0u; i < 8u; i++) {
+            all += tops[r * 8u + i];
+        }
+        part[at + groups] = vec4<f32>(top, all, 0.0, 0.0);
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -105,16 +148,7 @@ fn main(
     let t0 = share * KEYS;
     let end = min(t0 + KEYS, length);
 
-    for (var i = lane; i < ROWS * D4; i += 64u) {
-        let sh = row_of(row0 + i / D4, g);
-        let d4 = i % D4;
-        let live = vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D);
-        let at = p.q_offset + b * p.q_B + sh.x * p.q_S + sh.y * p.q_H + d4;
-        q_tile[i] = vec4<f32>(0.0);
-        if d4 * 4u < p.D {
-            q_tile[i] = select(vec4<f32>(0.0), load4_q(at), live);
-        }
-    }
+    load_rows(b, g, row0, lane);
     workgroupBarrier(); // q is there
     var kept: array<vec4<f32>, ROWS * KEPT4>;
     if KEEP {
@@ -131,7 +165,7 @@ fn main(
     for (var i = 0u; i < KEYS; i += 64u) {
         let key = t0 + i + lane;
         let k_at = k_base + min(key, p.T - 1u) * p.k_T;
-        var dots: array<f32, ROWS>;
+        var dots = array<f32, ROWS>();
         if t0 + i < end {
             if KEEP {
                 //@unroll d4 0..KEPT4
@@ -172,10 +206,7 @@ fn main(
     var mass: array<f32, ROWS>;
     //@unroll r 0..ROWS
     for (var r = 0u; r < ROWS; r++) {
-        var top = HIDDEN;
-        for (var i = 0u; i < 8u; i++) {
-            top = max(top, tops[r * 8u + i]);
-        }
+        let top = top_of(r);
         largest[r] = top;
         for (var i = lane; i < KEYS; i += 64u) {
             let score = scores[r * KEYS + i];
@@ -216,19 +247,8 @@ fn main(
     for (var r = 0u; r < ROWS; r++) {
         let sh = row_of(row0 + r, g);
         let at = (((b * p.H + sh.y) * p.S + sh.x) * shares + share) * p.part_row;
-        if lane < COLUMNS && c4 < groups && row0 + r < rows {
-            var total = vec4<f32>(0.0);
-            for (var i = 0u; i < PARTS; i++) {
-                total += sums[r * 64u + i * COLUMNS + lane];
-            }
-            part[at + c4] = total;
-        }
-        if lane == 0u && first == 0u && row0 + r < rows {
-            var all = 0.0;
-            for (var i = 0u; i < 8u; i++) {
-                all += tops[r * 8u + i];
-            }
-            part[at + groups] = vec4<f32>(largest[r], all, 0.0, 0.0);
+        if row0 + r < rows {
+            leave(r, at, lane, c4, largest[r]);
         }
     }
 }

@@ -121,12 +121,10 @@ fn signatures_are_bound_in_order() {
         let inputs = op.inputs.iter().filter(|i| !changed(i.name));
         let order: Vec<_> = inputs.chain(op.outputs).map(|a| a.name).collect();
         // A weight's scale stands with the piece that reads it; lengths and tables likewise.
-        let pieces =
-            ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse", "v", "v_cache", "starts", "positions"];
+        let pieces = ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse", "v", "v_cache", "starts"];
+        let pieces = [&pieces[..], &["positions", "counts", "slopes", "sinks"]].concat();
         let linked = |b: &str| {
             let alone = pieces.contains(&b) && !(b == "v" && op.name == "attention");
-            let alone =
-                ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse", "positions", "counts"].contains(&b);
             alone || b.starts_with("table") || b.starts_with("idx")
         };
         let own: Vec<_> = text

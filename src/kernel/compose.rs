@@ -189,7 +189,6 @@ impl Text {
         let pieces = source::weights(w, keeps, |name| self.calls(name));
         pieces.into_iter().for_each(|piece| self.append(piece));
         let given = |name| site.arg(name).is_some();
-        let given_or = |name, piece, other| if given(name) { piece } else { other };
         if self.calls("whole_w(") {
             self.append(source::whole(w));
         }
@@ -200,29 +199,21 @@ impl Text {
         let softcap = site.attrs.iter().any(|(name, a)| *name == "softcap" && *a != Attr::F32(0.0));
         let panels = site.arg("w").is_some_and(|w| w.panels);
         for (function, piece) in [
-            ("x_zero_at(", if given("x_zero") { source::X_ZERO_GIVEN } else { source::X_ZERO_NONE }),
-            ("zero_at(", if given("w_zero") { source::ZERO_GIVEN } else { source::ZERO_NONE }),
-            ("kv_length(", if given("lengths") { source::LENGTH_GIVEN } else { source::LENGTH_FULL }),
-            ("masked(", if given("mask") { source::MASK_GIVEN } else { source::MASK_NONE }),
-            ("write_lse(", if given("lse") { source::LSE_WRITTEN } else { source::LSE_NONE }),
             ("capped(", if softcap { source::SOFTCAP_GIVEN } else { source::SOFTCAP_NONE }),
-            ("tilted(", if given("slopes") { source::SLOPES_GIVEN } else { source::SLOPES_NONE }),
-            ("with_sink(", if given("sinks") { source::SINKS_GIVEN } else { source::SINKS_NONE }),
-            ("append_v(", if given("v") { source::APPEND_V_GIVEN } else { source::APPEND_V_NONE }),
-            ("first_row(", if given("starts") { source::STARTS_GIVEN } else { source::STARTS_NONE }),
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
             ("fetch_w(", if eight { source::fetch_eight(w) } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
-            ("position_of(", given_or("positions", source::POSITION_GIVEN, source::POSITION_START)),
-            ("class_weight(", given_or("counts", source::CLASS_WEIGHT_GIVEN, source::CLASS_WEIGHT_NONE)),
-            ("gated(", if given("up") { source::GATE_GIVEN } else { source::GATE_NONE }),
         ]
         .into_iter()
         .chain(source::ALONE)
-        {
+        .chain(
+            source::BY_TENSOR
+                .iter()
+                .map(|(f, name, piece, none)| (*f, if given(name) { *piece } else { *none })),
+        ) {
             if self.calls(function) {
                 self.append(piece);
             }

@@ -10,23 +10,17 @@ struct Function<'a> {
 /// The lines of `file` that hold the functions which `text` calls, by itself or through others of the
 /// file: ranges in the order of the file.
 pub(super) fn called<'a>(
-    text: impl Iterator<Item = &'a str> + Clone,
-    file: &str,
+    text: impl Iterator<Item = &'a str>,
+    file: &'a str,
 ) -> Vec<std::ops::RangeInclusive<usize>> {
     let source: Vec<&str> = file.lines().collect();
     let functions = functions(&source);
     let mut taken = vec![false; functions.len()];
-    loop {
-        let before = taken.clone();
-        for (i, f) in functions.iter().enumerate() {
-            let by_text = || text.clone().any(|l| calls(l, f.name));
-            let by_taken = |(other, taken): (&Function<'_>, &bool)| {
-                *taken && source[other.lines.clone()].iter().any(|l| calls(l, f.name))
-            };
-            taken[i] = taken[i] || by_text() || functions.iter().zip(&before).any(by_taken);
-        }
-        if taken == before {
-            break;
+    let mut names: Vec<&str> = text.flat_map(calls).collect();
+    while let Some(name) = names.pop() {
+        for (taken, f) in taken.iter_mut().zip(&functions).filter(|(taken, f)| !**taken && f.name == name) {
+            *taken = true;
+            names.extend(source[f.lines.clone()].iter().flat_map(|l| calls(l)));
         }
     }
     functions.into_iter().zip(taken).filter(|(_, taken)| *taken).map(|(f, _)| f.lines).collect()
@@ -46,13 +40,14 @@ fn functions<'a>(source: &[&'a str]) -> Vec<Function<'a>> {
     out
 }
 
-/// Whether a line calls a function; its declaration and comments do not.
-fn calls(line: &str, name: &str) -> bool {
-    let code = line.split("//").next().unwrap_or("");
+/// The names of what a line calls; its declarations and comments call nothing.
+fn calls(line: &str) -> impl Iterator<Item = &str> {
+    let code = line.split_once("//").map_or(line, |(code, _)| code);
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(name).any(|(at, _)| {
-        let before = &code[..at];
-        code[at + name.len()..].starts_with('(') && !before.ends_with(is_word) && !before.ends_with("fn ")
+    code.match_indices('(').filter_map(move |(at, _)| {
+        let before = code[..at].trim_end_matches(is_word);
+        let name = &code[before.len()..at];
+        (!name.is_empty() && !before.ends_with("fn ")).then_some(name)
     })
 }
 

@@ -118,6 +118,22 @@ pub(super) const ALONE: [(&str, Source); 5] = [
     ("write_first(", WRITE_FIRST),
 ];
 
+/// Functions that are one piece where a tensor is given, and another where it was left out.
+pub(super) const BY_TENSOR: &[(&str, &str, Source, Source)] = &[
+    ("x_zero_at(", "x_zero", X_ZERO_GIVEN, X_ZERO_NONE),
+    ("zero_at(", "w_zero", ZERO_GIVEN, ZERO_NONE),
+    ("kv_length(", "lengths", LENGTH_GIVEN, LENGTH_FULL),
+    ("masked(", "mask", MASK_GIVEN, MASK_NONE),
+    ("write_lse(", "lse", LSE_WRITTEN, LSE_NONE),
+    ("tilted(", "slopes", SLOPES_GIVEN, SLOPES_NONE),
+    ("with_sink(", "sinks", SINKS_GIVEN, SINKS_NONE),
+    ("append_v(", "v", APPEND_V_GIVEN, APPEND_V_NONE),
+    ("first_row(", "starts", STARTS_GIVEN, STARTS_NONE),
+    ("position_of(", "positions", POSITION_GIVEN, POSITION_START),
+    ("class_weight(", "counts", CLASS_WEIGHT_GIVEN, CLASS_WEIGHT_NONE),
+    ("gated(", "up", GATE_GIVEN, GATE_NONE),
+];
+
 /// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together:
 /// all at once where it keeps them, else those of a block when it comes.
 pub(super) fn weights(dtype: Option<DType>, keeps: bool, calls: impl Fn(&str) -> bool) -> Vec<Source> {

@@ -22,7 +22,10 @@ pub(crate) fn keep(kernel: &str, mut lines: Vec<Line>) -> Vec<Line> {
 
 /// Expands every `//@unroll`, the outermost first.
 pub(crate) fn unroll(kernel: &str, mut lines: Vec<Line>) -> Vec<Line> {
-    while let Some(at) = lines.iter().position(|l| l.text.trim_start().starts_with("//@unroll ")) {
+    let is_mark = |l: &Line| l.text.trim_start().starts_with("//@unroll ");
+    let mut from = 0; // before it there is none left
+    while let Some(at) = lines.iter().skip(from).position(is_mark).map(|after| from + after) {
+        from = at;
         let (variable, count) =
             parse(&lines, at).unwrap_or_else(|| panic!("{kernel}: cannot read `{}`", lines[at].text.trim()));
         let head = at + 1;

@@ -3,11 +3,11 @@
 //!
 //! Rounding errors enter a row s of the state at every step, and are carried on by the same linear map
 //! M = diag(d) + b·aᵀ as the row itself. As for sums they are taken as independent and of mean 0, each at most ω:
-//! what has become of all of them is then a sum of independent bounded terms, at most λ times the root of the sum
-//! of their squares (Hoeffding, as Higham and Mary use him). Those sums are the diagonal of P, which goes
-//! P ← M·P·Mᵀ + diag(ω²) + ω_a²·b·bᵀ, where ω_a is the scalar a·s's. The worst case, e ← |M|·e + ω, is a bound too,
-//! and the better one for a few steps; then it grows where the state does not. Errors of inputs follow no such
-//! law: those go by |M|.
+//! what has become of all of them is then a sum of independent bounded terms, at most λ times the root of the
+//! sum of their squares (Hoeffding, as Higham and Mary use him). Those sums are the diagonal of P, which goes
+//! P ← M·P·Mᵀ + diag(ω²) + ω_a²·b·bᵀ, where ω_a is the scalar a·s's. The worst case, e ← |M|·e + ω, is a bound
+//! too, and the better one for a few steps; then it grows where the state does not. Errors of inputs follow no
+//! such law: those go by |M|.
 
 use super::{EITHER_NEIGHBOUR, LAMBDA, Sum, U32, grain, sum_error};
 use crate::dtype::DType;
@@ -108,7 +108,7 @@ impl Row {
             }
         }
         let mut squares = vec![0.0; n];
-        for j in 0..n {
+        for (j, own_square) in squares.iter_mut().enumerate() {
             let (s, here) = self.at(j);
             let (d, off) = step.decay.get(j).copied().unwrap_or((1.0, 0.0));
             let d_given = step.decay_given.get(j).copied().unwrap_or(0.0);
@@ -136,7 +136,7 @@ impl Row {
             self.worst[j] = inputs(self.worst[j], scalar[0]) + at_worst;
             self.given[j] = inputs(self.given[j], scalar[1]);
             self.value[j] = terms.iter().sum();
-            squares[j] = square;
+            *own_square = square;
         }
         self.spread(step, own, &squares);
     }

@@ -193,8 +193,8 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     g.output("state_out", state)
 }
 
-/// A decay remembers; it is a multiple of a power of two, so that f16 holds it. Where keys are long, little of them
-/// is learnt, or the state would grow past f16.
+/// A decay remembers; it is a multiple of a power of two, so that f16 holds it. Where keys are long, little of
+/// them is learnt, or the state would grow past f16.
 fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>> {
     let [b, t, d] = [B, T, D].map(|a| shape.sizes.get(a));
     match name {
@@ -225,11 +225,12 @@ pub struct LinearAttention {
 
 impl Graph {
     /// Linear attention of queries `q [B, T, H, D]` over a state that learns keys `k [B, T, G, D]` with values
-    /// `v [B, T, G, C]`, position by position; H a multiple of G, D at most 1024. Returns y `[B, T, H, C]` and the
-    /// state after the last position `[B, G, D, C]`, in the type of the state, or of `q` without one.
+    /// `v [B, T, G, C]`, position by position; H a multiple of G, D at most 1024. Returns y `[B, T, H, C]` and
+    /// the state after the last position `[B, G, D, C]`, in the type of the state, or of `q` without one.
     ///
     /// # Errors
-    /// [`Error::Shape`] where sizes differ, or H is no multiple of G; [`Error::Argument`] for `beta` without `delta`.
+    /// [`Error::Shape`] where sizes differ, or H is no multiple of G; [`Error::Argument`] for `beta` without
+    /// `delta`.
     pub fn linear_attention(
         &mut self,
         q: ValueId,

@@ -223,7 +223,7 @@ fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>
         }
         "w" => Some((0..b * t * 2 * d).map(|_| rng.below(896) as f64 / 64.0 - 11.0).collect()),
         "ab" if d > 16 => {
-            let size = |i: usize| if i / d % 2 == 0 { 1.0 } else { 4.0 / d as f64 };
+            let size = |i: usize| if (i / d).is_multiple_of(2) { 1.0 } else { 4.0 / d as f64 };
             Some((0..b * t * 4 * d).map(|i| size(i) * rng.signed()).collect())
         }
         _ => None,
@@ -231,10 +231,10 @@ fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>
 }
 
 impl Graph {
-    /// The recurrence of RWKV-7 over `r`, `w`, `k`, `a` and `b` `[B, T, H, D]` and `v [B, T, H, C]` from a state `[B, H,
-    /// C, D]` on: S ← S·diag(exp(-exp(w))) + (S·a)·bᵀ + v·kᵀ, y = S·r, position by position; D at most 512. Returns y
-    /// `[B, T, H, C]`, in the type of `r`, and the state after the last position, in the type of the state. In the
-    /// model a is minus the normalised key, and b that key times its gate.
+    /// The recurrence of RWKV-7, position by position: S ← S·diag(exp(-exp(w))) + (S·a)·bᵀ + v·kᵀ, y = S·r,
+    /// of `r`, `w`, `k`, `a` and `b` `[B, T, H, D]`, `v [B, T, H, C]` and the state before `[B, H, C, D]`; D at
+    /// most 512. Returns y `[B, T, H, C]`, in the type of `r`, and the state after the last position, in the
+    /// type of the state. In the model a is minus the normalised key, and b that key times its gate.
     ///
     /// # Errors
     /// [`Error::Shape`] where sizes differ; [`Error::Argument`] if `a` and `b` are not of one type.

@@ -195,7 +195,18 @@ fn time_mix(b: &mut Block<'_>) -> Built<()> {
     b.out("state_out", left)?;
     b.out("wkv", y)?;
 
-    let y = b.case.reshape(y, &heads)?;
+    let y = read_out(b, y, [r, k, v], &heads)?;
+    let g = b.case.reshape(g, &heads)?;
+    let y = b.case.graph.mul(y, g)?;
+    let y = b.case.reshape(y, &[t, h * n])?;
+    let y = b.linear(y, "output")?;
+    b.out("out", y)
+}
+
+/// What was recalled, normalised head by head, and the bonus of the token itself.
+fn read_out(b: &mut Block<'_>, y: ValueId, [r, k, v]: [ValueId; 3], heads: &[usize; 3]) -> Built<ValueId> {
+    let &[_, h, n] = heads;
+    let y = b.case.reshape(y, heads)?;
     let one = b.case.numbers("one", &[n], &vec![1.0; n])?;
     let none = b.case.numbers("none", &[n], &vec![0.0; n])?;
     let mut y = b.case.graph.layer_norm(y, one, none, b.parts.param("ln_x_eps")? as f32)?;
@@ -208,12 +219,7 @@ fn time_mix(b: &mut Block<'_>) -> Built<()> {
     let same = b.case.graph.mul(same, bonus?)?;
     let same = b.case.graph.sum(same, &[2], true)?;
     let same = b.case.graph.mul(v, same)?;
-    y = b.case.graph.add(y, same)?;
-    let g = b.case.reshape(g, &heads)?;
-    y = b.case.graph.mul(y, g)?;
-    let y = b.case.reshape(y, &[t, h * n])?;
-    let y = b.linear(y, "output")?;
-    b.out("out", y)
+    Ok(b.case.graph.add(y, same)?)
 }
 
 fn channel_mix(b: &mut Block<'_>) -> Built<()> {

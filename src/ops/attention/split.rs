@@ -10,7 +10,8 @@ use crate::profile::DeviceKind;
 
 /// Keys of a share.
 const KEYS: u64 = 256;
-/// The most rows of q, which are a head's query each, that a workgroup does at once, and the bytes it has for them.
+/// The most rows of q, which are a head's query each, that a workgroup does at once, and the bytes it has for
+/// them.
 const MOST_ROWS: u64 = 4;
 const MEMORY: u64 = 16384;
 /// The most groups of q that a processor's lane keeps, each a line of the text for every row.

@@ -41,7 +41,7 @@ pub(super) static SPLIT: Kernel = Kernel {
         }
     },
     scratch: &[Scratch::new("part", DType::F32, |s| {
-        let shares = (s.size(T) as u64).div_ceil(KEYS).max(1);
+        let shares = (s.size(T) as u64).div_ceil(KEYS);
         let rows = s.dim(B).times(&s.dim(H)).times(&s.dim(S));
         vec![rows.times(&shares.into()), Dim::from(s.size(C).next_multiple_of(4) + 4)]
     })],

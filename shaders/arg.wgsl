@@ -27,7 +27,7 @@ var<workgroup> places: array<u32, LANES * TEAMS>;
 
 // Whether the first of two comes before the second.
 fn before(key: u32, place: u32, other_key: u32, other_place: u32) -> bool {
-    return key > other_key || key == other_key && (place > other_place) == LAST;
+    return key > other_key || (key == other_key && (place > other_place) == LAST);
 }
 
 @compute @workgroup_size(LANES, TEAMS)
@@ -48,7 +48,7 @@ fn main(
         let own = select(vec4<u32>(0u), select(order, ~order, SMALLEST), live);
         //@unroll i 0..4
         for (var i = 0u; i < 4u; i++) {
-            if own[i] > key || LAST && own[i] == key && key != 0u {
+            if own[i] > key || (LAST && own[i] == key && key != 0u) {
                 key = own[i];
                 place = g * 4u + i;
             }

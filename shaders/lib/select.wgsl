@@ -98,7 +98,7 @@ fn select_first(wanted: u32, all: bool, begin: u32, end: u32, lane: u32) {
         //@unroll i 0..4
         for (var i = 0u; i < 4u; i++) {
             let key = keys[i];
-            if key != 0u && (key > high || key == high && ~places[i] >= low) {
+            if key != 0u && (key > high || (key == high && ~places[i] >= low)) {
                 let slot = atomicAdd(&taken[0], 1u);
                 best_keys[slot] = key;
                 best_places[slot] = places[i];
@@ -117,9 +117,9 @@ fn sort_slots(lane: u32) {
                 let a = pair / step * (2u * step) + pair % step;
                 let b = a + step;
                 let later = best_keys[a] < best_keys[b]
-                    || best_keys[a] == best_keys[b] && best_places[a] > best_places[b];
+                    || (best_keys[a] == best_keys[b] && best_places[a] > best_places[b]);
                 let earlier = best_keys[a] > best_keys[b]
-                    || best_keys[a] == best_keys[b] && best_places[a] < best_places[b];
+                    || (best_keys[a] == best_keys[b] && best_places[a] < best_places[b]);
                 if select(earlier, later, (a & size) == 0u) {
                     let key = best_keys[a];
                     let place = best_places[a];

@@ -75,7 +75,13 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, " - v;", " + v;")
     }),
     Breakage("keys past the length seen", &["attention.online/f32/lengths"], |p| {
-        edit(p, "var end = kv_length(b);", "var end = p.T;")
+        edit(p, "let length = kv_length(b);", "let length = p.T;")
+    }),
+    Breakage("shares of keys joined as they are", &["attention.split/f32/full/B=5"], |p| {
+        edit(p, "exp(max(of_share.x - largest, -87.0))", "1.0")
+    }),
+    Breakage("rows appended one too far", &["append.rows/f32/both/"], |p| {
+        edit(p, "var t = first_row(b) + s;", "var t = first_row(b) + s + 1u;")
     }),
     Breakage("mask of the neighbouring query", &["attention.online/f32/mask"], |p| {
         edit(p, "s * p.mask_S", "(s + 1u) % p.S * p.mask_S")
@@ -90,7 +96,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "HIDES && e == 0.0", "false")
     }),
     Breakage("causal mask off by one", &["attention.online/f32/causal"], |p| {
-        edit(p, "key + p.S <= s0", "key + p.S < s0")
+        edit(p, "key + p.S <= last + right", "key + p.S < last + right")
     }),
     Breakage("a column's element taken for its neighbour", &["mul/elementwise.rows/f32/column/R=3"], |p| {
         edit(p, "[at0 & 3u]", "[(at0 + 1u) & 3u]")

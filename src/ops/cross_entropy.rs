@@ -165,7 +165,7 @@ pub struct CrossEntropy {
 }
 
 impl Graph {
-    /// -log softmax(x)\[label\] for each row, times what its class counts: `x [.., C]` with u32 labels `[..]`. Gives
+    /// `-log softmax(x)[label]` for each row, times what its class counts: `x [.., C]`, u32 labels `[..]`. Gives
     /// the losses and what each counts (0 of a label that is ignored), both f32 `[R]` over all rows; a mean is the
     /// quotient of their sums.
     ///

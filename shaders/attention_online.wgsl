@@ -82,14 +82,6 @@ fn dot_rows(q_at: vec4<u32>, k_at: vec2<u32>) -> array<vec4<f32>, 2> {
     return sum;
 }
 
-// Where the last query stands among the keys, from their first on: one more than its place.
-fn reach_of(length: u32) -> u32 {
-    if REACH == 2u {
-        return p.S;
-    }
-    return select(p.T, length, REACH == 3u);
-}
-
 // The keys from the tile with the first one that some query of a tile sees to behind the last such.
 fn seen_by(s0: u32, length: u32, reach: u32) -> vec2<u32> {
     if REACH == 0u {

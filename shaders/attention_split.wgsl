@@ -60,13 +60,6 @@ fn row_of(row: u32, g: u32) -> vec2<u32> {
     return vec2<u32>(r % p.S, g * (p.H / p.G) + r / p.S);
 }
 
-fn reach_of(length: u32) -> u32 {
-    if REACH == 2u {
-        return p.S;
-    }
-    return select(p.T, length, REACH == 3u);
-}
-
 // A row's score of a key, HIDDEN if it does not see it.
 fn score_of(dots: f32, b: u32, sh: vec2<u32>, key: u32, length: u32) -> f32 {
     let last = sh.x + reach_of(length);

@@ -21,18 +21,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> part: array<u32>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-// The first group of the row.
-var<private> row_start: u32;
-
-fn keys4(g: u32) -> vec4<u32> {
-    let keys = order4(load4_x(row_start + g));
-    return select(vec4<u32>(0u), select(keys, ~keys, SMALLEST), places4(g) < vec4<u32>(p.C));
-}
-
-fn places4(g: u32) -> vec4<u32> {
-    return vec4<u32>(0u, 1u, 2u, 3u) + g * 4u;
-}
-
 @compute @workgroup_size(BLOCK)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -43,7 +31,7 @@ fn main(
     if share >= p.R * SPLITS {
         return;
     }
-    row_start = p.x_offset + share / SPLITS * p.x_R;
+    begin_row(share / SPLITS);
     let groups = (p.C + 3u) / 4u;
     let each = (groups + SPLITS - 1u) / SPLITS;
     let begin = min(share % SPLITS * each, groups);

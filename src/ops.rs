@@ -32,6 +32,7 @@ pub mod rms_norm;
 pub mod rope;
 pub(crate) mod rows;
 pub mod softmax;
+pub(crate) mod teams;
 pub mod top_k;
 pub mod view;
 pub mod where_;

@@ -93,6 +93,8 @@ pieces! {
     APPEND_V_NONE "append_v_none.wgsl"
     STARTS_GIVEN "starts_given.wgsl"
     STARTS_NONE "starts_none.wgsl"
+    REACH_OF "reach.wgsl"
+    KEYS_OF_ROW "keys_of_row.wgsl"
     ORDER "order.wgsl"
     SELECT "select.wgsl"
     WRITE_FIRST "write_first.wgsl"
@@ -110,7 +112,9 @@ pieces! {
 }
 
 /// Functions that are linked wherever they are called, each with its piece.
-pub(super) const ALONE: [(&str, Source); 5] = [
+pub(super) const ALONE: [(&str, Source); 7] = [
+    ("reach_of(", REACH_OF),
+    ("begin_row(", KEYS_OF_ROW),
     ("workgroup_max(", WORKGROUP_MAX),
     ("rotation4(", ROTATION),
     ("order4(", ORDER),

@@ -10,6 +10,7 @@ use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, C, D, G, H, T};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, Shape, Sizes};
 use crate::ops::past_one_axis;
+use crate::ops::teams::{BLOCK, LANES, Teams};
 use crate::plan::Numerics;
 
 mod reference;
@@ -48,12 +49,8 @@ pub static LINEAR_ATTENTION: Op = Op {
     },
 };
 
-/// Groups of four rows of the state that an invocation holds at most; and the least invocations that share a
-/// column, and the most.
+/// Groups of four rows of the state that an invocation holds at most.
 const HELD: u64 = 4;
-const LANES: (u64, u64) = (4, 64);
-/// Invocations of a workgroup.
-const BLOCK: u64 = 64;
 
 static COLUMNS: Kernel = Kernel {
     name: "linear_attention.columns",
@@ -65,7 +62,7 @@ static COLUMNS: Kernel = Kernel {
         d => Err(format!("`k` has D = {d}, but its registers hold at most 1024")),
     },
     knobs: |s| {
-        let held = rows4(s).div_ceil(lanes(s));
+        let Teams { lanes, held, .. } = teams(s);
         let given = |name| s.arg(name).is_some();
         let each = s.arg("decay").is_some_and(|a| a.strides.len() == 4);
         vec![
@@ -74,23 +71,24 @@ static COLUMNS: Kernel = Kernel {
             ("EACH", each.to_string()),
             ("BETA", given("beta").to_string()),
             ("PAST", given("state").to_string()),
-            ("LANES", format!("{}u", lanes(s))),
-            ("TEAMS", format!("{}u", BLOCK / lanes(s))),
+            ("LANES", format!("{lanes}u")),
+            ("TEAMS", format!("{}u", BLOCK / lanes)),
             ("HELD", format!("{held}u")),
             ("ROWS", format!("{}u", 4 * held)),
         ]
     },
-    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(G)).times(&Dim::from(blocks(s)))),
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(G)).times(&Dim::from(teams(s).blocks))),
     cost: |s| {
+        let Teams { lanes, blocks, .. } = teams(s);
         let per_position = s.bytes("q") + s.bytes("k") + s.bytes("decay") + s.bytes("beta");
         Work {
             flops: s.sizes.product(&[B, T, D, C]) * 2.0 * (s.sizes.product(&[H]) + s.sizes.product(&[G])),
-            bytes: per_position * blocks(s) as f64
-                + s.bytes("v") * lanes(s) as f64
+            bytes: per_position * blocks as f64
+                + s.bytes("v") * lanes as f64
                 + s.bytes("y")
                 + s.bytes("state")
                 + s.bytes("state_out"),
-            invocations: s.sizes.product(&[B, G]) * (blocks(s) * BLOCK) as f64,
+            invocations: s.sizes.product(&[B, G]) * (blocks * BLOCK) as f64,
         }
     },
     numerics: Numerics::F32,
@@ -98,19 +96,9 @@ static COLUMNS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Groups of four rows of the state.
-fn rows4(s: &Site<'_>) -> u64 {
-    (s.size(D) as u64).div_ceil(4).max(1)
-}
-
-/// Invocations that share a column.
-fn lanes(s: &Site<'_>) -> u64 {
-    rows4(s).div_ceil(HELD).next_power_of_two().clamp(LANES.0, LANES.1)
-}
-
-/// Workgroups that share a head's columns.
-fn blocks(s: &Site<'_>) -> u64 {
-    (s.size(C) as u64).div_ceil(4).div_ceil(BLOCK / lanes(s))
+/// Who has which rows of a head's columns.
+fn teams(s: &Site<'_>) -> Teams {
+    Teams::new(s.size(D), s.size(C), HELD)
 }
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

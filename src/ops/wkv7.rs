@@ -13,6 +13,7 @@ use crate::numerics::recurrence::{Number, Row, Step};
 use crate::op::Axis::{B, C, D, H, T, U};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::unary::{FLOOR, ROUND, exp_error};
+use crate::ops::teams::{BLOCK, LANES, Teams};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 
@@ -49,12 +50,8 @@ pub static WKV7: Op = Op {
     },
 };
 
-/// Groups of four columns of the state that an invocation holds of each of four rows at most; and the least
-/// invocations that share a row, and the most.
+/// Groups of four columns of the state that an invocation holds of each of four rows at most.
 const HELD: u64 = 2;
-const LANES: (u64, u64) = (4, 64);
-/// Invocations of a workgroup.
-const BLOCK: u64 = 64;
 
 static ROWS: Kernel = Kernel {
     name: "wkv7.rows",
@@ -66,29 +63,24 @@ static ROWS: Kernel = Kernel {
         d => Err(format!("`r` has D = {d}, but its registers hold at most 512")),
     },
     knobs: |s| {
-        let held = groups(s).div_ceil(lanes(s));
-        [
-            ("LANES", lanes(s)),
-            ("TEAMS", BLOCK / lanes(s)),
-            ("HELD", held),
-            ("ROWS", 4 * held),
-            ("WIDTH", groups(s)),
-        ]
-        .map(|(name, n)| (name, format!("{n}u")))
-        .into()
+        let Teams { groups, lanes, held, .. } = teams(s);
+        [("LANES", lanes), ("TEAMS", BLOCK / lanes), ("HELD", held), ("ROWS", 4 * held), ("WIDTH", groups)]
+            .map(|(name, n)| (name, format!("{n}u")))
+            .into()
     },
-    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(blocks(s)))),
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(teams(s).blocks))),
     cost: |s| {
+        let blocks = teams(s).blocks;
         let vectors = s.bytes("r") + s.bytes("w") + s.bytes("k") + s.bytes("ab");
         Work {
             flops: 9.0 * s.sizes.product(&[B, T, H, C, D])
-                + 40.0 * s.sizes.product(&[B, T, H, D]) * blocks(s) as f64,
-            bytes: vectors * blocks(s) as f64
+                + 40.0 * s.sizes.product(&[B, T, H, D]) * blocks as f64,
+            bytes: vectors * blocks as f64
                 + s.bytes("v")
                 + s.bytes("y")
                 + s.bytes("state")
                 + s.bytes("state_out"),
-            invocations: s.sizes.product(&[B, H]) * (blocks(s) * BLOCK) as f64,
+            invocations: s.sizes.product(&[B, H]) * (blocks * BLOCK) as f64,
         }
     },
     numerics: Numerics::F32,
@@ -96,19 +88,9 @@ static ROWS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Groups of four columns of the state.
-fn groups(s: &Site<'_>) -> u64 {
-    (s.size(D) as u64).div_ceil(4).max(1)
-}
-
-/// Invocations that share a row.
-fn lanes(s: &Site<'_>) -> u64 {
-    groups(s).div_ceil(HELD).next_power_of_two().clamp(LANES.0, LANES.1)
-}
-
-/// Workgroups that share a head's rows.
-fn blocks(s: &Site<'_>) -> u64 {
-    (s.size(C) as u64).div_ceil(4).div_ceil(BLOCK / lanes(s))
+/// Who has which columns of a head's rows.
+fn teams(s: &Site<'_>) -> Teams {
+    Teams::new(s.size(D), s.size(C), HELD)
 }
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

@@ -1,7 +1,8 @@
 //! The operators: what is done to a shader, one place at a time. Each makes at most one mutant of a token.
 //!
 //! Only the bodies of functions are changed. What stands outside is declarations that the host reads, and
-//! knobs, of which many change speed alone.
+//! knobs, of which many change speed alone; and what a function named `touch_…` returns is brought into a cache,
+//! and is in no result.
 
 use std::fmt;
 use std::ops::Range;
@@ -61,8 +62,12 @@ impl fmt::Display for Mutant {
 /// Every mutant of a shader, in the order of its text; of those that are the same text, the first.
 pub(super) fn mutants(file: &'static str, source: &str) -> Vec<Mutant> {
     let code = Code::new(source);
+    let touched = touched(source);
     let mut out: Vec<Mutant> = Vec::new();
     for i in 0..code.tokens.len() {
+        if touched.iter().any(|range| range.contains(&code.tokens[i].range.start)) {
+            continue;
+        }
         for operator in ALL {
             let Some(edits) = (operator.at)(&code, i) else { continue };
             let (line, column) = code.line_and_column(code.tokens[i].range.start);
@@ -84,6 +89,12 @@ pub(super) fn mutants(file: &'static str, source: &str) -> Vec<Mutant> {
         }
     }
     out
+}
+
+/// Where the functions stand whose results only touch memory.
+fn touched(source: &str) -> Vec<Range<usize>> {
+    let starts = source.match_indices("\nfn touch_").map(|(at, _)| at);
+    starts.map(|at| at..source[at..].find("\n}").map_or(source.len(), |length| at + length + 2)).collect()
 }
 
 fn changed(source: &str, mut edits: Edits) -> String {

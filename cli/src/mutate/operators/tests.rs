@@ -88,3 +88,11 @@ fn nothing_but_bodies_is_changed_and_ids_are_one_of_a_kind() {
         assert_eq!(ids.len(), all.len(), "{file}");
     }
 }
+
+#[test]
+fn what_only_touches_memory_is_left_alone() {
+    let text =
+        |name: &str| format!("\nfn {name}(i: u32) -> u32 {{\n  return i / 2u + 1u;\n}}\n\nfn g() {{\n}}\n");
+    assert!(mutants("f.wgsl", &text("touch_a")).is_empty());
+    assert!(!mutants("f.wgsl", &text("load_a")).is_empty());
+}

@@ -1,0 +1,9 @@
+// Where the last query stands among the keys, from their first on: one more than its place. The file that links
+// it says REACH: 1 the keys' number, 2 the queries', 3 the sequence's length.
+
+fn reach_of(length: u32) -> u32 {
+    if REACH == 2u {
+        return p.S;
+    }
+    return select(p.T, length, REACH == 3u);
+}

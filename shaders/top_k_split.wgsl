@@ -26,12 +26,11 @@ struct Params {
 // What the shares of the row left.
 var<private> row_start: u32;
 
-// A candidate's key, or its place.
+// A candidate's key, or its place. Without a return in between, with which SwiftShader takes long to compile it.
 fn candidate(i: u32, half: u32) -> u32 {
-    if i >= SPLITS * p.K {
-        return 0u;
-    }
-    return part[row_start + (i / p.K * 2u + half) * p.K + i % p.K];
+    let at = min(i, SPLITS * p.K - 1u);
+    let found = part[row_start + (at / p.K * 2u + half) * p.K + at % p.K];
+    return select(found, 0u, i > at);
 }
 
 fn keys4(g: u32) -> vec4<u32> {

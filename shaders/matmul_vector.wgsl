@@ -4,8 +4,12 @@
 //   w        [B, N, K]  f32 f16 bf16 i8 u8 blocks  in   groups of four along K
 //   w_scale  [N, K]     f32                 in   of i8 and u8: an element for a tensor, column or group
 //   w_zero   [N, K]     i8 u8               in   likewise, may be left out
+//   gain     [K]        f32 f16             in   may be left out
 //   y        [B, M, N]  f32 f16             out  groups of four along N
 //
+// With `gain`, x is what it makes of it: x / sqrt(mean_k x² + eps) · gain. The sum of squares is another one over
+// K, and waits as a factor until the others are done. With gates, y has half as many columns: those of the first
+// half of w, after a function, gate those of the second, which are read after them.
 // The weights are read once for ROWS rows, and reading them is all the work there is. A workgroup owns ROWS
 // rows and LANES·COLS columns; its PARTS rows of invocations share out K, RUN groups of four at a time, and
 // their sums meet in workgroup memory in a fixed order. Neighbouring invocations read neighbouring columns,
@@ -39,6 +43,7 @@ struct Params {
     w_offset: u32, w_B: u32, w_N: u32, w_K: u32,
     w_scale_offset: u32, w_scale_N: u32, w_scale_K: u32,
     w_zero_offset: u32, w_zero_N: u32, w_zero_K: u32,
+    gain_offset: u32,
     y_offset: u32, y_B: u32, y_M: u32,
 }
 
@@ -47,11 +52,22 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<y_group>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-var<workgroup> sums: array<f32, PARTS * ROWS * COLS * LANES>;
+var<workgroup> sums: array<f32, HALVES * PARTS * ROWS * COLS * LANES>;
 
 // Where an invocation goes on along K: at `k4`, or where the others' runs end if that is where its own does.
 fn after(k4: u32) -> u32 {
     return k4 + select(0u, (PARTS - 1u) * RUN, k4 % RUN == 0u);
+}
+
+// Four neighbouring columns of a half, all parts together, and their scales.
+fn total4(half: u32, at: u32, c4: u32) -> vec4<f32> {
+    let fours = LANES * COLS / 4u;
+    var total = vec4<f32>(0.0);
+    for (var q = 0u; q < PARTS; q++) {
+        let s = ((half * PARTS + q) * ROWS * fours + at) * 4u;
+        total += vec4<f32>(sums[s], sums[s + 1u], sums[s + 2u], sums[s + 3u]);
+    }
+    return total * column_scale4(c4);
 }
 
 @compute @workgroup_size(LANES, PARTS)
@@ -61,7 +77,8 @@ fn main(
     @builtin(local_invocation_id) lane: vec3<u32>,
 ) {
     let tiles_m = (p.M + ROWS - 1u) / ROWS;
-    let tiles_n = (p.N + LANES * COLS - 1u) / (LANES * COLS);
+    let columns = p.N / HALVES;
+    let tiles_n = (columns + LANES * COLS - 1u) / (LANES * COLS);
     let tile = wg.y * wgs.x + wg.x;
     let b = tile / (tiles_m * tiles_n);
     if b >= p.B {
@@ -76,84 +93,91 @@ fn main(
     for (var i = 0u; i < ROWS; i++) {
         row[i] = p.x_offset + b * p.x_B + min(m0 + i, p.M - 1u) * p.x_M;
     }
-    // Of the columns that are loaded together, the first.
-    var n: array<u32, SETS>;
-    var column: array<u32, SETS>;
-    //@unroll j 0..SETS
-    for (var j = 0u; j < SETS; j++) {
-        let own = n0 + (j * LANES + lane.x) * SIDE;
-        n[j] = min(own, p.N - SIDE);
-        column[j] = w_column(b, select(n[j], own, FLAT));
-    }
-
     var touched = 0u;
-    let lines = w_column(b, n0);
-    let along = w_step(n0); // a workgroup's columns lie in one panel
-    var sum: array<f32, ROWS * COLS>;
-    var scales: array<Scales, COLS>;
-    let k4s = (p.K + 3u) / 4u;
-    var blocks: array<Placed, COLS>;
-    // One loop, and none for each run: on a processor, loops cost as much as what is done for several columns.
-    for (var first = part * RUN; first < k4s; first = after(first + TURN)) {
-        if first % RUN == 0u {
-            if AHEAD4 == RUN || first % AHEAD4 == 0u {
-                //@unroll line 0..SCALE_LINES
-                for (var line = 0u; line < SCALE_LINES; line++) {
-                    let next = min(first + AHEAD4, k4s - 1u) / SCALES4;
-                    let words = select(line * 16u, 0u, along < LANES * COLS); // the last panel may be narrow
-                    touched = max(touched, touch_scales(next, n0, words));
+    for (var half = 0u; half < HALVES; half++) {
+        let h0 = half * columns + n0;
+        // Of the columns that are loaded together, the first.
+        var n = array<u32, SETS>();
+        var column = array<u32, SETS>();
+        //@unroll j 0..SETS
+        for (var j = 0u; j < SETS; j++) {
+            let own = h0 + (j * LANES + lane.x) * SIDE;
+            n[j] = min(own, p.N - SIDE);
+            column[j] = w_column(b, select(n[j], own, FLAT));
+        }
+
+        let lines = w_column(b, h0);
+        let along = w_step(h0); // a workgroup's columns lie in one panel
+        var sum = array<f32, ROWS * COLS>();
+        var squares = array<f32, ROWS>();
+        var scales = array<Scales, COLS>();
+        let k4s = (p.K + 3u) / 4u;
+        var blocks = array<Placed, COLS>();
+        // One loop, and none for each run: on a processor, loops cost as much as what is done for several columns.
+        for (var first = part * RUN; first < k4s; first = after(first + TURN)) {
+            if first % RUN == 0u {
+                if AHEAD4 == RUN || first % AHEAD4 == 0u {
+                    //@unroll line 0..SCALE_LINES
+                    for (var line = 0u; line < SCALE_LINES; line++) {
+                        let next = min(first + AHEAD4, k4s - 1u) / SCALES4;
+                        let words = select(line * 16u, 0u, along < LANES * COLS); // the last panel may be narrow
+                        touched = max(touched, touch_scales(next, h0, words));
+                    }
+                    //@unroll c 0..COLS
+                    for (var c = 0u; c < COLS; c++) {
+                        scales[c] = scales_of(first / SCALES4, n[c / SIDE], c % SIDE);
+                    }
                 }
                 //@unroll c 0..COLS
                 for (var c = 0u; c < COLS; c++) {
-                    scales[c] = scales_of(first / SCALES4, n[c / SIDE], c % SIDE);
+                    blocks[c] = placed(part_of(scales[c], first % SCALES4 / BLOCK4), c % SIDE);
                 }
             }
-            //@unroll c 0..COLS
-            for (var c = 0u; c < COLS; c++) {
-                blocks[c] = placed(part_of(scales[c], first % SCALES4 / BLOCK4), c % SIDE);
-            }
-        }
-        //@unroll turn 0..TURN
-        for (var turn = 0u; turn < TURN; turn++) {
-            let k4 = first + turn;
-            // Of several groups a turn all are whole.
-            let live = vec4<bool>(TURN > 1u) | (vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u));
-            var xs: array<vec4<f32>, ROWS>;
-            //@unroll i 0..ROWS
-            for (var i = 0u; i < ROWS; i++) {
-                xs[i] = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
-            }
-            let along_k = k4 * along;
-            let next = lines + min(k4 + 1u, k4s - 1u) * along;
-            //@unroll line 0..LINES
-            for (var line = 0u; line < LINES; line++) {
-                touched = max(touched, touch_w(next + line * LINE));
-            }
-            //@unroll j 0..SETS
-            for (var j = 0u; j < SETS; j++) {
-                let flat = select(column[j], column[0] + j * SIDE * LANES, FLAT);
-                let fetched = fetch_w(flat + along_k);
-                //@unroll r 0..SIDE
-                for (var r = 0u; r < SIDE; r++) {
-                    let c = j * SIDE + r;
-                    let v = taken_w(fetched, r, blocks[c]);
-                    let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
-                    //@unroll i 0..ROWS
-                    for (var i = 0u; i < ROWS; i++) {
-                        let at = i * COLS + c;
-                        sum[at] = fma(xs[i].z, ws.z, fma(xs[i].w, ws.w, sum[at]));
-                        sum[at] = fma(xs[i].x, ws.x, fma(xs[i].y, ws.y, sum[at]));
+            //@unroll turn 0..TURN
+            for (var turn = 0u; turn < TURN; turn++) {
+                let k4 = first + turn;
+                // Of several groups a turn all are whole.
+                let live = vec4<bool>(TURN > 1u) | (vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(p.K - k4 * 4u));
+                var xs: array<vec4<f32>, ROWS>;
+                //@unroll i 0..ROWS
+                for (var i = 0u; i < ROWS; i++) {
+                    let own = select(vec4<f32>(0.0), load4_x(row[i] + k4), live);
+                    squares[i] += dot(own, own);
+                    xs[i] = select(vec4<f32>(0.0), gained4(own, k4), live);
+                }
+                let along_k = k4 * along;
+                let next = lines + min(k4 + 1u, k4s - 1u) * along;
+                //@unroll line 0..LINES
+                for (var line = 0u; line < LINES; line++) {
+                    touched = max(touched, touch_w(next + line * LINE));
+                }
+                //@unroll j 0..SETS
+                for (var j = 0u; j < SETS; j++) {
+                    let flat = select(column[j], column[0] + j * SIDE * LANES, FLAT);
+                    let fetched = fetch_w(flat + along_k);
+                    //@unroll r 0..SIDE
+                    for (var r = 0u; r < SIDE; r++) {
+                        let c = j * SIDE + r;
+                        let v = taken_w(fetched, r, blocks[c]);
+                        let ws = select(vec4<f32>(0.0), v, vec4<bool>(PADDED) | live);
+                        //@unroll i 0..ROWS
+                        for (var i = 0u; i < ROWS; i++) {
+                            let at = i * COLS + c;
+                            sum[at] = fma(xs[i].z, ws.z, fma(xs[i].w, ws.w, sum[at]));
+                            sum[at] = fma(xs[i].x, ws.x, fma(xs[i].y, ws.y, sum[at]));
+                        }
                     }
                 }
             }
         }
-    }
-    //@unroll i 0..ROWS
-    for (var i = 0u; i < ROWS; i++) {
-        //@unroll c 0..COLS
-        for (var c = 0u; c < COLS; c++) {
-            let own = (c / SIDE * LANES + lane.x) * SIDE + c % SIDE;
-            sums[(part * ROWS + i) * COLS * LANES + own] = sum[i * COLS + c];
+        //@unroll i 0..ROWS
+        for (var i = 0u; i < ROWS; i++) {
+            keep_squares(lane.x, part * ROWS + i, squares[i]);
+            //@unroll c 0..COLS
+            for (var c = 0u; c < COLS; c++) {
+                let own = (c / SIDE * LANES + lane.x) * SIDE + c % SIDE;
+                sums[((half * PARTS + part) * ROWS + i) * COLS * LANES + own] = sum[i * COLS + c];
+            }
         }
     }
     workgroupBarrier(); // every part's sums are there
@@ -162,17 +186,14 @@ fn main(
     for (var at = part * LANES + lane.x; at < ROWS * fours; at += PARTS * LANES) {
         let m = m0 + at / fours;
         let c4 = n0 / 4u + at % fours;
-        if m < p.M && c4 * 4u < p.N {
-            var total = vec4<f32>(0.0);
-            for (var q = 0u; q < PARTS; q++) {
-                let s = (q * ROWS * fours + at) * 4u;
-                total += vec4<f32>(sums[s], sums[s + 1u], sums[s + 2u], sums[s + 3u]);
-            }
+        if m < p.M && c4 * 4u < columns {
+            let up4 = (HALVES - 1u) * columns / 4u + c4;
+            let norm = norm_of(at / fours);
+            var v = gated(total4(0u, at, c4) * norm, total4(HALVES - 1u, at, up4) * norm);
             if p.K == 0u && touched > 0u {
-                total += 1.0; // never: so that no compiler leaves out what was touched
+                v += 1.0; // never: so that no compiler leaves out what was touched
             }
-            let v = apply4_post(total * column_scale4(c4), b * p.M + m, c4);
-            store4_y(p.y_offset + b * p.y_B + m * p.y_M + c4, v);
+            store4_y(p.y_offset + b * p.y_B + m * p.y_M + c4, apply4_post(v, b * p.M + m, c4));
         }
     }
 }

@@ -17,6 +17,7 @@ mod cut;
 mod draft;
 mod emit;
 mod explain;
+mod few_rows;
 mod fuse;
 pub mod host;
 #[cfg(feature = "json")]

@@ -54,6 +54,12 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("scale of the first group for all", &["matmul.vector/f32.i8/group/"], |p| {
         edit(p, "scale_at(block, n + r)", "scale_at(0u, n + r)")
     }),
+    Breakage("the mean of one square more", &["graph.norms/f32/M=3"], |p| {
+        edit(p, "total / f32(p.K) + EPS", "total / f32(p.K + 1u) + EPS")
+    }),
+    Breakage("a gate for what it gates", &["graph.gates/f32/M=3"], |p| {
+        edit(p, "let h0 = half * columns + n0;", "let h0 = n0;")
+    }),
     Breakage("missing scale per block", &["matmul.vector/f32.q8_0/plain"], |p| {
         edit(p, "vec4<f32>(unpack4xI8(word)) * block.x", "vec4<f32>(unpack4xI8(word))")
     }),

@@ -2,7 +2,6 @@
 //! that crashes or hangs is a result and not the end.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -48,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CASE")]
     pub(crate) case: Vec<String>,
     /// Run the cases of this suite, or of this folder of suites, instead of our own
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick", "part"])]
     cases: Option<std::path::PathBuf>,
     /// Use this seed for every case, instead of the hash of its name
     #[arg(long)]
@@ -56,6 +55,10 @@ pub(crate) struct Arguments {
     /// Only the short list
     #[arg(long)]
     quick: bool,
+    /// Only the K-th of N parts of the cases that all else leaves, from 1/N to N/N; cases that share kernels are in
+    /// one part
+    #[arg(long, value_name = "K/N", value_parser = select::part)]
+    part: Option<(usize, usize)>,
     /// Print the names of the cases and run none
     #[arg(long)]
     pub(crate) list: bool,
@@ -123,7 +126,7 @@ fn run_on(adapters: &[String], cases: &[Case], arguments: &Arguments) -> (Vec<Re
         let work = child::Work {
             adapter,
             names: &names,
-            shares: shares(cases),
+            shares: select::shares(cases),
             timeout,
             patience: patience(arguments),
             jobs: jobs(arguments),
@@ -237,23 +240,4 @@ pub(crate) fn on(arguments: &Arguments, adapter: &str, command: &mut Command) {
             command.args(["--runner", runner.name(), "--timeout", &seconds])
         }
     };
-}
-
-/// Cases that share pipelines stay together: those of one kernel, types and variant.
-fn shares(cases: &[Case]) -> Vec<Range<usize>> {
-    let mut shares: Vec<Range<usize>> = Vec::new();
-    let family = |case: &Case| {
-        let name = case.plan_name();
-        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
-    };
-    let mut last = String::new();
-    for (i, case) in cases.iter().enumerate() {
-        let family = family(case);
-        match shares.last_mut() {
-            Some(share) if family == last => share.end = i + 1,
-            _ => shares.push(i..i + 1),
-        }
-        last = family;
-    }
-    shares
 }

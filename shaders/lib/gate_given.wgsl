@@ -1,4 +1,4 @@
-// Two products for each pair, of which the first, after a function, gates the second.
+// Two products for each result, of which the first, after a function, gates the second.
 
 const HALVES: u32 = 2u;
 const ACT: u32 = 0u; // knob: 0 silu, 1 gelu, 2 gelu by tanh, 3 relu

@@ -1,4 +1,4 @@
-// A single product for each pair.
+// A single product for each result.
 
 const HALVES: u32 = 1u;
 

@@ -13,6 +13,7 @@ use crate::rng::Rng;
 mod caches;
 mod cut;
 mod experts;
+mod few_rows;
 mod layouts;
 
 /// A graph to check, with the calls it is run with.
@@ -82,7 +83,8 @@ const ROWS: &[&[(&str, f64)]] = &[&[("R", 33.0)], &[("R", 5.0)], &[("R", 1.0)], 
 
 /// Every case of every graph.
 pub(super) fn cases(all: &mut Vec<Case>) {
-    let few_texts = ALL.iter().chain(layouts::ALL).chain(caches::ALL).map(|graph| (graph, false));
+    let few_texts =
+        ALL.iter().chain(layouts::ALL).chain(caches::ALL).chain(few_rows::ALL).map(|graph| (graph, false));
     // Weights of many types are a text each, and drivers compile those longer than they run.
     let many_texts = cut::ALL.iter().chain(experts::ALL).map(|graph| (graph, true));
     for (graph, many_texts) in few_texts.chain(many_texts) {

@@ -198,7 +198,9 @@ impl Text {
         let handing = rows::handing(site.profile).is_some();
         let softcap = site.attrs.iter().any(|(name, a)| *name == "softcap" && *a != Attr::F32(0.0));
         let panels = site.arg("w").is_some_and(|w| w.panels);
+        let gates = given("up") || site.attr_u32("gates") > 0;
         for (function, piece) in [
+            ("gated(", if gates { source::GATE_GIVEN } else { source::GATE_NONE }),
             ("capped(", if softcap { source::SOFTCAP_GIVEN } else { source::SOFTCAP_NONE }),
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),

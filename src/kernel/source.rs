@@ -103,6 +103,8 @@ pieces! {
     POSITION_GIVEN "position_given.wgsl"
     POSITION_START "position_start.wgsl"
     ROTATION "rotation.wgsl"
+    GAIN_GIVEN "gain_given.wgsl"
+    GAIN_NONE "gain_none.wgsl"
     GATE_GIVEN "gate_given.wgsl"
     GATE_NONE "gate_none.wgsl"
     TABLES_1 "tables_1.wgsl"
@@ -135,7 +137,7 @@ pub(super) const BY_TENSOR: &[(&str, &str, Source, Source)] = &[
     ("first_row(", "starts", STARTS_GIVEN, STARTS_NONE),
     ("position_of(", "positions", POSITION_GIVEN, POSITION_START),
     ("class_weight(", "counts", CLASS_WEIGHT_GIVEN, CLASS_WEIGHT_NONE),
-    ("gated(", "up", GATE_GIVEN, GATE_NONE),
+    ("gained4(", "gain", GAIN_GIVEN, GAIN_NONE),
 ];
 
 /// [`weight`], if a text calls what is in it; and how it reads scales, if it asks for those that lie together:

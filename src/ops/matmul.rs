@@ -80,6 +80,8 @@ pub static MATMUL: Op = Op {
         Arg::new("w", &[B, N, K], WEIGHTS),
         Arg::optional("w_scale", &[N, K], FLOATS),
         Arg::optional("w_zero", &[N, K], &[DType::I8, DType::U8, DType::U4]),
+        // Given by planning alone, as are the attributes `eps` and `gates`: see `plan/few_rows.rs`.
+        Arg::optional("gain", &[K], FLOATS),
     ],
     outputs: &[Arg::new("y", &[B, M, N], FLOATS)],
     attrs: &[],
@@ -209,6 +211,9 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     };
     i.same(K, (0, &k), (1, &w.shape[w.shape.len() - 1]))?;
     let planes = plane_folds(i, w, &n, &k)?;
+    if i.inputs.get(4).is_some_and(Option::is_some) {
+        return Err(Error::Argument("matmul: `gain` is for plans to give: take `rms_norm` of `x`".into()));
+    }
     let rows = if batched { x.shape[1].clone() } else { rows };
     let mut shape = x.shape.clone();
     shape.pop();
@@ -222,7 +227,7 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     };
     Ok(Inferred {
         axes: Axes::new(&[(B, batch), (M, rows), (N, n), (K, k)]),
-        folds: vec![x_fold, w_fold, planes[0].clone(), planes[1].clone(), y_fold],
+        folds: vec![x_fold, w_fold, planes[0].clone(), planes[1].clone(), Vec::new(), y_fold],
         outputs: vec![(shape, x.dtype)],
     })
 }
@@ -363,6 +368,6 @@ impl Graph {
         w_scale: ValueId,
         w_zero: Option<ValueId>,
     ) -> Result<ValueId> {
-        self.apply_one(&MATMUL, &[Some(x), Some(w), Some(w_scale), w_zero], &[])
+        self.apply_one(&MATMUL, &[Some(x), Some(w), Some(w_scale), w_zero, None], &[])
     }
 }

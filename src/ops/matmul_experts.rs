@@ -21,7 +21,7 @@ use vector::VECTOR;
 const WEIGHTS: &[DType] = crate::ops::matmul::BLOCKS_AND_FLOATS;
 
 /// The functions that may gate, by the number that the attribute `act` has for them.
-const GATES: [Unary; 4] = [Unary::Silu, Unary::Gelu, Unary::GeluTanh, Unary::Relu];
+pub(crate) const GATES: [Unary; 4] = [Unary::Silu, Unary::Gelu, Unary::GeluTanh, Unary::Relu];
 
 /// y[.., U, C] = the products of x[.., K], or x[.., U, K], with w[e, C, K] for the experts e = ids[.., U]; with
 /// `up`, act(those) times the products with it. An id that is no expert gives a product of 0.

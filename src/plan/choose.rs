@@ -139,6 +139,11 @@ fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
             return Err(format!("it has no `{hook}` hook, and elementwise work was fused into the step"));
         }
     }
+    let asked = [(site.arg("gain").is_some(), "gained4("), (site.attr_u32("gates") > 0, "gated(")];
+    if let Some((_, call)) = asked.iter().find(|(asked, call)| *asked && !kernel.source.contains(call)) {
+        let what = if *call == "gated(" { "gate its sums" } else { "normalise its input" };
+        return Err(format!("it does not {what}, which was joined with the step"));
+    }
     if kernel.numerics != Numerics::F32 && kernel.numerics != site.policy.numerics {
         return Err(format!(
             "it computes as {:?}, but only {:?} was asked for",

@@ -10,7 +10,7 @@ use crate::kernel::Link;
 use crate::op::{Binary, Kind, Unary};
 use crate::ops::elementwise::ELEMENTWISE;
 use crate::plan::draft::{Draft, Joined, Origin, Program};
-use crate::plan::{Policy, siblings};
+use crate::plan::{Policy, few_rows, siblings};
 use crate::profile::Profile;
 
 /// Drafts every live node, then joins what may be joined; leaves the drafts in an order in which
@@ -31,7 +31,9 @@ pub(super) fn fuse(program: &mut Program<'_>, profile: &Profile, policy: &Policy
     }
     if policy.fuse {
         join_loads(program, profile, policy);
+        few_rows::join_gates(program, profile, policy);
         siblings::join(program, profile);
+        few_rows::join_norms(program, profile, policy);
     }
     // A joined step waits for the last node it covers; whatever that step reads is made by then.
     program.drafts.sort_by_key(|d| d.when);

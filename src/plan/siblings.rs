@@ -14,7 +14,7 @@ use crate::profile::Profile;
 
 /// What siblings have in common.
 #[derive(PartialEq)]
-struct Kin {
+pub(super) struct Kin {
     x: usize,
     w: DType,
     /// How many elements a row has of each plane beside the weight.
@@ -66,7 +66,7 @@ fn columns(draft: &Draft) -> u64 {
 }
 
 /// What a draft has in common with its siblings, if it may have any.
-fn kin(program: &Program<'_>, draft: &Draft) -> Option<Kin> {
+pub(super) fn kin(program: &Program<'_>, draft: &Draft) -> Option<Kin> {
     let [Some(x), Some(w), planes @ ..] = draft.inputs.as_slice() else { return None };
     let made = draft.outputs[0].value;
     let rows_only = |j: &Joined| match (j.link, j.other) {
@@ -79,6 +79,7 @@ fn kin(program: &Program<'_>, draft: &Draft) -> Option<Kin> {
         && w.fold.len() == 2
         && planes.iter().flatten().all(|s| weight(program, s.value).is_some() && s.fold[0].0 == Axis::N)
         && draft.pre.is_empty()
+        && draft.attrs.is_empty()
         && program.may_wait(draft, usize::MAX - 1)
         && draft.post.iter().all(rows_only)
         && !program.is_output(made);
@@ -169,7 +170,8 @@ fn weights(
     Some(sources)
 }
 
-fn join_weights(
+/// One weight of every member, joined.
+pub(super) fn join_weights(
     program: &mut Program<'_>,
     members: &[Draft],
     value: impl Fn(&Draft) -> Option<usize>,

@@ -7,6 +7,7 @@ use tachylite::{DType, Dim, Graph, Profile, ValueId};
 
 mod choice;
 mod cut;
+mod few_rows;
 mod fusion;
 mod memory;
 mod random;

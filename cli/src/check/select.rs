@@ -1,6 +1,7 @@
 //! Which cases were asked for.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use tachylite::check::Case;
 
@@ -36,7 +37,39 @@ pub(super) fn select(arguments: &Arguments, mut cases: Vec<Case>) -> Result<Vec<
         })
         .map(|(case, _)| case)
         .collect();
+    let chosen = match arguments.part {
+        Some((k, n)) => {
+            shares(&chosen).into_iter().skip(k - 1).step_by(n).flat_map(|r| chosen[r].to_vec()).collect()
+        }
+        None => chosen,
+    };
     if chosen.is_empty() { Err("no case is all that was asked for".to_owned()) } else { Ok(chosen) }
+}
+
+/// `K/N`, K from 1 to N.
+pub(super) fn part(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    let within = numbers.filter(|(k, n)| (1..=*n).contains(k));
+    within.ok_or_else(|| "a part is K/N, with K from 1 to N, as 1/2".to_owned())
+}
+
+/// Cases that share pipelines stay together: those of one kernel, types and variant.
+pub(super) fn shares(cases: &[Case]) -> Vec<Range<usize>> {
+    let mut shares: Vec<Range<usize>> = Vec::new();
+    let family = |case: &Case| {
+        let name = case.plan_name();
+        name.rsplit_once('/').map_or(name.clone(), |(family, _)| family.to_owned())
+    };
+    let mut last = String::new();
+    for (i, case) in cases.iter().enumerate() {
+        let family = family(case);
+        match shares.last_mut() {
+            Some(share) if family == last => share.end = i + 1,
+            _ => shares.push(i..i + 1),
+        }
+        last = family;
+    }
+    shares
 }
 
 /// Graphs are asked for like kernels, but are none.
@@ -86,6 +119,21 @@ mod tests {
         assert_eq!(ops.into_iter().collect::<Vec<_>>(), ["attention", "embed"]);
         let quick = chosen("--quick --kernel matmul.tile").unwrap();
         assert!(quick.iter().all(|c| c.quick && c.kernel() == "matmul.tile") && !quick.is_empty());
+    }
+
+    #[test]
+    fn parts_are_all_cases_once_and_keep_kernels_together() {
+        let names = |line: &str| chosen(line).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let whole = "--quick --op softmax --op matmul";
+        let mut parts: Vec<_> = (1..=3).flat_map(|k| names(&format!("{whole} --part {k}/3"))).collect();
+        let mut all = names(whole);
+        assert!(names(&format!("{whole} --part 1/3")).len() > all.len() / 6);
+        parts.sort();
+        all.sort();
+        assert_eq!(parts, all);
+        for wrong in ["0/2", "3/2", "1", "1/0", "a/b"] {
+            assert!(part(wrong).unwrap_err().starts_with("a part is K/N"), "{wrong}");
+        }
     }
 
     #[test]

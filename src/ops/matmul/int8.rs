@@ -26,7 +26,7 @@ pub(super) fn weight_knobs(s: &Site<'_>) -> Vec<(&'static str, String)> {
     match zero {
         Some(zero) => {
             knobs.push(("SIGNED", (zero.dtype == DType::I8).to_string()));
-            knobs.push(("HALVES", (zero.dtype == DType::U4).to_string()));
+            knobs.push(("NIBBLES", (zero.dtype == DType::U4).to_string()));
         }
         None => knobs.push(("NONE", format!("{:?}", own_zero(w.dtype)))),
     }

@@ -2,9 +2,11 @@
 //! in runs as long as can be.
 
 use super::int8::{packed, weight_knobs};
-use super::{tiles, unpacking};
+use super::unpacking;
+use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Site, WIDE, WIDE_X, Work};
+use crate::op::Attr;
 use crate::op::Axis::{self, B, K, M, N};
 use crate::plan::prepare::PANEL;
 use crate::plan::{Determinism, Numerics};
@@ -39,11 +41,12 @@ pub(super) static VECTOR: Kernel = Kernel {
             ("FLAT", shape.is_flat(s).to_string()),
         ];
         let own = [own, touch_knobs(s, shape.is_flat(s).then_some(shape.lanes * shape.columns))].concat();
-        [own, walk_knobs(s, N, shape.columns, shape.rows), weight_knobs(s)].concat()
+        [own, walk_knobs(s, N, shape.columns, shape.rows), weight_knobs(s), besides(s)].concat()
     },
     workgroups: |s| {
         let shape = Shape::of(s);
-        tiles(s, shape.rows, shape.lanes * shape.columns)
+        let strips = Expr::from(columns(s)).ceil_div(shape.lanes * shape.columns);
+        Expr::Mul(vec![s.dim(B).into(), Expr::from(s.dim(M)).ceil_div(shape.rows), strips])
     },
     cost: |s| {
         let shape = Shape::of(s);
@@ -60,6 +63,21 @@ pub(super) static VECTOR: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
+/// The columns of y: half of the weights', if one half gates the other.
+fn columns(s: &Site<'_>) -> Dim {
+    if s.attr_u32("gates") > 0 { Dim::from(s.size(N) / 2) } else { s.dim(N) }
+}
+
+/// What is done besides, as `plan/few_rows.rs` asks for it.
+fn besides(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    let act = s.attr_u32("gates").checked_sub(1).map(|act| ("ACT", format!("{act}u")));
+    let eps = s.attrs.iter().find_map(|(name, a)| match a {
+        Attr::F32(eps) if *name == "eps" => Some(("EPS", format!("{eps:e}"))),
+        _ => None,
+    });
+    [act, eps].into_iter().flatten().collect()
+}
+
 /// A workgroup: the rows and columns of an invocation, and its invocations along N and along K.
 struct Shape {
     rows: u64,
@@ -75,9 +93,11 @@ impl Shape {
     fn of(s: &Site<'_>) -> Self {
         let rows = rows(s);
         if s.profile.kind != DeviceKind::Cpu {
-            return Self { rows, columns: if rows < 4 { 1 } else { 2 }, lanes: 16, parts: 16 };
+            // Sums of two halves take twice the memory.
+            let parts = if rows >= 4 && s.attr_u32("gates") > 0 { 8 } else { 16 };
+            return Self { rows, columns: if rows < 4 { 1 } else { 2 }, lanes: 16, parts };
         }
-        let (lanes, n) = (8, s.size(N) as u64);
+        let (lanes, n) = (8, columns(s).max(s.scalars));
         if n >= SHARED_OUT * PANEL && s.bytes("w") >= STREAMED {
             return Self { rows, columns: PANEL / lanes, lanes, parts: 1 };
         }

@@ -55,8 +55,8 @@ pub(crate) struct Arguments {
     /// Only the short list
     #[arg(long)]
     quick: bool,
-    /// Only the K-th of N parts of the cases that all else leaves, from 1/N to N/N; cases that share kernels are in
-    /// one part
+    /// Only the K-th of N parts of the cases that all else leaves, from 1/N to N/N; those that share kernels are
+    /// in one part
     #[arg(long, value_name = "K/N", value_parser = select::part)]
     part: Option<(usize, usize)>,
     /// Print the names of the cases and run none

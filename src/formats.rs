@@ -11,9 +11,11 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
+pub use cache::CacheForm;
 pub use feedback::Feedback;
 
 mod block32;
+pub mod cache;
 mod codebook;
 mod feedback;
 mod fit;

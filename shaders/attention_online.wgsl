@@ -7,9 +7,10 @@
 //                     lse[b, h, s] = log Σ_t exp(score), that key too
 //
 //   q        [B, S, H, D]  f32 f16  in
-//   k        [B, T, G, D]  f32 f16  in
-//   v        [B, T, G, C]  f32 f16  in
+//   k        [B, T, G, D]  f32 f16  in, or rows of a quantised cache; with pages [N, PAGE, G, D]
+//   v        [B, T, G, C]  f32 f16  in, likewise
 //   lengths  [B]           u32      in, may be left out
+//   pages    [B, T / PAGE] u32      in, may be left out
 //   mask     [B, H, S, T]  f32 f16  in, may be left out
 //   slopes   [H]           f32      in, may be left out
 //   sinks    [H]           f32      in, may be left out
@@ -45,7 +46,7 @@ struct Params {
     q_offset: u32, q_B: u32, q_S: u32, q_H: u32,
     k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
     v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
-    lengths_offset: u32,
+    lengths_offset: u32, pages_offset: u32, N: u32,
     mask_offset: u32, mask_B: u32, mask_H: u32, mask_S: u32,
     slopes_offset: u32, sinks_offset: u32,
     lse_offset: u32, lse_B: u32, lse_H: u32,
@@ -64,18 +65,21 @@ var<workgroup> scores: array<f32, ROWS * KEYS>;
 var<workgroup> parts: array<f32, ROWS * 4u>;
 var<workgroup> factor: array<f32, ROWS>;
 
-// Scores of four queries and two keys: q rows at `q_at` and k rows at `k_at`, in groups.
+// Scores of four queries and two keys: q rows at `q_at` and k rows at `k_at`, in groups or words.
 fn dot_rows(q_at: vec4<u32>, k_at: vec2<u32>) -> array<vec4<f32>, 2> {
     var sum: array<vec4<f32>, 2>;
     let groups = (p.D + 3u) / 4u;
+    var scales = vec2<f32>(1.0);
     for (var d4 = 0u; d4 < groups; d4++) {
+        //@if k_scaled
+        if d4 % 8u == 0u { scales = vec2<f32>(scale_k(k_at.x, d4 / 8u), scale_k(k_at.y, d4 / 8u)); }
         let live = vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D);
         let q0 = select(vec4<f32>(0.0), load4_q(q_at.x + d4), live);
         let q1 = select(vec4<f32>(0.0), load4_q(q_at.y + d4), live);
         let q2 = select(vec4<f32>(0.0), load4_q(q_at.z + d4), live);
         let q3 = select(vec4<f32>(0.0), load4_q(q_at.w + d4), live);
-        let k0 = select(vec4<f32>(0.0), load4_k(k_at.x + d4), live);
-        let k1 = select(vec4<f32>(0.0), load4_k(k_at.y + d4), live);
+        let k0 = select(vec4<f32>(0.0), four_k(k_at.x, d4, scales.x), live);
+        let k1 = select(vec4<f32>(0.0), four_k(k_at.y, d4, scales.y), live);
         sum[0] += vec4<f32>(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
         sum[1] += vec4<f32>(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
     }
@@ -95,6 +99,17 @@ fn seen_by(s0: u32, length: u32, reach: u32) -> vec2<u32> {
         return vec2<u32>(first - first % KEYS, end);
     }
     return vec2<u32>(0u, end);
+}
+
+// Where key t of sequence b begins, in groups or words: its row of k, and of v, of the first head.
+fn k_row(b: u32, t: u32) -> u32 {
+    let place = place_of(b, t);
+    return p.k_offset + place.x * p.k_B + place.y * p.k_T;
+}
+
+fn v_row(b: u32, t: u32) -> u32 {
+    let place = place_of(b, t);
+    return p.v_offset + place.x * p.v_B + place.y * p.v_T;
 }
 
 @compute @workgroup_size(64)
@@ -127,8 +142,6 @@ fn main(
     let row = lane / 4u; // its query, for the softmax
     let part = lane % 4u; // its eight keys of the tile
     let q_base = p.q_offset + b * p.q_B + h * p.q_H;
-    let k_base = p.k_offset + b * p.k_B + g * p.k_G;
-    let v_base = p.v_offset + b * p.v_B + g * p.v_G;
     let s = min(vec4<u32>(0u, 1u, 2u, 3u) + s0 + block, vec4<u32>(p.S - 1u));
     let q_at = q_base + s * p.q_S;
 
@@ -138,7 +151,7 @@ fn main(
 
     for (var t0 = range.x; t0 < range.y; t0 += KEYS) {
         let t = min(vec2<u32>(column, column + 16u) + t0, vec2<u32>(p.T - 1u));
-        let dots = dot_rows(q_at, k_base + t * p.k_T);
+        let dots = dot_rows(q_at, vec2<u32>(k_row(b, t.x), k_row(b, t.y)) + g * p.k_G);
         //@unroll j 0..2
         for (var j = 0u; j < 2u; j++) {
             let key = t0 + column + j * 16u;
@@ -192,10 +205,11 @@ fn main(
             }
         }
         for (var j = 0u; j < keys; j++) {
-            let v_at = v_base + (t0 + j) * p.v_T;
+            let v_at = v_row(b, t0 + j) + g * p.v_G;
             //@unroll d 0..D16
             for (var d = 0u; d < D16; d++) {
-                let value = load4_v(v_at + min(first + column + d * 16u, max(groups, 1u) - 1u));
+                let c4 = min(first + column + d * 16u, max(groups, 1u) - 1u);
+                let value = four_v(v_at, c4, scale_v(v_at, c4 / 8u));
                 //@unroll i 0..4
                 for (var i = 0u; i < 4u; i++) {
                     let e = scores[(block + i) * KEYS + j];

@@ -2,9 +2,10 @@
 //     part[row, share] = (Σ_t exp(score - m) v[b, t, g, :],  m, Σ_t exp(score - m)),  m = max_t score
 //
 //   q        [B, S, H, D]  f32 f16  in
-//   k        [B, T, G, D]  f32 f16  in
-//   v        [B, T, G, C]  f32 f16  in
+//   k        [B, T, G, D]  f32 f16  in, or rows of a quantised cache; with pages [N, PAGE, G, D]
+//   v        [B, T, G, C]  f32 f16  in, likewise
 //   lengths  [B]           u32      in, may be left out
+//   pages    [B, T / PAGE] u32      in, may be left out
 //   mask     [B, H, S, T]  f32 f16  in, may be left out
 //   slopes   [H]           f32      in, may be left out
 //   part     [B · H · S, SHARES, C + 4]  f32  out   rows count over b, h and s
@@ -35,7 +36,7 @@ struct Params {
     q_offset: u32, q_B: u32, q_S: u32, q_H: u32,
     k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
     v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
-    lengths_offset: u32,
+    lengths_offset: u32, pages_offset: u32, N: u32,
     mask_offset: u32, mask_B: u32, mask_H: u32, mask_S: u32,
     slopes_offset: u32,
     part_row: u32,
@@ -114,6 +115,29 @@ fn leave(r: u32, at: u32, lane: u32, c4: u32, top: f32) {
     }
 }
 
+// Eight lanes add up each row's sums of exponentials.
+fn add_up(lane: u32) {
+    let of_row = lane / 8u;
+    var sum = 0.0;
+    if of_row < ROWS {
+        for (var i = 0u; i < 8u; i++) {
+            sum += sums[of_row * 64u + i * 8u + lane % 8u].x;
+        }
+        tops[lane] = sum;
+    }
+}
+
+// Where key t of sequence b begins, in groups or words: its row of k, and of v, of the first head.
+fn k_row(b: u32, t: u32) -> u32 {
+    let place = place_of(b, t);
+    return p.k_offset + place.x * p.k_B + place.y * p.k_T;
+}
+
+fn v_row(b: u32, t: u32) -> u32 {
+    let place = place_of(b, t);
+    return p.v_offset + place.x * p.v_B + place.y * p.v_T;
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -154,16 +178,18 @@ fn main(
         }
     }
 
-    let k_base = p.k_offset + b * p.k_B + g * p.k_G;
     for (var i = 0u; i < KEYS; i += 64u) {
         let key = t0 + i + lane;
-        let k_at = k_base + min(key, p.T - 1u) * p.k_T;
         var dots = array<f32, ROWS>();
         if t0 + i < end {
+            let k_at = k_row(b, min(key, p.T - 1u)) + g * p.k_G;
+            var scale = 1.0;
             if KEEP {
                 //@unroll d4 0..KEPT4
                 for (var d4 = 0u; d4 < KEPT4; d4++) {
-                    let k4 = whole4(load4_k(k_at + d4), d4);
+                    //@if k_scaled
+                    if d4 % 8u == 0u { scale = scale_k(k_at, d4 / 8u); }
+                    let k4 = whole4(four_k(k_at, d4, scale), d4);
                     //@unroll r 0..ROWS
                     for (var r = 0u; r < ROWS; r++) {
                         dots[r] += dot(kept[r * KEPT4 + d4], k4);
@@ -171,7 +197,9 @@ fn main(
                 }
             } else {
                 for (var d4 = 0u; d4 < (p.D + 3u) / 4u; d4++) {
-                    let k4 = whole4(load4_k(k_at + d4), d4);
+                    //@if k_scaled
+                    if d4 % 8u == 0u { scale = scale_k(k_at, d4 / 8u); }
+                    let k4 = whole4(four_k(k_at, d4, scale), d4);
                     //@unroll r 0..ROWS
                     for (var r = 0u; r < ROWS; r++) {
                         dots[r] += dot(q_tile[r * D4 + d4], k4);
@@ -210,20 +238,14 @@ fn main(
         sums[r * 64u + lane] = vec4<f32>(mass[r]);
     }
     workgroupBarrier(); // exponentials and their sums are there
-    let of_row = lane / 8u; // eight lanes add up each row's sums
-    var sum = 0.0;
-    if of_row < ROWS {
-        for (var i = 0u; i < 8u; i++) {
-            sum += sums[of_row * 64u + i * 8u + lane % 8u].x;
-        }
-        tops[lane] = sum;
-    }
+    add_up(lane);
 
     let c4 = first + lane % COLUMNS;
-    let v_base = p.v_offset + b * p.v_B + g * p.v_G + min(c4, max(groups, 1u) - 1u);
+    let v4 = min(c4, max(groups, 1u) - 1u);
     var acc: array<vec4<f32>, ROWS>;
     for (var t = t0 + lane / COLUMNS; t < end && groups > 0u; t += PARTS) {
-        let value = load4_v(v_base + t * p.v_T);
+        let v_at = v_row(b, t) + g * p.v_G;
+        let value = four_v(v_at, v4, scale_v(v_at, v4 / 8u));
         //@unroll r 0..ROWS
         for (var r = 0u; r < ROWS; r++) {
             let e = scores[r * KEYS + t - t0];

@@ -33,7 +33,7 @@ pub enum Axis {
     D,
     /// Rows of a matmul.
     M,
-    /// Columns of a matmul's result.
+    /// Columns of a matmul's result; pages of a cache.
     N,
     /// The summed axis of a matmul.
     K,
@@ -47,11 +47,13 @@ pub enum Axis {
     E,
     /// Experts that a token goes to.
     U,
+    /// Pages that the keys of a sequence lie in.
+    P,
 }
 
 impl Axis {
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
     /// All of them.
     pub const ALL: [Self; Self::COUNT] = [
         Self::B,
@@ -68,11 +70,12 @@ impl Axis {
         Self::C,
         Self::E,
         Self::U,
+        Self::P,
     ];
 
     /// Its letter.
     pub const fn name(self) -> &'static str {
-        ["B", "S", "T", "H", "G", "D", "M", "N", "K", "V", "R", "C", "E", "U"][self as usize]
+        ["B", "S", "T", "H", "G", "D", "M", "N", "K", "V", "R", "C", "E", "U", "P"][self as usize]
     }
 }
 

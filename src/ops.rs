@@ -23,6 +23,7 @@ pub mod matmul;
 pub mod matmul_experts;
 pub mod matmul_integer;
 pub mod mean_pool;
+pub mod merge;
 pub mod pad;
 pub(crate) mod parts;
 pub mod quantize;
@@ -44,6 +45,7 @@ pub static ALL: &[&Op] = &[
     &matmul_experts::MATMUL_EXPERTS,
     &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
+    &merge::MERGE,
     &append::APPEND,
     &causal_conv::CAUSAL_CONV,
     &linear_attention::LINEAR_ATTENTION,

@@ -104,6 +104,16 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("causal mask off by one", &["attention.online/f32/causal"], |p| {
         edit(p, "key + p.S <= last + right", "key + p.S < last + right")
     }),
+    Breakage("the scale of a row's first block for all", &["attention.online/f32/q8_0_paged"], |p| {
+        edit(p, "scale_v(v_at, c4 / 8u)", "scale_v(v_at, 0u)")
+    }),
+    Breakage("the first page for all", &["attention.split/f32/q8_0_paged"], |p| {
+        edit(p, "(p.T / PAGE) + t / PAGE]", "(p.T / PAGE)]")
+    }),
+    Breakage("codes of 4 bits in another order", &["attention.online/f32/int8_q4_0"], |p| {
+        edit(p, "(0u, 4u, 8u, 12u) + vec4<u32>(c4", "(4u, 0u, 8u, 12u) + vec4<u32>(c4")
+    }),
+    Breakage("parts weighed alike", &["merge.rows/f32"], |p| edit(p, "exp(max(x, -87.0))", "1.0")),
     Breakage("a column's element taken for its neighbour", &["mul/elementwise.rows/f32/column/R=3"], |p| {
         edit(p, "[at0 & 3u]", "[(at0 + 1u) & 3u]")
     }),

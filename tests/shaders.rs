@@ -122,7 +122,7 @@ fn signatures_are_bound_in_order() {
         let order: Vec<_> = inputs.chain(op.outputs).map(|a| a.name).collect();
         // A weight's scale stands with the piece that reads it; lengths and tables likewise.
         let pieces = ["w_scale", "w_zero", "x_zero", "lengths", "mask", "lse", "v", "v_cache", "starts"];
-        let pieces = [&pieces[..], &["positions", "counts", "slopes", "sinks", "gain"]].concat();
+        let pieces = [&pieces[..], &["positions", "counts", "slopes", "sinks", "gain", "pages"]].concat();
         let linked = |b: &str| {
             let alone = pieces.contains(&b) && !(b == "v" && op.name == "attention");
             alone || b.starts_with("table") || b.starts_with("idx")

@@ -10,9 +10,10 @@
 //! | `Q8_0` | int8 | an f16 for each block | code · scale, exactly |
 //! | `Q4_0` | 4 bits | an f16 for each block | (code - 8) · scale, exactly |
 //!
-//! Of two codes in a byte the first has the lower bits. A block is 32 neighbours; the last of a row may have fewer. Scales and codes of `Q8_0` and `Q4_0` are made by
-//! the formulas of ggml's blocks of these names, those of `Int8` are max|x| / 127 and the whole number that is
-//! nearest to x / scale, of two as near the one farther from 0.
+//! Of two codes in a byte the first has the lower bits. A block is 32 neighbours; the last of a row may have
+//! fewer. Scales and codes of `Q8_0` and `Q4_0` are made by the formulas of ggml's blocks of these names, those of
+//! `Int8` are max|x| / 127 and the whole number that is nearest to x / scale, of two as near the one farther from
+//! 0.
 
 use super::{block32, half_at, q8_0};
 use crate::dtype::DType;
@@ -122,7 +123,6 @@ impl CacheForm {
 
     /// The elements of a row whose bytes are numbers, each with how far off a device may have it.
     // f16·int8 is exact in f32. An f32 scale makes one rounding, and one that is denormal may count as 0.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn read(self, row: &[f64], width: usize) -> Vec<(f64, f64)> {
         let row: Vec<u8> = row.iter().map(|byte| *byte as u8).collect();
         let denormal = self == Self::Int8 && self.scale(&row, width, 0).abs() < DType::F32.min_normal();

@@ -9,6 +9,7 @@ use super::source::{self, Source, text_of};
 use super::unroll::{keep, unroll};
 use super::{Kernel, Site, chain, extensions, link};
 use crate::dtype::DType;
+use crate::formats::CacheForm;
 use crate::op::Attr;
 use crate::ops::{dequantize_blocks, rows};
 
@@ -220,6 +221,7 @@ impl Text {
                 self.append(piece);
             }
         }
+        self.link_caches(site);
         if self.calls("four_of(") {
             let reading = dequantize_blocks::reading(site);
             if reading.contains("fn part_scale(") {
@@ -246,6 +248,15 @@ impl Text {
         for name in ["w", "w_scale", "table0", "table0_scale"] {
             if self.calls(&format!("word_{name}(")) || self.calls(&format!("field_{name}(")) {
                 self.append_renamed(words, name);
+            }
+        }
+    }
+
+    /// Appends how rows of keys and values are read, by the forms that the site's attributes number.
+    fn link_caches(&mut self, site: &Site<'_>) {
+        for (name, form) in [("k", "k_form"), ("v", "v_form")] {
+            if self.calls(&format!("four_{name}(")) {
+                self.append_renamed(source::rows(CacheForm::from_number(site.attr_u32(form))), name);
             }
         }
     }
@@ -304,6 +315,8 @@ impl Text {
                 Access::Read if own && arg.dtype == DType::F32 => {
                     self.append_renamed(source::LOAD_F32_WIDE, &name);
                 }
+                // Rows of a quantised cache are read by pieces of their own.
+                Access::Read if !self.calls(&format!("load4_{name}(")) => {}
                 Access::Read => self.add_load(&name, arg.dtype),
                 Access::Write => {
                     if site.op.changes().any(|(_, o)| site.op.outputs[o].name == name)

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use crate::dtype::DType;
+use crate::formats::CacheForm;
 
 /// A file's name under `shaders/`, and its text.
 pub(crate) type Source = (&'static str, &'static str);
@@ -85,6 +86,12 @@ pieces! {
     LSE_NONE "lse_none.wgsl"
     SOFTCAP_GIVEN "softcap_given.wgsl"
     SOFTCAP_NONE "softcap_none.wgsl"
+    ROW_PLAIN "row_plain.wgsl"
+    ROW_INT8 "row_int8.wgsl"
+    ROW_Q8_0 "row_q8_0.wgsl"
+    ROW_Q4_0 "row_q4_0.wgsl"
+    PAGES_GIVEN "pages_given.wgsl"
+    PAGES_NONE "pages_none.wgsl"
     SLOPES_GIVEN "slopes_given.wgsl"
     SLOPES_NONE "slopes_none.wgsl"
     SINKS_GIVEN "sinks_given.wgsl"
@@ -131,6 +138,7 @@ pub(super) const BY_TENSOR: &[(&str, &str, Source, Source)] = &[
     ("kv_length(", "lengths", LENGTH_GIVEN, LENGTH_FULL),
     ("masked(", "mask", MASK_GIVEN, MASK_NONE),
     ("write_lse(", "lse", LSE_WRITTEN, LSE_NONE),
+    ("place_of(", "pages", PAGES_GIVEN, PAGES_NONE),
     ("tilted(", "slopes", SLOPES_GIVEN, SLOPES_NONE),
     ("with_sink(", "sinks", SINKS_GIVEN, SINKS_NONE),
     ("append_v(", "v", APPEND_V_GIVEN, APPEND_V_NONE),
@@ -170,6 +178,16 @@ pub(super) fn weight(dtype: Option<DType>) -> &'static [Source] {
         Some(DType::Q6K) => &[WEIGHT_PLANES, SCALES_Q6_K],
         Some(DType::Iq4Xs) => &[WEIGHT_PLANES, SCALES_IQ4_XS],
         _ => &[WEIGHT_PLAIN],
+    }
+}
+
+/// How rows of a cache are read.
+pub(super) const fn rows(form: Option<CacheForm>) -> Source {
+    match form {
+        None => ROW_PLAIN,
+        Some(CacheForm::Int8) => ROW_INT8,
+        Some(CacheForm::Q8_0) => ROW_Q8_0,
+        Some(CacheForm::Q4_0) => ROW_Q4_0,
     }
 }
 

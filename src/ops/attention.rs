@@ -5,16 +5,22 @@
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::formats::CacheForm;
 use crate::graph::{Graph, ValueId};
+use crate::kernel::Site;
 use crate::kernel::{Kernel, Work};
-use crate::op::Axis::{B, C, D, G, H, S, T};
-use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, Sizes};
+use crate::op::Axis::{B, C, D, G, H, P, S, T};
+use crate::op::{Arg, Attr, AttrKind, Cases, FLOATS, INDEX, Kind, Op, Sizes};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 
 mod cases;
-mod reference;
+mod infer;
+pub(crate) mod reference;
 mod split;
+
+/// The types of keys and values: those of activations, or bytes of rows of a quantised cache.
+const CACHED: &[DType] = &[DType::F32, DType::F16, DType::U8];
 
 /// A window without an end on that side.
 pub const OPEN: u32 = u32::MAX;
@@ -28,16 +34,19 @@ pub static ATTENTION: Op = Op {
               tanh(x / softcap) unless that is 0, at = s + reach - S, over t < lengths[b] and, if reach is \
               not 0, at - left ≤ t ≤ at + right, where reach is T (1), S (2) or lengths[b] (3); sinks[h] is \
               the score of one t more, whose v is 0; 0 if no t is seen or all masks are -∞; lse[b, h, s] = \
-              log Σ_t exp(score), -∞ where no t is seen",
+              log Σ_t exp(score), -∞ where no t is seen. k_form and v_form number the form of \
+              quantised rows, 0 of plain ones, v_width is C of quantised values; with pages k[b, t] is \
+              k[pages[b, t / page], t % page], page being the second size of k, and v likewise",
     kind: Kind::Compute,
     inputs: &[
         Arg::new("q", &[B, S, H, D], FLOATS),
-        Arg::new("k", &[B, T, G, D], FLOATS),
-        Arg::new("v", &[B, T, G, C], FLOATS),
+        Arg::new("k", &[B, T, G, D], CACHED),
+        Arg::new("v", &[B, T, G, C], CACHED),
         Arg::optional("lengths", &[B], INDEX),
         Arg::optional("mask", &[B, H, S, T], FLOATS),
         Arg::optional("slopes", &[H], &[DType::F32]),
         Arg::optional("sinks", &[H], &[DType::F32]),
+        Arg::optional("pages", &[B, P], INDEX),
     ],
     outputs: &[Arg::new("o", &[B, S, H, C], FLOATS), Arg::optional("lse", &[B, H, S], &[DType::F32])],
     attrs: &[
@@ -46,9 +55,12 @@ pub static ATTENTION: Op = Op {
         ("right", AttrKind::U32),
         ("softcap", AttrKind::F32),
         ("lse", AttrKind::U32),
+        ("k_form", AttrKind::U32),
+        ("v_form", AttrKind::U32),
+        ("v_width", AttrKind::U32),
         ("scale", AttrKind::Float),
     ],
-    infer,
+    infer: infer::infer,
     reference: reference::reference,
     flops: |s| 2.0 * s.product(&[B, S, T, H]) * (s.product(&[D]) + s.product(&[C])),
     kernels: &[&ONLINE, &split::SPLIT],
@@ -73,6 +85,9 @@ pub static ATTENTION: Op = Op {
             "window",
             "softcap_alibi",
             "softcap_sinks_lse",
+            "int8_q4_0",
+            "q4_0_int8_wide",
+            "q8_0_paged_causal_lse",
         ],
         // A workgroup for each of two heads.
         applies: |_| true,
@@ -90,12 +105,14 @@ static ONLINE: Kernel = Kernel {
     knobs: |s| {
         let reach = s.attr_u32("reach");
         let hides = reach != 0 || s.arg("mask").is_some();
-        vec![
+        let mut knobs = vec![
             ("REACH", format!("{reach}u")),
             ("LEFT", (s.attr_u32("left") != OPEN).to_string()),
             ("HIDES", hides.to_string()),
             ("D16", format!("{}u", s.size(C).div_ceil(64).clamp(1, 4))),
-        ]
+        ];
+        knobs.extend(of_caches(s));
+        knobs
     },
     workgroups: |s| {
         let heads = s.dim(B).times(&s.dim(H));
@@ -110,7 +127,7 @@ static ONLINE: Kernel = Kernel {
             bytes: s.bytes("q")
                 + s.bytes("o")
                 + s.bytes("mask")
-                + (s.bytes("k") + s.bytes("v")) * tiles * s.sizes.product(&[H])
+                + (cache_bytes(s, "k") + cache_bytes(s, "v")) * tiles * s.sizes.product(&[H])
                     / s.sizes.product(&[G]).max(1.0),
             invocations: s.sizes.product(&[B, H]) * tiles * 64.0,
         }
@@ -120,68 +137,22 @@ static ONLINE: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-fn infer(i: &Infer<'_>) -> Result<Inferred> {
-    let (q, k, v) = (i.rank(0, 4)?.to_vec(), i.rank(1, 4)?.to_vec(), i.rank(2, 4)?.to_vec());
-    i.same(B, (0, &q[0]), (1, &k[0]))?;
-    i.same(D, (0, &q[3]), (1, &k[3]))?;
-    for (at, axis) in [B, T, G].into_iter().enumerate() {
-        i.same(axis, (1, &k[at]), (2, &v[at]))?;
-    }
-    let given = |arg: usize| i.inputs.get(arg).is_some_and(Option::is_some);
-    if given(3) {
-        i.same(B, (0, &q[0]), (3, &i.rank(3, 1)?[0]))?;
-    }
-    if given(4) {
-        let mask = i.rank(4, 4)?;
-        for (at, (axis, from, size)) in
-            [(B, 0, &q[0]), (H, 0, &q[2]), (S, 0, &q[1]), (T, 1, &k[1])].into_iter().enumerate()
-        {
-            i.same(axis, (from, size), (4, &mask[at]))?;
-        }
-    }
-    let (Some(h), Some(g), Some(_), Some(_)) =
-        (q[2].constant(), k[2].constant(), q[3].constant(), v[3].constant())
-    else {
-        return Err(Error::Shape("attention: H, G, D and C must be fixed, not dims of the call".into()));
+/// What the pieces are told that read keys and values: where scales begin in rows, and how long pages are.
+fn of_caches(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    let words = |name, form, width| {
+        let form = CacheForm::from_number(s.attr_u32(form))?;
+        Some((name, format!("{}u", form.code_bytes(s.size(width)) / 4)))
     };
-    if g == 0 || !h.is_multiple_of(g) {
-        return Err(Error::Shape(format!(
-            "attention: `q` has H = {h}, which is no multiple of G = {g} of `k`"
-        )));
-    }
-    for arg in [5, 6].into_iter().filter(|arg| given(*arg)) {
-        i.same(H, (0, &q[2]), (arg, &i.rank(arg, 1)?[0]))?;
-    }
-    let softcap = i.attrs.iter().find(|(name, _)| *name == "softcap").map(|(_, a)| *a);
-    if let Some(Attr::F32(cap)) = softcap
-        && cap != 0.0
-        && !(1e-4..=1e9).contains(&cap)
-    {
-        return Err(Error::Argument(format!(
-            "attention: `softcap` is {cap}, but it must be from 1e-4 to 1e9"
-        )));
-    }
-    let bounded = ["left", "right"].iter().any(|side| i.attr_u32(side).unwrap_or(OPEN) != OPEN);
-    if i.attr_u32("reach") == Some(0) && (bounded || given(5)) {
-        return Err(Error::Argument(
-            "attention: `left`, `right` and `slopes` need a `reach` from 1 to 3: where queries are".into(),
-        ));
-    }
-    for (attr, most) in [("reach", 3), ("lse", 1)] {
-        let n = i.attr_u32(attr).unwrap_or(0);
-        if n > most {
-            return Err(Error::Argument(format!(
-                "attention: `{attr}` is {n}, but it must be from 0 to {most}"
-            )));
-        }
-    }
-    let sizes = [(B, &q[0]), (S, &q[1]), (T, &k[1]), (H, &q[2]), (G, &k[2]), (D, &q[3]), (C, &v[3])];
-    let mut outputs = vec![([&q[..3], &v[3..]].concat(), i.operand(0)?.dtype)];
-    if i.attr_u32("lse") == Some(1) {
-        outputs.push((vec![q[0].clone(), q[2].clone(), q[1].clone()], DType::F32));
-    }
-    let axes = Axes::new(&sizes.map(|(a, d)| (a, d.clone())));
-    Ok(Inferred { axes, folds: i.folds(&outputs), outputs })
+    let page = s.arg("pages").and(s.arg("k")).and_then(|k| k.shape[1].constant());
+    let page = page.map(|page| ("PAGE", format!("{page}u")));
+    [words("k_words", "k_form", D), words("v_words", "v_form", C), page].into_iter().flatten().collect()
+}
+
+/// The bytes of keys or values that sequences have: all of them, or those in as many pages.
+fn cache_bytes(s: &Site<'_>, name: &str) -> f64 {
+    let Some(cache) = s.arg(name).filter(|_| s.arg("pages").is_some()) else { return s.bytes(name) };
+    let keys: f64 = cache.shape[..2].iter().map(|d| d.max(s.scalars) as f64).product();
+    s.bytes(name) / keys.max(1.0) * s.sizes.product(&[B, T])
 }
 
 /// What attention takes besides queries, keys and values.
@@ -207,6 +178,18 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// What products of queries and keys are multiplied by: 1/√D unless given.
     pub scale: Option<f32>,
+    /// How keys lie in a quantised cache: k is u8 `[B, T, G, row_bytes]` then, see
+    /// [`formats::cache`](crate::formats::cache).
+    pub k_form: Option<CacheForm>,
+    /// How values do.
+    pub v_form: Option<CacheForm>,
+    /// C, the elements of a row of values in a quantised cache: D unless given.
+    pub v_width: Option<u32>,
+    /// u32 `[B, P]`: which pages hold a sequence's keys, of `page` each: k is `[N, page, G, D]` then, v likewise,
+    /// T is P · page, and key t of sequence b is `k[pages[b, t / page], t % page]`. [`lengths`](Self::lengths)
+    /// must be given. A page from N on counts as N - 1, and nobody complains: what stands behind the pages that a
+    /// sequence has may be anything, and whoever makes the table sees to the rest.
+    pub pages: Option<ValueId>,
 }
 
 /// Where among the keys the last of S queries stands.
@@ -223,10 +206,12 @@ pub enum Reach {
 
 impl Graph {
     /// Attention of queries `q [B, S, H, D]` over keys `k [B, T, G, D]` and values `v [B, T, G, C]`, H a
-    /// multiple of G: `[B, S, H, C]`. A query that sees no key gives 0.
+    /// multiple of G: `[B, S, H, C]`. A query that sees no key gives 0. Keys and values may lie in a quantised
+    /// cache, and in pages.
     ///
     /// # Errors
-    /// [`Error::Shape`] where sizes differ, H is no multiple of G, or the mask does not broadcast.
+    /// [`Error::Shape`] where sizes differ, H is no multiple of G, the mask does not broadcast, or rows of
+    /// a quantised cache have other bytes; [`Error::Argument`] where options or types do not go together.
     pub fn attention(&mut self, q: ValueId, k: ValueId, v: ValueId, how: Attention) -> Result<ValueId> {
         Ok(self.attend(q, k, v, how, false)?[0])
     }
@@ -260,7 +245,14 @@ impl Graph {
         let size = |x: ValueId, axis: usize| self.value(x).shape.get(axis).cloned().unwrap_or(Dim::ONE);
         let width = size(q, 3).constant().unwrap_or(1).max(1);
         let scale = how.scale.unwrap_or_else(|| (1.0 / (width as f64).sqrt()) as f32);
-        let whole = [size(q, 0), size(q, 2), size(q, 1), size(k, 1)];
+        let keys = match how.pages {
+            Some(pages) => {
+                self.has(pages)?;
+                size(pages, 1).times(&size(k, 1))
+            }
+            None => size(k, 1),
+        };
+        let whole = [size(q, 0), size(q, 2), size(q, 1), keys];
         let mask = match how.mask {
             Some(mask) => Some(self.expand(mask, &whole).map_err(|e| match e {
                 Error::Shape(text) => Error::Shape(format!("attention: `mask` over [B, H, S, T]: {text}")),
@@ -276,8 +268,12 @@ impl Graph {
             ("right", Attr::U32(right.unwrap_or(OPEN))),
             ("softcap", Attr::F32(how.softcap.unwrap_or(0.0))),
             ("lse", Attr::U32(u32::from(lse))),
+            ("k_form", Attr::U32(how.k_form.map_or(0, CacheForm::number))),
+            ("v_form", Attr::U32(how.v_form.map_or(0, CacheForm::number))),
+            ("v_width", Attr::U32(how.v_form.map_or(0, |_| how.v_width.unwrap_or(width as u32)))),
             ("scale", Attr::F32(scale)),
         ];
-        self.apply(&ATTENTION, &[Some(q), Some(k), Some(v), how.lengths, mask, how.slopes, how.sinks], &attrs)
+        let others = [how.lengths, mask, how.slopes, how.sinks, how.pages];
+        self.apply(&ATTENTION, &[&[Some(q), Some(k), Some(v)][..], &others].concat(), &attrs)
     }
 }

@@ -1,6 +1,7 @@
 //! The `attention` suite: softmax(q·kᵀ)·v with everything that is asked of it.
 
 use serde_json::Value;
+use tachylite::ops::attention::{Attention, Reach};
 use tachylite::{Tensor, ValueId};
 
 use super::attend::{Attend, Attended, Mask, attend};
@@ -193,35 +194,26 @@ fn packed(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
 fn paged(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     let params = Params::new(parts)?;
     let q = rows(case, parts, "q", false)?;
+    let (k, v) = (rows(case, parts, "k_cache", true)?, rows(case, parts, "v_cache", true)?);
     let table = parts.host("inputs", "block_table")?;
     let lengths = parts.host("inputs", "seq_lens")?.indices().map_err(Stop::Wrong)?;
-    let (&[b, blocks], &[_, _, s, _]) = (&table.shape[..], &case.shape(q)[..]) else {
-        return wrong("block_table must have 2 axes and q 4");
+    let &[b, blocks] = &table.shape[..] else { return wrong("block_table must have 2 axes") };
+    // Unused entries are -1, which is no page.
+    let entries: Vec<u32> = table.indices().map_err(Stop::Wrong)?.into_iter().map(|i| i as u32).collect();
+    let lengths: Vec<u32> = lengths.into_iter().map(|n| n.clamp(0, 1 << 31) as u32).collect();
+    let [left, right] = params.window();
+    let how = Attention {
+        pages: Some(case.given("pages", Tensor::from_u32(&[b, blocks], &entries)?)?),
+        lengths: Some(case.given("lengths", Tensor::from_u32(&[lengths.len()], &lengths)?)?),
+        reach: Reach::Lengths,
+        left,
+        right,
+        softcap: Some(params.softcap as f32).filter(|c| *c != 0.0),
+        scale: Some(params.scale as f32),
+        ..Attention::default()
     };
-    // Unused entries are -1; what they point at is never looked at.
-    let entries: Vec<u32> =
-        table.indices().map_err(Stop::Wrong)?.into_iter().map(|i| i.max(0) as u32).collect();
-    let idx = case.given("table_in", Tensor::from_u32(&[b, blocks], &entries)?)?;
-    let mut cache = |name: &str| -> Built<ValueId> {
-        let x = rows(case, parts, name, true)?;
-        let [_, size, g, d] = case.shape(x)[..] else { return wrong(format!("{name}: must have 4 axes")) };
-        let x = case.graph.gather(x, idx, 0)?;
-        let x = case.reshape(x, &[b, blocks * size, g, d])?;
-        case.swap(x, 1, 2)
-    };
-    let (k, v) = (cache("k_cache")?, cache("v_cache")?);
-    let t = case.shape(k)[2];
-    let length = |b: usize| lengths.get(b).map_or(0, |n| (*n).clamp(0, 1 << 32));
-    let mask = Mask::new([b, 1, s, t], |[b, _, query, key]| {
-        (key as i64) < length(b) && params.sees(query as i64 + length(b) - s as i64, key)
-    })?;
-    let (window, Params { scale, softcap, .. }) = (params.window(), params);
-    let done = attend(
-        case,
-        &Attend { q, k, v, scale, softcap, mask, sinks: None, window, slopes: None },
-        true,
-        false,
-    )?;
-    let (o, lse) = both(&done)?;
+    let q = case.swap(q, 1, 2)?;
+    let (o, lse) = case.graph.attention_lse(q, k, v, how)?;
+    let o = case.swap(o, 1, 2)?;
     expect(case, parts, o, lse)
 }

@@ -172,7 +172,8 @@ impl Reader {
         };
         let (reach, right) = if causal { (1, 0) } else { (0, OPEN) };
         let whole = [("reach", reach), ("left", OPEN), ("right", right), ("lse", 0)];
-        let defaults = whole.map(|(name, n)| (name, Attr::U32(n))).into_iter();
+        let whole = [&whole[..], &["k_form", "v_form", "v_width"].map(|name| (name, 0))].concat();
+        let defaults = whole.into_iter().map(|(name, n)| (name, Attr::U32(n)));
         let defaults = defaults.chain([("softcap", Attr::F32(0.0))]);
         list.extend(defaults.filter(|(name, _)| is_attention && !attrs.contains_key(*name)));
         if is_attention && !attrs.contains_key("scale") {

@@ -4,6 +4,7 @@ use super::{Attention, Reach};
 use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::formats::CacheForm;
 use crate::graph::{Graph, ValueId};
 use crate::op::Axis::{B, D, S, T};
 use crate::op::Shape;
@@ -11,16 +12,26 @@ use crate::rng::Rng;
 
 pub(super) fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let [b, s, t, d] = [B, S, T, D].map(|a| Dim::from(shape.sizes.get(a)));
-    let (h, kv) = if shape.variant == 4 { (6, 2) } else { (2, 2) };
+    let (h, kv) = if matches!(shape.variant, 4 | 19) { (6, 2) } else { (2, 2) };
     let heads = |g: &mut Graph, name: &str, wanted: bool| -> Result<Option<ValueId>> {
         wanted.then(|| g.input(name, DType::F32, &[h.into()])).transpose()
     };
     // More columns than a workgroup has.
     let c = if shape.variant == 10 { Dim::from(shape.sizes.get(D) + 250) } else { d.clone() };
     let q = g.input("q", shape.x, &[b.clone(), s.clone(), h.into(), d.clone()])?;
-    let k = g.input("k", shape.x, &[b.clone(), t.clone(), kv.into(), d])?;
-    let v = g.input("v", shape.x, &[b.clone(), t.clone(), kv.into(), c])?;
-    let given = matches!(shape.variant, 2 | 3 | 9 | 11 | 13 | 16);
+    let [k_form, v_form] = forms(shape.variant);
+    let (pages, page) = pages(g, shape)?;
+    let keys = |g: &mut Graph, name: &str, form: Option<CacheForm>, width: Dim| {
+        let n = usize::try_from(width.constant().unwrap_or(0)).unwrap_or(0);
+        let (dtype, last) = form.map_or((shape.x, width), |form| (DType::U8, form.row_bytes(n).into()));
+        let [first, second] = page.unwrap_or([shape.sizes.get(B), shape.sizes.get(T)]);
+        g.input(name, dtype, &[first.into(), second.into(), kv.into(), last])
+    };
+    let c = if shape.variant == 18 { Dim::from(shape.sizes.get(D) + WIDER) } else { c };
+    let v_width = c.constant().and_then(|c| u32::try_from(c).ok()).filter(|_| v_form.is_some());
+    let k = keys(g, "k", k_form, d)?;
+    let v = keys(g, "v", v_form, c)?;
+    let given = matches!(shape.variant, 2 | 3 | 9 | 11 | 13 | 16 | 19);
     let lengths = given.then(|| g.input("lengths", DType::U32, std::slice::from_ref(&b))).transpose()?;
     let mask = match shape.variant {
         7 => Some(g.input("mask", DType::F32, &[b, 1.into(), s, t])?),
@@ -30,21 +41,25 @@ pub(super) fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let attention = Attention {
         lengths,
         mask,
-        causal: matches!(shape.variant, 1 | 3 | 8 | 11 | 12 | 13 | 16),
+        causal: matches!(shape.variant, 1 | 3 | 8 | 11 | 12 | 13 | 16 | 19),
         // A tile of keys and more lies before what the last tile of queries sees.
         left: matches!(shape.variant, 13 | 14).then_some(9),
         right: (shape.variant == 14).then_some(2),
-        softcap: (shape.variant >= 15).then_some(0.5),
+        softcap: matches!(shape.variant, 15 | 16).then_some(0.5),
         slopes: heads(g, "slopes", shape.variant == 15)?,
         sinks: heads(g, "sinks", shape.variant == 16)?,
         reach: match shape.variant {
-            11 | 13 | 16 => Reach::Lengths,
+            11 | 13 | 16 | 19 => Reach::Lengths,
             12 => Reach::Queries,
             _ => Reach::Keys,
         },
         scale: Some(0.25),
+        k_form,
+        v_form,
+        v_width,
+        pages,
     };
-    if matches!(shape.variant, 8 | 9 | 16) {
+    if matches!(shape.variant, 8 | 9 | 16 | 19) {
         let (o, lse) = g.attention_lse(q, k, v, attention)?;
         g.output("lse", lse)?;
         return g.output("o", o);
@@ -78,9 +93,59 @@ pub(super) fn fill(name: &str, shape: &Shape, rng: &mut Rng) -> Option<Vec<f64>>
             let one = |i: usize| if hidden(i) { f64::NEG_INFINITY } else { rng.signed() };
             Some((0..b * t * 2 * d).map(one).collect())
         }
+        "pages" => Some((0..b * t.div_ceil(PAGE)).map(|_| rng.below(all_pages(shape) + 2) as f64).collect()),
+        "k" | "v" if shape.variant >= 17 => {
+            let [k_form, v_form] = forms(shape.variant);
+            let rows = if shape.variant == 19 { all_pages(shape) as usize * PAGE } else { b * t } * 2;
+            let width = if (name, shape.variant) == ("v", 18) { d + WIDER } else { d };
+            Some(encoded(if name == "k" { k_form } else { v_form }?, rows, width, rng))
+        }
         "q" if shape.variant == 5 => Some(vec![0.0; b * s * 2 * d]),
         _ => None,
     }
+}
+
+/// How keys and values lie in caches.
+fn forms(variant: usize) -> [Option<CacheForm>; 2] {
+    match variant {
+        17 => [Some(CacheForm::Int8), Some(CacheForm::Q4_0)],
+        18 => [Some(CacheForm::Q4_0), Some(CacheForm::Int8)],
+        19 => [Some(CacheForm::Q8_0); 2],
+        _ => [None; 2],
+    }
+}
+
+/// Elements that quantised values have more than keys, where they have more.
+const WIDER: usize = 13;
+/// Keys of a page.
+const PAGE: usize = 3;
+
+/// Pages there are: as many as sequences have, and one more.
+fn all_pages(shape: &Shape) -> u64 {
+    (shape.sizes.get(B) * shape.sizes.get(T).div_ceil(PAGE) + 1) as u64
+}
+
+/// The table of pages, and the first two sizes of what lies in pages.
+fn pages(g: &mut Graph, shape: &Shape) -> Result<(Option<ValueId>, Option<[usize; 2]>)> {
+    if shape.variant != 19 {
+        return Ok((None, None));
+    }
+    let [b, each] = [shape.sizes.get(B), shape.sizes.get(T).div_ceil(PAGE)];
+    let pages = g.input("pages", DType::U32, &[b.into(), each.into()])?;
+    Ok((Some(pages), Some([all_pages(shape) as usize, PAGE])))
+}
+
+/// The bytes of quantised rows: numbers of every size, of which a block in four is too small for a normal f16.
+fn encoded(form: CacheForm, rows: usize, width: usize, rng: &mut Rng) -> Vec<f64> {
+    let row = |_| {
+        let mut row = vec![0f32; width];
+        for block in row.chunks_mut(32) {
+            let size = if rng.below(4) == 0 { 1e-6 } else { 0.5 + rng.unit() };
+            block.iter_mut().for_each(|v| *v = (size * rng.signed()) as f32);
+        }
+        form.encode(&row)
+    };
+    (0..rows).flat_map(row).map(f64::from).collect()
 }
 
 /// A key that masks hide from every query.

@@ -1,5 +1,8 @@
 //! What attention means, key by key, and how far off a kernel may be that goes over keys in tiles.
 
+use std::borrow::Cow;
+
+use crate::formats::CacheForm;
 use crate::numerics::{Approx, EITHER_NEIGHBOUR, LAMBDA, Sum, U32, round_error, sum_of};
 use crate::op::Axis::{B, C, D, G, H, S, T};
 use crate::op::RefCall;
@@ -8,16 +11,19 @@ use crate::ops::elementwise::unary::{DIVISION, log_error, tanh};
 use crate::ops::for_each_row;
 
 /// The score of a key that a query sees, with its error.
-struct Score {
+pub(crate) struct Score {
     /// `None` for the sink, whose value is 0.
-    key: Option<usize>,
-    value: f64,
-    error: f64,
+    pub key: Option<usize>,
+    /// The score.
+    pub value: f64,
+    /// How far off it may be.
+    pub error: f64,
 }
 
-// Score: the sum's bound, two roundings for the scale; capped, a division, tanh and a product; a product and
-// a sum for the slope, of whole numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at
-// its end. The sink is one term more, of one factor more. exp(score - largest): the score's error and the
+// What a quantised row stands for has the error of its product with the scale. Score: the sum's bound, two
+// roundings for the scale; capped, a division, tanh and a product; a product and a sum for the slope, of whole
+// numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at its end. The sink
+// is one term more, of one factor more. exp(score - largest): the score's error and the
 // difference's rounding become relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor
 // per tile of keys, whose exponents add up to |x| again. Numerator and denominator are sums of n terms; a
 // division (or an inverse and a product). Never worse than max|v| + |o|, since the result is a mean of v. The
@@ -25,15 +31,25 @@ struct Score {
 // allows log; one more sum.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, s, h, width] = [B, S, H, C].map(|a| c.sizes.get(a));
-    let (k, v) = (c.input(1), c.input(2));
+    let (k, v) = (decoded(c, 1, "k_form", c.sizes.get(D)), decoded(c, 2, "v_form", width));
+    let (k, v) = (&*k, &*v);
     let work = b * s * h * c.sizes.get(T) * (c.sizes.get(D) + width);
     let (t, g) = (c.sizes.get(T), c.sizes.get(G));
-    let kv = |row: usize, key: usize| (row / (s * h) * t + key) * g + row % h / (h / g);
+    // A key's row: of a page that is named, if there are pages.
+    let (count, page) = (c.input(1).shape[0], c.input(1).shape[1]);
+    let place = |b: usize, key: usize| match c.inputs[7] {
+        Some(pages) => {
+            let at = pages.value[b * (t / page) + key / page];
+            (at as usize).min(count - 1) * page + key % page
+        }
+        None => b * t + key,
+    };
+    let kv = |row: usize, key: usize| place(row / (s * h), key) * g + row % h / (h / g);
     let mut out = Approx::exact(&[b, s, h, width], vec![0.0; b * s * h * width]);
     for_each_row(width, &mut out.value, &mut out.error, work, |row, value, error| {
         let (seen, scores) = scores(c, row, k, |key| kv(row, key));
         let v = |key: Option<usize>, i| key.map_or((0.0, 0.0), |key| v.at(kv(row, key) * width + i));
-        weigh(&scores, seen, v, value, error);
+        weigh(&scores, tiles(seen), v, value, error);
     });
     if c.attr("lse") == 0.0 {
         return vec![out];
@@ -42,9 +58,21 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     for_each_row(1, &mut lse.value, &mut lse.error, work, |at, value, error| {
         let row = (at / (h * s) * s + at % s) * h + at / s % h;
         let (seen, scores) = scores(c, row, k, |key| kv(row, key));
-        (value[0], error[0]) = log_sum_exp(&scores, seen);
+        (value[0], error[0]) = log_sum_exp(&scores, tiles(seen));
     });
     vec![out, lse]
+}
+
+/// Keys or values as numbers, those of a quantised cache with what a device may be off by.
+fn decoded<'a>(c: &RefCall<'a>, arg: usize, form: &str, width: usize) -> Cow<'a, Approx> {
+    let given = c.inputs[arg].expect("the graph checked that this input is there");
+    let Some(form) = CacheForm::from_number(c.attr(form) as u32) else { return Cow::Borrowed(given) };
+    let rows: usize = given.shape[..3].iter().product();
+    let bytes = form.row_bytes(width);
+    let elements = (0..rows).flat_map(|row| form.read(&given.value[row * bytes..][..bytes], width));
+    let (value, error) = elements.unzip();
+    let shape = [&given.shape[..3], &[width]].concat();
+    Cow::Owned(Approx { error, ..Approx::exact(&shape, value) })
 }
 
 /// How many keys a query may see by the lengths and causality, and the scores of those that no mask
@@ -124,11 +152,15 @@ fn sum_over_keys(keys: usize, tiles: f64) -> (f64, f64) {
     (n.min(LAMBDA * n.sqrt()) * U32, n)
 }
 
-fn log_sum_exp(scores: &[Score], seen: usize) -> (f64, f64) {
+/// How often sums over so many keys may be rescaled.
+fn tiles(seen: usize) -> f64 {
+    seen.div_ceil(32) as f64 + 1.0
+}
+
+pub(crate) fn log_sum_exp(scores: &[Score], tiles: f64) -> (f64, f64) {
     if scores.is_empty() {
         return (f64::NEG_INFINITY, 0.0);
     }
-    let tiles = seen.div_ceil(32) as f64 + 1.0;
     let (largest, (mass, own), _) = exponentials(scores, tiles);
     let off = own + sum_over_keys(scores.len(), tiles).0 * mass;
     let inherited = scores.iter().fold(0f64, |m, s| m.max(s.error));
@@ -138,9 +170,9 @@ fn log_sum_exp(scores: &[Score], seen: usize) -> (f64, f64) {
 }
 
 /// The mean of `v` weighted by softmax of the scores, each with its error.
-fn weigh(
+pub(crate) fn weigh(
     scores: &[Score],
-    seen: usize,
+    tiles: f64,
     v: impl Fn(Option<usize>, usize) -> (f64, f64),
     value: &mut [f64],
     error: &mut [f64],
@@ -148,7 +180,6 @@ fn weigh(
     if scores.is_empty() {
         return;
     }
-    let tiles = seen.div_ceil(32) as f64 + 1.0;
     let (_, (mass, _), weights) = exponentials(scores, tiles);
     let mass_error: f64 = weights.iter().map(|w| w.1).sum();
     let round = EITHER_NEIGHBOUR * U32;

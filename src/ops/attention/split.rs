@@ -1,7 +1,7 @@
 //! Few queries over many keys: a share of the keys is a workgroup's, which reads each once for all heads that have
 //! it in common, and a second dispatch joins the shares in their order. Shares are as long whatever else there is.
 
-use super::OPEN;
+use super::{OPEN, cache_bytes, of_caches};
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Scratch, Site, Work};
@@ -35,7 +35,7 @@ pub(super) static SPLIT: Kernel = Kernel {
         // Where one share holds all keys there is nothing to join, and a dispatch too many.
         let worth = if shares > 1.0 { 1.0 } else { 1e3 };
         let left = 8.0 * s.sizes.product(&[B, H, S]) * shares * (s.size(C) + 4) as f64;
-        let read = (s.bytes("k") * chunks as f64 + s.bytes("v")) * blocks;
+        let read = (cache_bytes(s, "k") * chunks as f64 + cache_bytes(s, "v")) * blocks;
         Work {
             flops: 2.0 * rows * s.size(T) as f64 * width * worth,
             bytes: (read + s.bytes("mask") + left) * worth,
@@ -60,7 +60,7 @@ static PARTS: Kernel = Kernel {
         let keeps = s.profile.kind == DeviceKind::Cpu && s.size(D) > 0 && rows(s) * groups <= KEPT;
         let columns = s.size(C).div_ceil(4).clamp(1, 64).next_power_of_two();
         let hides = s.attr_u32("reach") != 0 || s.arg("mask").is_some();
-        vec![
+        let mut knobs = vec![
             ("REACH", format!("{}u", s.attr_u32("reach"))),
             ("LEFT", (s.attr_u32("left") != OPEN).to_string()),
             ("HIDES", hides.to_string()),
@@ -71,7 +71,9 @@ static PARTS: Kernel = Kernel {
             ("KEPT4", format!("{}u", if keeps { groups } else { 1 })),
             ("COLUMNS", format!("{columns}u")),
             ("PARTS", format!("{}u", 64 / columns)),
-        ]
+        ];
+        knobs.extend(of_caches(s));
+        knobs
     },
     workgroups: |s| {
         let of_group = s.dim(S).times(&group(s).into());

@@ -21,24 +21,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> scale: array<vec4<u32>>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-// The nearest f16, of two the even one; with integers, since `pack2x16float` may flush and need not round so.
-fn half_of(bits: u32) -> u32 {
-    let sign = (bits >> 16u) & 0x8000u;
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude >= 0x47800000u {
-        return sign | 0x7c00u;
-    }
-    if magnitude >= 0x38800000u {
-        return sign | ((magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u);
-    }
-    let shift = clamp(126u - min(magnitude >> 23u, 112u), 14u, 25u);
-    let number = (magnitude & 0x7fffffu) | 0x800000u;
-    let rest = number & ((1u << shift) - 1u);
-    let middle = 1u << (shift - 1u);
-    let whole = number >> shift;
-    return sign | (whole + u32(rest > middle || (rest == middle && (whole & 1u) == 1u)));
-}
-
 // The exponent of MXFP4: floor(log2(largest)) - 2, where log2 is rounded to f32 as whoever defined the format has
 // it. Below a power of two that makes it whole, for as many numbers as log2 is long.
 fn exponent_of(largest: f32) -> u32 {

@@ -10,6 +10,7 @@ pub mod attention;
 pub mod causal_conv;
 pub mod columns;
 pub mod concat;
+pub mod copy_rows;
 pub mod cross_entropy;
 pub mod cumulative_sum;
 pub mod dequantize_blocks;
@@ -31,6 +32,7 @@ pub mod quantize_blocks;
 pub mod reduce;
 pub mod rms_norm;
 pub mod rope;
+pub mod rope_append;
 pub(crate) mod rows;
 pub mod softmax;
 pub(crate) mod teams;
@@ -47,10 +49,12 @@ pub static ALL: &[&Op] = &[
     &attention::ATTENTION,
     &merge::MERGE,
     &append::APPEND,
+    &copy_rows::COPY_ROWS,
     &causal_conv::CAUSAL_CONV,
     &linear_attention::LINEAR_ATTENTION,
     &wkv7::WKV7,
     &rope::ROPE,
+    &rope_append::ROPE_APPEND,
     &layer_norm::LAYER_NORM,
     &rms_norm::RMS_NORM,
     &softmax::SOFTMAX,

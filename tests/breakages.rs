@@ -87,8 +87,29 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "exp(max(of_share.x - largest, -87.0))", "1.0")
     }),
     Breakage("rows appended one too far", &["append.rows/f32/both/"], |p| {
-        edit(p, "var t = first_row(b) + s;", "var t = first_row(b) + s + 1u;")
+        edit(p, "let at = first_row(b) + s;", "let at = first_row(b) + s + 1u;")
     }),
+    Breakage("the start of a sequence taken for its first page", &["append.rows/f32/pages/"], |p| {
+        edit(p, "p.N + 1u + min(", "p.N + min(")
+    }),
+    Breakage("the middle of two codes a half too low", &["append.rows/f32/q4_0/"], |p| {
+        edit(p, "* inverse + 8.5,", "* inverse + 8.0,")
+    }),
+    Breakage("scale of a row's first block for the next", &["append.rows/f32/q8_0/B=2,S=5"], |p| {
+        edit(p, "let block = min(first, BLOCKS - 1u);", "let block = 0u;")
+    }),
+    Breakage("rows copied the other way", &["copy_rows.groups/f32/plain/"], |p| {
+        edit(
+            p,
+            "x[own + to * p.x_V] = x[own + source * p.x_V];",
+            "x[own + source * p.x_V] = x[own + to * p.x_V];",
+        )
+    }),
+    Breakage(
+        "keys turned as if they were a position on",
+        &["rope_append.rows/f32/neighbours_starts/"],
+        |p| edit(p, "first_row(token / p.S) + token % p.S", "first_row(token / p.S) + token % p.S + 1u"),
+    ),
     Breakage("mask of the neighbouring query", &["attention.online/f32/mask"], |p| {
         edit(p, "s * p.mask_S", "(s + 1u) % p.S * p.mask_S")
     }),

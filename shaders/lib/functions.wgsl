@@ -166,3 +166,18 @@ fn f16_value(bits: u32) -> f32 {
     }
     return select(value, -value, (bits & 0x8000u) != 0u);
 }
+
+// The nearest f16, of two the even one; with integers, since `pack2x16float` may flush and need not round so.
+fn half_of(bits: u32) -> u32 {
+    let sign = (bits >> 16u) & 0x8000u;
+    let magnitude = bits & 0x7fffffffu;
+    let normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13u) & 1u)) >> 13u;
+    let shift = clamp(126u - min(magnitude >> 23u, 112u), 14u, 25u);
+    let number = (magnitude & 0x7fffffu) | 0x800000u;
+    let rest = number & ((1u << shift) - 1u);
+    let middle = 1u << (shift - 1u);
+    let whole = number >> shift;
+    let denormal = whole + u32(rest > middle || (rest == middle && (whole & 1u) == 1u));
+    let finite = select(denormal, normal, magnitude >= 0x38800000u);
+    return sign | select(finite, 0x7c00u, magnitude >= 0x47800000u);
+}

@@ -1,5 +1,5 @@
-// Tokens stand one behind the other, from `start` on.
+// Tokens stand one behind the other, in each sequence from its first row on.
 
 fn position_of(row: u32, token: u32) -> u32 {
-    return p.start + token % p.S;
+    return first_row(token / p.S) + token % p.S;
 }

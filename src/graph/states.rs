@@ -31,6 +31,10 @@ impl Graph {
     /// state of a recurrence. It is an input, and an output of the same name as soon as an op has changed it.
     /// What such an op returns stands for the tensor from then on; what stood for it before can no longer be used.
     ///
+    /// The buffer is the caller's, and what is in it from one call to the next. A cache is rolled back by giving
+    /// the next call a smaller start, and attention a smaller length: rows behind that are not read, and written
+    /// anew. (In a ring what was overwritten is gone.) It is forked by [`copy_rows`](Self::copy_rows).
+    ///
     /// # Errors
     /// As [`input`](Self::input).
     pub fn state(&mut self, name: &str, dtype: DType, shape: &[Dim]) -> Result<ValueId> {

@@ -189,7 +189,7 @@ impl Text {
         let w = site.arg("w").map(|w| w.dtype);
         let pieces = source::weights(w, keeps, |name| self.calls(name));
         pieces.into_iter().for_each(|piece| self.append(piece));
-        let given = |name| site.arg(name).is_some();
+        let given = |name: &str| site.arg(name).is_some();
         if self.calls("whole_w(") {
             self.append(source::whole(w));
         }
@@ -209,6 +209,7 @@ impl Text {
             ("fetch_w(", if eight { source::fetch_eight(w) } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),
             ("handed(", if handing { source::HANDED_SUBGROUP } else { source::HANDED_NONE }),
+            ("keep4(", if site.attr_u32("form") > 0 { source::KEEP_CODES } else { source::KEEP_PLAIN }),
         ]
         .into_iter()
         .chain(source::ALONE)
@@ -222,6 +223,9 @@ impl Text {
             }
         }
         self.link_caches(site);
+        if self.calls("first_row(") {
+            self.append(source::starts(given));
+        }
         if self.calls("four_of(") {
             let reading = dequantize_blocks::reading(site);
             if reading.contains("fn part_scale(") {

@@ -100,6 +100,12 @@ pieces! {
     APPEND_V_NONE "append_v_none.wgsl"
     STARTS_GIVEN "starts_given.wgsl"
     STARTS_NONE "starts_none.wgsl"
+    STARTS_PAGED "starts_paged.wgsl"
+    CACHES "caches.wgsl"
+    SEQUENCE_PAGES "sequence_pages.wgsl"
+    SEQUENCE_ALONE "sequence_alone.wgsl"
+    KEEP_CODES "keep_codes.wgsl"
+    KEEP_PLAIN "keep_plain.wgsl"
     REACH_OF "reach.wgsl"
     KEYS_OF_ROW "keys_of_row.wgsl"
     ORDER "order.wgsl"
@@ -109,6 +115,7 @@ pieces! {
     CLASS_WEIGHT_NONE "class_weight_none.wgsl"
     POSITION_GIVEN "position_given.wgsl"
     POSITION_START "position_start.wgsl"
+    PAIRS "pairs.wgsl"
     ROTATION "rotation.wgsl"
     GAIN_GIVEN "gain_given.wgsl"
     GAIN_NONE "gain_none.wgsl"
@@ -121,11 +128,13 @@ pieces! {
 }
 
 /// Functions that are linked wherever they are called, each with its piece.
-pub(super) const ALONE: [(&str, Source); 7] = [
+pub(super) const ALONE: [(&str, Source); 9] = [
     ("reach_of(", REACH_OF),
     ("begin_row(", KEYS_OF_ROW),
     ("workgroup_max(", WORKGROUP_MAX),
+    ("turn_unit(", PAIRS),
     ("rotation4(", ROTATION),
+    ("row_place(", CACHES),
     ("order4(", ORDER),
     ("select_first(", SELECT),
     ("write_first(", WRITE_FIRST),
@@ -141,8 +150,8 @@ pub(super) const BY_TENSOR: &[(&str, &str, Source, Source)] = &[
     ("place_of(", "pages", PAGES_GIVEN, PAGES_NONE),
     ("tilted(", "slopes", SLOPES_GIVEN, SLOPES_NONE),
     ("with_sink(", "sinks", SINKS_GIVEN, SINKS_NONE),
-    ("append_v(", "v", APPEND_V_GIVEN, APPEND_V_NONE),
-    ("first_row(", "starts", STARTS_GIVEN, STARTS_NONE),
+    ("v_heads(", "v", APPEND_V_GIVEN, APPEND_V_NONE),
+    ("page_of(", "pages", SEQUENCE_PAGES, SEQUENCE_ALONE),
     ("position_of(", "positions", POSITION_GIVEN, POSITION_START),
     ("class_weight(", "counts", CLASS_WEIGHT_GIVEN, CLASS_WEIGHT_NONE),
     ("gained4(", "gain", GAIN_GIVEN, GAIN_NONE),
@@ -199,6 +208,15 @@ pub(super) fn fetch_eight(dtype: Option<DType>) -> Source {
 /// How four weights of a type are read as int8.
 pub(super) fn whole(dtype: Option<DType>) -> Source {
     if weight(dtype).contains(&WEIGHT_PLANES) { WHOLE_PLANES } else { WHOLE_INT8 }
+}
+
+/// Where the rows of a sequence begin.
+pub(super) fn starts(given: impl Fn(&str) -> bool) -> Source {
+    match () {
+        () if given("pages") => STARTS_PAGED,
+        () if given("starts") => STARTS_GIVEN,
+        () => STARTS_NONE,
+    }
 }
 
 /// How rows of tables are read, as texts of the files: of so many tables, or of one of blocks, which is read as

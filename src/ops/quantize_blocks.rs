@@ -15,7 +15,7 @@ use crate::op::Axis::{C, K, R};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, Sizes};
 use crate::ops::past_one_axis;
 
-mod reference;
+pub(crate) mod reference;
 
 /// The types that are made.
 const TYPES: &[DType] = &[
@@ -95,7 +95,7 @@ static SCALES: Kernel = Kernel {
 
 /// How codes are made, as the shaders number it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     /// The nearest whole number of scales, of which the element that is farthest from 0 has so many.
     Nearest,
     /// That above the code of 0, which the farthest element has on the side where there is one code more.

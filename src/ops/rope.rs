@@ -15,15 +15,16 @@ use crate::op::Axis::{B, D, H, K, N, S};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, INDEX, Infer, Inferred, Kind, Op, Shape, Sizes};
 use crate::ops::past_one_axis;
 use crate::plan::Numerics;
+use crate::rng::Rng;
 
 mod frequencies;
-mod reference;
+pub(crate) mod reference;
 mod rotate;
 
 pub use frequencies::Rope;
 
 /// Words of a pair in the table.
-const WORDS: usize = 3;
+pub(crate) const WORDS: usize = 3;
 
 /// Pairs of elements of the last axis, turned by position · frequency.
 pub static ROPE: Op = Op {
@@ -77,13 +78,13 @@ static PAIRS: Kernel = Kernel {
 
 /// How an invocation finds its pairs; the numbers are those of `PAIRS` in the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Groups = 0,
     Scattered = 1,
     Neighbours = 2,
 }
 
-fn way(s: &Site<'_>) -> Way {
+pub(crate) fn way(s: &Site<'_>) -> Way {
     match s.attr_u32("pairing") == Pairing::Neighbours as u32 {
         true => Way::Neighbours,
         false if s.size(K).is_multiple_of(4) => Way::Groups,
@@ -91,8 +92,8 @@ fn way(s: &Site<'_>) -> Way {
     }
 }
 
-/// Invocations for a head.
-fn units(s: &Site<'_>) -> usize {
+/// Invocations for a head: the units of `lib/pairs.wgsl`.
+pub(crate) fn units(s: &Site<'_>) -> usize {
     let groups = s.size(D).div_ceil(4);
     match way(s) {
         Way::Groups => groups - s.size(K) / 4,
@@ -101,28 +102,38 @@ fn units(s: &Site<'_>) -> usize {
     }
 }
 
+/// How many pairs `turns` has, which heads of a width, the last axis of an operand, must have room for.
+///
+/// # Errors
+/// [`Error::Shape`] if they have not.
+pub(crate) fn pairs_of(i: &Infer<'_>, (x, d): (usize, &Dim), turns: usize) -> Result<u64> {
+    let (op, name) = (i.op.name, i.op.inputs[x].name);
+    let turns = &i.operand(turns)?.shape;
+    let fixed = |d: Option<&Dim>| d.and_then(Dim::constant);
+    let (Some(width), Some(k), Some(3), 2) =
+        (d.constant(), fixed(turns.first()), fixed(turns.get(1)), turns.len())
+    else {
+        return Err(Error::Shape(format!(
+            "{op}: `turns` must be [K, 3] and D fixed, but `turns` is {} and `{name}` is {}",
+            i.show(turns),
+            i.show(&i.operand(x)?.shape)
+        )));
+    };
+    if 2 * k > width {
+        return Err(Error::Shape(format!(
+            "{op}: `turns` has K = {k} pairs, but `{name}` has D = {width} elements in a head"
+        )));
+    }
+    Ok(k)
+}
+
 fn infer(i: &Infer<'_>) -> Result<Inferred> {
     let x = i.operand(0)?.clone();
     let [batch @ .., s, h, d] = x.shape.as_slice() else {
         let rank = x.shape.len();
         return Err(Error::Shape(format!("rope: `x` needs at least 3 axes [S, H, D], but it has {rank}")));
     };
-    let turns = &i.operand(1)?.shape;
-    let fixed = |d: Option<&Dim>| d.and_then(Dim::constant);
-    let (Some(width), Some(k), Some(3), 2) =
-        (d.constant(), fixed(turns.first()), fixed(turns.get(1)), turns.len())
-    else {
-        return Err(Error::Shape(format!(
-            "rope: `turns` must be [K, 3] and D fixed, but `turns` is {} and `x` is {}",
-            i.show(turns),
-            i.show(&x.shape)
-        )));
-    };
-    if 2 * k > width {
-        return Err(Error::Shape(format!(
-            "rope: `turns` has K = {k} pairs, but `x` has D = {width} elements in a head"
-        )));
-    }
+    let k = pairs_of(i, (0, d), 1)?;
     let mut rows = Dim::ONE;
     let mut positions = Vec::new();
     if let Some(Some(given)) = i.inputs.get(2) {
@@ -183,25 +194,26 @@ fn pairs(shape: &Shape) -> usize {
     if shape.variant == 3 { d / 3 } else { d / 2 }
 }
 
-fn fill(name: &str, shape: &Shape, rng: &mut crate::rng::Rng) -> Option<Vec<f64>> {
+/// Turns of a case: every second pair is slow, so that what is left of a turn has few bits in its upper word.
+pub(crate) fn turns(pairs: usize, rng: &mut Rng) -> Vec<f64> {
+    let word = |below: u64, rng: &mut Rng| rng.below(below) as f64;
+    let high = |k: usize| if k % 2 == 1 { 3 } else { 1 << 32 };
+    (0..pairs).flat_map(|k| [word(1 << 32, rng), word(high(k), rng), word(4, rng)]).collect()
+}
+
+fn fill(name: &str, shape: &Shape, rng: &mut Rng) -> Option<Vec<f64>> {
     let [b, s] = [B, S].map(|a| shape.sizes.get(a));
-    let word = |rng: &mut crate::rng::Rng| rng.below(1 << 32) as f64;
+    let word = |rng: &mut Rng| rng.below(1 << 32) as f64;
     match name {
-        // Every second pair is slow, so that what is left of a turn has few bits in its upper word; quarters of
-        // turns turn without rounding.
-        "turns" => Some(
-            (0..pairs(shape))
-                .flat_map(|k| match shape.variant {
-                    5 => [0.0, (rng.below(4) << 30) as f64, 0.0],
-                    _ if k % 2 == 1 => [word(rng), rng.below(3) as f64, rng.below(4) as f64],
-                    _ => [word(rng), word(rng), rng.below(4) as f64],
-                })
-                .collect(),
-        ),
+        // Quarters of turns turn without rounding.
+        "turns" if shape.variant == 5 => {
+            let quarter = |rng: &mut Rng| [0.0, (rng.below(4) << 30) as f64, 0.0];
+            Some((0..pairs(shape)).flat_map(|_| quarter(rng)).collect())
+        }
+        "turns" => Some(turns(pairs(shape), rng)),
         "positions" => {
             let rows = if shape.variant == 4 { 3 } else { 1 };
-            let one =
-                |i: usize, rng: &mut crate::rng::Rng| [0.0, 1.0, rng.below(1 << 20) as f64, word(rng)][i % 4];
+            let one = |i: usize, rng: &mut Rng| [0.0, 1.0, rng.below(1 << 20) as f64, word(rng)][i % 4];
             Some((0..rows * b * s).map(|i| one(i, rng)).collect())
         }
         _ => None,

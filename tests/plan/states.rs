@@ -1,6 +1,9 @@
 //! States: changed where they lie, in order, and never read after that by a step that was meant to come before.
 
+use tachylite::op::Unary;
 use tachylite::ops::append::At;
+use tachylite::ops::attention::{Attention, Reach};
+use tachylite::ops::rope::Rope;
 use tachylite::plan::{Policy, Role, plan};
 use tachylite::{DType, Graph, Profile, ValueId};
 
@@ -95,4 +98,59 @@ fn nor_does_a_producer_that_reads_one() {
     g.output("y", y).unwrap();
     let p = portable(&g);
     assert_eq!(kernels(&p), ["elementwise.rows", "append.rows", "elementwise.rows"]);
+}
+
+/// A layer of a decoder as Llama has it, for the next token, with two heads of keys for four of queries. What
+/// gates and what is gated are one expert's, whom all tokens go to: that is one kernel.
+fn decoder_layer() -> Graph {
+    const C: usize = 64;
+    let mut g = Graph::new();
+    let start = g.dim("start", 63).unwrap();
+    let linear = |g: &mut Graph, x, name: &str, n: usize, k: usize| {
+        let w = g.weight(name, DType::F32, &[n, k]).unwrap();
+        g.matmul(x, w).unwrap()
+    };
+    let norm = |g: &mut Graph, x, name: &str| {
+        let w = g.weight(name, DType::F32, &[C]).unwrap();
+        g.rms_norm(x, w, 1e-5).unwrap()
+    };
+    let x = g.input("x", DType::F32, &fixed(&[1, 1, C])).unwrap();
+    let normed = norm(&mut g, x, "attention.norm");
+    let heads = |h: usize| fixed(&[1, 1, h, 16]);
+    let qkv = [("q", 4), ("k", 2), ("v", 2)].map(|(name, h)| {
+        let y = linear(&mut g, normed, name, 16 * h, C);
+        g.reshape(y, &heads(h)).unwrap()
+    });
+    let caches = ["keys", "values"].map(|name| g.state(name, DType::F32, &fixed(&[1, 64, 2, 16])).unwrap());
+    let rope = Rope::new(16, 1e4);
+    let turns = rope.weight(&mut g, "turns").unwrap();
+    let lengths = Some(g.input("lengths", DType::U32, &fixed(&[1])).unwrap());
+    let at = At { start, ..At::default() };
+    let (q, k, v) = g.rope_append(qkv.into(), caches.into(), (turns, &rope), at).unwrap();
+    let how = Attention { lengths, causal: true, reach: Reach::Lengths, ..Attention::default() };
+    let o = g.attention(q, k, v, how).unwrap();
+    let o = g.reshape(o, &fixed(&[1, 1, C])).unwrap();
+    let o = linear(&mut g, o, "o", C, C);
+    let x = g.add(o, x).unwrap();
+    let normed = norm(&mut g, x, "norm");
+    let both = ["gate", "up"].map(|name| g.weight(name, DType::F32, &[1, 128, C]).unwrap());
+    let ids = g.input("ids", DType::U32, &fixed(&[1, 1, 1])).unwrap();
+    let up = g.gated_experts(normed, both.into(), ids, Unary::Silu).unwrap();
+    let up = g.reshape(up, &fixed(&[1, 1, 128])).unwrap();
+    let down = linear(&mut g, up, "down", C, 128);
+    let y = g.add(down, x).unwrap();
+    g.output("y", y).unwrap();
+    g
+}
+
+#[test]
+fn a_decoder_layer_is_eight_dispatches() {
+    let g = decoder_layer();
+    let p = portable(&g);
+    let names: Vec<_> = kernels(&p).into_iter().map(|k| k.split('.').next().unwrap()).collect();
+    let (attention, network) = (
+        ["rms_norm", "matmul", "rope_append", "attention", "matmul"],
+        ["rms_norm", "matmul_experts", "matmul"],
+    );
+    assert_eq!(names, [&attention[..], &network].concat(), "{}", p.explain(&g));
 }

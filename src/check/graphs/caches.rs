@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::ops::append::At;
 use crate::ops::attention::{Attention, Reach};
+use crate::ops::rope::{self, Rope};
 
 /// Graphs that change states.
 pub(super) static ALL: &[GraphCase] = &[GraphCase {
@@ -20,13 +21,13 @@ pub(super) static ALL: &[GraphCase] = &[GraphCase {
     ],
     fill: |name, shape, rng| match name {
         "lengths" => Some((0..shape[0]).map(|_| rng.below(30) as f64).collect()),
+        "turns" => Some(rope::turns(shape[0], rng)),
         _ => no_fill(name, shape, rng),
     },
 }];
 
-/// Keys and values of a call's tokens go into caches, which it then attends to; and what it adds to its first
-/// rows is replaced before it is normalised: a sum that
-/// waited for that would read what was put there.
+/// Keys, turned, and values of a call's tokens go into caches, which it then attends to; and what it adds to
+/// its first rows is replaced before it is normalised: a sum that waited for that would read what was put there.
 fn states(g: &mut Graph, dtype: DType) -> Result<()> {
     const C: usize = 16;
     let (s, at) = (g.dim("S", 9)?, g.dim("at", 29)?);
@@ -45,7 +46,10 @@ fn states(g: &mut Graph, dtype: DType) -> Result<()> {
     let [q, k, v] = [g.reshape(q?, &heads)?, g.reshape(k?, &heads)?, g.reshape(v?, &heads)?];
     let cache = [fixed(1), fixed(29), fixed(2), fixed(C / 2)];
     let caches = (g.state("keys", DType::F16, &cache)?, g.state("values", DType::F16, &cache)?);
-    let (keys, values) = g.append_both(caches, (k, v), At { start: at, ..At::default() })?;
+    let rope = Rope::new(C / 2, 1e4);
+    let turns = rope.weight(g, "turns")?;
+    let (q, keys, values) =
+        g.rope_append((q, k, v), caches, (turns, &rope), At { start: at, ..At::default() })?;
     let lengths = Some(g.input("lengths", DType::U32, &[fixed(1)])?);
     let how = Attention { lengths, causal: true, reach: Reach::Lengths, ..Attention::default() };
     let o = g.attention(q, keys, values, how)?;

@@ -14,14 +14,14 @@ const QUOTIENT: f64 = 2.5 * ONE;
 const LEAST: f64 = 1.0 / (1u128 << 124) as f64;
 
 /// A block of x, with what is known of its scale.
-struct Block<'a> {
+pub(crate) struct Block<'a> {
     x: &'a [f64],
     error: &'a [f64],
     how: How,
     /// The code of 0, or the last one.
     per: f64,
     /// The scale, and how far off it may be, relatively.
-    scale: f64,
+    pub scale: f64,
     uncertain: f64,
     /// The least element, and how far off it may be.
     least: (f64, f64),
@@ -60,7 +60,7 @@ fn made(dtype: DType, x: &[f64]) -> Vec<u8> {
 
 impl<'a> Block<'a> {
     /// `None` if nothing can be said of it.
-    fn of(dtype: DType, x: &'a [f64], error: &'a [f64]) -> Option<Self> {
+    pub fn of(dtype: DType, x: &'a [f64], error: &'a [f64]) -> Option<Self> {
         let (how, per) = how(dtype);
         let per = f64::from(per);
         let pairs = || x.iter().zip(error);
@@ -104,7 +104,7 @@ impl<'a> Block<'a> {
     }
 
     /// The scale's own relative error, before it is rounded to f16.
-    fn of_scale(&self) -> f64 {
+    pub fn of_scale(&self) -> f64 {
         self.uncertain
             + match self.how {
                 How::Nearest => QUOTIENT,
@@ -114,7 +114,7 @@ impl<'a> Block<'a> {
     }
 
     /// The codes that an element may have, besides the one that the host gives.
-    fn codes(&self, i: usize, block: &[u8]) -> Vec<i32> {
+    pub fn codes(&self, i: usize, block: &[u8]) -> Vec<i32> {
         // A device may flush what is denormal.
         let x = self.x[i];
         let e = if x.abs() < DType::F32.min_normal() { self.error[i].max(x.abs()) } else { self.error[i] };

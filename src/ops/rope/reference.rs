@@ -1,7 +1,7 @@
 //! What rotation is, and how far off a kernel may be.
 
 use crate::numerics::{Approx, U32, round_error, sum_of};
-use crate::op::Axis::{B, D, H, K, N, S};
+use crate::op::Axis::{B, D, K, N, S};
 use crate::op::RefCall;
 use crate::ops::for_each_row;
 
@@ -44,24 +44,32 @@ fn product((a, ea): (f64, f64), (b, eb): (f64, f64)) -> (f64, f64) {
     (a * b, round_error(a * b, a.abs() * eb + b.abs() * ea + ea * eb))
 }
 
-// cos and sin times m; two products, a sum.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
-    let mut out = c.input(0).clone();
-    let turns = &c.input(1).value;
-    let positions = c.inputs[2].map(|p| &p.value);
-    let [tokens_of, s, h, d] = [B, S, H, D].map(|a| c.sizes.get(a));
-    let (pairs, rows, start, scale) =
-        (c.sizes.get(K), c.sizes.get(N).max(1), c.attr("start"), c.attr("scale"));
+    let [b, s, rows] = [B, S, N].map(|a| c.sizes.get(a).max(1));
+    let (positions, start) = (c.inputs[2].map(|p| &p.value), c.attr("start"));
+    let position = |token: usize, follows: usize| {
+        positions.map_or(start + (token % s) as f64, |p| p[follows.min(rows - 1) * b * s + token]) as u64
+    };
+    vec![turned(c, c.input(0), c.input(1), position)]
+}
+
+// cos and sin times m; two products, a sum.
+/// Heads `x [B, S, H, D]` of tokens, each of which stands where `position(token, row of positions)` says.
+pub(crate) fn turned(
+    c: &RefCall<'_>,
+    x: &Approx,
+    turns: &Approx,
+    position: impl Fn(usize, usize) -> u64 + Sync,
+) -> Approx {
+    let (mut out, turns) = (x.clone(), &turns.value);
+    let (heads, width) = (x.shape[x.shape.len() - 2].max(1), c.sizes.get(D));
+    let (pairs, scale) = (c.sizes.get(K), c.attr("scale"));
     let neighbours = c.attr("pairing") == f64::from(Pairing::Neighbours as u32);
     let work = out.value.len() * 32;
-    for_each_row(d, &mut out.value, &mut out.error, work, |row, value, error| {
-        let token = row / h.max(1);
+    for_each_row(width, &mut out.value, &mut out.error, work, |row, value, error| {
         for pair in 0..pairs {
             let [low, high, follows] = [0, 1, 2].map(|i| turns[pair * WORDS + i] as u64);
-            let position = positions.map_or(start + (token % s.max(1)) as f64, |p| {
-                p[(follows as usize).min(rows - 1) * tokens_of * s + token]
-            });
-            let turn = (position as u64).wrapping_mul(high << 32 | low);
+            let turn = position(row / heads, follows as usize).wrapping_mul(high << 32 | low);
             let factor = |t| if scale == 1.0 { t } else { product(t, (scale, 0.0)) };
             let [cosine, sine] = trigonometry(turn).map(factor);
             let (i, j) = if neighbours { (2 * pair, 2 * pair + 1) } else { (pair, pair + pairs) };
@@ -71,7 +79,7 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
             (value[j], error[j]) = sum_of(product(z, cosine), product(x, sine));
         }
     });
-    vec![out]
+    out
 }
 
 #[cfg(test)]

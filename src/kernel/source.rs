@@ -113,6 +113,9 @@ pieces! {
     WRITE_FIRST "write_first.wgsl"
     CLASS_WEIGHT_GIVEN "class_weight_given.wgsl"
     CLASS_WEIGHT_NONE "class_weight_none.wgsl"
+    RECENT_GIVEN "recent_given.wgsl"
+    RECENT_NONE "recent_none.wgsl"
+    RANDOM "random.wgsl"
     POSITION_GIVEN "position_given.wgsl"
     POSITION_START "position_start.wgsl"
     PAIRS "pairs.wgsl"
@@ -128,7 +131,7 @@ pieces! {
 }
 
 /// Functions that are linked wherever they are called, each with its piece.
-pub(super) const ALONE: [(&str, Source); 9] = [
+pub(super) const ALONE: [(&str, Source); 10] = [
     ("reach_of(", REACH_OF),
     ("begin_row(", KEYS_OF_ROW),
     ("workgroup_max(", WORKGROUP_MAX),
@@ -138,6 +141,7 @@ pub(super) const ALONE: [(&str, Source); 9] = [
     ("order4(", ORDER),
     ("select_first(", SELECT),
     ("write_first(", WRITE_FIRST),
+    ("random(", RANDOM),
 ];
 
 /// Functions that are one piece where a tensor is given, and another where it was left out.
@@ -154,6 +158,7 @@ pub(super) const BY_TENSOR: &[(&str, &str, Source, Source)] = &[
     ("page_of(", "pages", SEQUENCE_PAGES, SEQUENCE_ALONE),
     ("position_of(", "positions", POSITION_GIVEN, POSITION_START),
     ("class_weight(", "counts", CLASS_WEIGHT_GIVEN, CLASS_WEIGHT_NONE),
+    ("mark_recent(", "recent", RECENT_GIVEN, RECENT_NONE),
     ("gained4(", "gain", GAIN_GIVEN, GAIN_NONE),
 ];
 

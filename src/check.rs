@@ -14,10 +14,13 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::kernel::Kernel;
 use crate::op::{Op, Shape};
+use crate::ops::attention::ATTENTION;
+use crate::ops::attention::drawn::Combination;
 use crate::plan::Policy;
 use crate::rng::Rng;
 
 mod alias;
+mod drawn;
 #[cfg(not(target_arch = "wasm32"))]
 mod fence;
 mod graphs;
@@ -33,6 +36,7 @@ mod run;
 #[cfg(not(target_arch = "wasm32"))]
 mod verdicts;
 
+pub use drawn::{Drawn, drawn};
 pub use graphs::GraphCase;
 pub use inputs::Prepared;
 #[cfg(not(target_arch = "wasm32"))]
@@ -94,6 +98,8 @@ pub enum Subject {
         /// Which of its calls: an index into [`GraphCase::calls`].
         call: usize,
     },
+    /// A combination of features that was drawn, with one kernel.
+    Drawn(Drawn),
 }
 
 /// One thing to check.
@@ -115,6 +121,7 @@ impl Case {
         match self.subject {
             Subject::Kernel { op, .. } => op.name,
             Subject::Graph { .. } => "graph",
+            Subject::Drawn(_) => ATTENTION.name,
         }
     }
 
@@ -123,6 +130,7 @@ impl Case {
         match self.subject {
             Subject::Kernel { kernel, .. } => kernel.name,
             Subject::Graph { graph, .. } => graph.name,
+            Subject::Drawn(Drawn(drawn)) => drawn.kernel.name,
         }
     }
 
@@ -134,6 +142,7 @@ impl Case {
             }
             Subject::Kernel { shape, .. } => shape.x.to_string(),
             Subject::Graph { dtype, .. } => dtype.to_string(),
+            Subject::Drawn(Drawn(drawn)) => drawn.x.to_string(),
         }
     }
 
@@ -156,6 +165,7 @@ impl Case {
                 let dims = graph.calls[call].iter().map(|(name, v)| format!("{name}={v}"));
                 format!("{kernel}/{dtype}/{}", dims.collect::<Vec<_>>().join(","))
             }
+            Subject::Drawn(Drawn(drawn)) => format!("{kernel}/{dtype}/{drawn}"),
         }
     }
 
@@ -182,6 +192,10 @@ impl Case {
                 (graph.build)(&mut g, dtype)?;
                 Call::new(g.scalars(), graph.calls[call])?
             }
+            Subject::Drawn(Drawn(drawn)) => {
+                drawn.build(&mut g)?;
+                Call::default()
+            }
         };
         Ok((g, call))
     }
@@ -189,7 +203,7 @@ impl Case {
     /// The policy that its plan is made under: its kernel and no other, whatever function it computes.
     pub fn policy(&self) -> Policy {
         match self.subject {
-            Subject::Kernel { kernel, .. } => {
+            Subject::Kernel { kernel, .. } | Subject::Drawn(Drawn(Combination { kernel, .. })) => {
                 let (numerics, kernel) = (kernel.numerics, Some(kernel.name.to_owned()));
                 Policy { numerics, kernel, ..Policy::default() }
             }

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use serde_json::Value;
-use tachylite::check::{Case, cases};
+use tachylite::check::{Case, cases, drawn};
 
 use crate::{cannot_run, device, reexec, say};
 
@@ -49,7 +49,10 @@ pub(crate) struct Arguments {
     /// Run the cases of this suite, or of this folder of suites, instead of our own
     #[arg(long, value_name = "DIR", conflicts_with_all = ["kernel", "seed", "quick", "part"])]
     cases: Option<std::path::PathBuf>,
-    /// Use this seed for every case, instead of the hash of its name
+    /// Instead of the list, so many combinations of what attention can do, drawn by --seed [its default is 0]
+    #[arg(long, value_name = "N", conflicts_with = "cases")]
+    random: Option<u64>,
+    /// Use this seed for every case, instead of the hash of its name; with --random, draw by it instead
     #[arg(long)]
     seed: Option<u64>,
     /// Only the short list
@@ -73,11 +76,19 @@ pub(crate) struct Arguments {
     jobs: Option<u16>,
 }
 
+impl Arguments {
+    /// The seed of every case's inputs, if it is not the hash of its name.
+    fn inputs_seed(&self) -> Option<u64> {
+        self.seed.filter(|_| self.random.is_none())
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if let Some(dir) = &arguments.cases {
         return crate::cases::run(arguments, dir);
     }
-    let cases = match select::select(arguments, cases()) {
+    let there = arguments.random.map_or_else(cases, |count| drawn(count, arguments.seed.unwrap_or(0)));
+    let cases = match select::select(arguments, there) {
         Ok(cases) => cases,
         Err(why) => return cannot_run(&why),
     };
@@ -134,7 +145,7 @@ fn run_on(adapters: &[String], cases: &[Case], arguments: &Arguments) -> (Vec<Re
         };
         match child::check(work) {
             Ran::On { device, ends } => {
-                let seed = |case: &Case| arguments.seed.unwrap_or_else(|| case.seed());
+                let seed = |case: &Case| arguments.inputs_seed().unwrap_or_else(|| case.seed());
                 let rows = cases.iter().zip(&ends).map(|(case, end)| Row::new(case, seed(case), end));
                 let mut record = Record { asked: adapter.clone(), device, rows: rows.collect() };
                 record.excuse();
@@ -225,7 +236,7 @@ fn worker(arguments: &Arguments, adapter: &str) -> std::io::Result<Command> {
     let mut command = reexec::this_program()?;
     command.arg("check-worker");
     on(arguments, adapter, &mut command);
-    if let Some(seed) = arguments.seed {
+    if let Some(seed) = arguments.inputs_seed() {
         command.args(["--seed", &seed.to_string()]);
     }
     Ok(command)

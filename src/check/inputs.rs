@@ -1,6 +1,6 @@
 //! What cases are fed with: numbers of each kind, the same on every machine for the same seed.
 
-use super::{Case, Inputs, Subject};
+use super::{Case, Drawn, Inputs, Subject};
 use crate::cpu;
 use crate::dim::Call;
 use crate::dtype::DType;
@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::formats;
 use crate::graph::{Graph, Source, Value};
 use crate::numerics::Approx;
+use crate::ops::attention::ATTENTION;
 use crate::plan::prepare::Weights;
 use crate::rng::Rng;
 use crate::tensor::Tensor;
@@ -71,13 +72,16 @@ impl Case {
         match &self.subject {
             Subject::Kernel { op, shape, .. } => (op.cases.fill)(name, shape, rng),
             Subject::Graph { graph, .. } => (graph.fill)(name, size, rng),
+            Subject::Drawn(Drawn(drawn)) => drawn.fill(name, size, rng),
         }
     }
 
     /// What a tensor is to the others when they are to cancel.
     fn part(&self, place: usize, value: &Value) -> Part {
-        let Subject::Kernel { op, .. } = &self.subject else {
-            return if place == 0 { Part::First } else { Part::Other };
+        let op = match self.subject {
+            Subject::Kernel { op, .. } => op,
+            Subject::Drawn(_) => &ATTENTION,
+            Subject::Graph { .. } => return if place == 0 { Part::First } else { Part::Other },
         };
         let arg = op.inputs.iter().position(|a| a.name == value.name);
         match arg {

@@ -13,6 +13,9 @@ impl Case {
             graphs::cases(&mut graphs);
             return graphs.into_iter().find(|case| case.to_string() == name);
         }
+        if name.contains("/drawn=") {
+            return Self::drawn_named(name);
+        }
         let mut parts: Vec<&str> = name.split('/').collect();
         let inputs = parts.pop()?;
         let inputs = Inputs::ALL.into_iter().chain([Inputs::InTurn]).find(|i| i.name() == inputs)?;

@@ -175,7 +175,7 @@ fn variant_key(case: &Case) -> Option<String> {
         Subject::Kernel { op, kernel, shape } => {
             Some(format!("{} {}", key(op, kernel, shape.x, shape.w, case.inputs), shape.variant))
         }
-        Subject::Graph { .. } => None,
+        Subject::Graph { .. } | Subject::Drawn(_) => None,
     }
 }
 
@@ -226,7 +226,7 @@ fn sums_of_exact_inputs_allow_no_error() {
         Subject::Kernel { op, kernel, shape } => {
             op.name == "matmul" && shape.variant == 0 && kernel.numerics == Numerics::F32
         }
-        Subject::Graph { .. } => false,
+        Subject::Graph { .. } | Subject::Drawn(_) => false,
     };
     let exact = cases().into_iter().filter(|c| c.quick && c.inputs == Inputs::Exact && plain(c));
     let mut judged = 0;

@@ -15,6 +15,7 @@ use crate::ops::past_one_axis;
 use crate::plan::Numerics;
 
 mod cases;
+pub(crate) mod drawn;
 mod infer;
 pub(crate) mod reference;
 mod split;

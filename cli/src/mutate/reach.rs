@@ -57,7 +57,7 @@ impl Reach {
                 Subject::Kernel { op, shape, .. } => {
                     op.cases.axes.iter().all(|(a, _)| shape.sizes.get(*a) > 0)
                 }
-                Subject::Graph { .. } => true,
+                Subject::Graph { .. } | Subject::Drawn(_) => true,
             };
             groups.push(Group { case, names: vec![name], texts, works, bytes });
         }

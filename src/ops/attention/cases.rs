@@ -153,7 +153,7 @@ const HIDDEN_KEY: usize = 3;
 
 /// What is added to `rows` rows of scores: numbers, what is as good as -∞, -∞, and for every fifth row
 /// only that.
-fn mask(rows: usize, t: usize, low: f64, rng: &mut Rng) -> Vec<f64> {
+pub(super) fn mask(rows: usize, t: usize, low: f64, rng: &mut Rng) -> Vec<f64> {
     let one = |i: usize, rng: &mut Rng| match rng.below(4) {
         _ if i / t.max(1) % 5 == 2 || i % t.max(1) == HIDDEN_KEY => f64::NEG_INFINITY,
         0 => f64::NEG_INFINITY,

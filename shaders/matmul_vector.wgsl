@@ -36,13 +36,17 @@ const AHEAD4: u32 = 8u; // knob: groups of four of which an invocation reads sca
 const TURN: u32 = 1u; // knob: groups of four along K that are written out; RUN and K have a whole number of them
 const SIDE: u32 = 1u; // knob: neighbouring columns of an invocation, which are loaded together, 1 or 8
 const SETS: u32 = 4u; // knob: COLS / SIDE
+const PLANES: bool = true; // knob: whether the op has scales and zero points beside a weight
 
 struct Params {
     B: u32, M: u32, N: u32, K: u32,
     x_offset: u32, x_B: u32, x_M: u32,
     w_offset: u32, w_B: u32, w_N: u32, w_K: u32,
+    //@if PLANES
     w_scale_offset: u32, w_scale_N: u32, w_scale_K: u32,
+    //@if PLANES
     w_zero_offset: u32, w_zero_N: u32, w_zero_K: u32,
+    //@if PLANES
     gain_offset: u32,
     y_offset: u32, y_B: u32, y_M: u32,
 }
@@ -81,7 +85,7 @@ fn main(
     let tiles_n = (columns + LANES * COLS - 1u) / (LANES * COLS);
     let tile = wg.y * wgs.x + wg.x;
     let b = tile / (tiles_m * tiles_n);
-    if b >= p.B {
+    if b >= batches() {
         return;
     }
     let m0 = tile / tiles_n % tiles_m * ROWS;
@@ -91,7 +95,7 @@ fn main(
     var row: array<u32, ROWS>;
     //@unroll i 0..ROWS
     for (var i = 0u; i < ROWS; i++) {
-        row[i] = p.x_offset + b * p.x_B + min(m0 + i, p.M - 1u) * p.x_M;
+        row[i] = p.x_offset + x_slice(b, n0) * p.x_B + min(m0 + i, p.M - 1u) * p.x_M;
     }
     var touched = 0u;
     for (var half = 0u; half < HALVES; half++) {
@@ -193,7 +197,8 @@ fn main(
             if p.K == 0u && touched > 0u {
                 v += 1.0; // never: so that no compiler leaves out what was touched
             }
-            store4_y(p.y_offset + b * p.y_B + m * p.y_M + c4, apply4_post(v, b * p.M + m, c4));
+            let own = apply4_post(acted(v, n0), b * p.M + m, c4);
+            store4_y(p.y_offset + b * p.y_B + m * p.y_M + c4, own);
         }
     }
 }

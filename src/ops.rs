@@ -35,8 +35,10 @@ pub mod rope;
 pub mod rope_append;
 pub(crate) mod rows;
 pub mod sample;
+pub mod rwkv7;
 pub mod softmax;
 pub(crate) mod teams;
+pub mod token_shift;
 pub mod top_k;
 pub mod view;
 pub mod where_;
@@ -45,6 +47,7 @@ pub mod wkv7;
 /// Every op there is.
 pub static ALL: &[&Op] = &[
     &matmul::MATMUL,
+    &matmul::MATMUL_SLICES,
     &matmul_experts::MATMUL_EXPERTS,
     &matmul_integer::MATMUL_INTEGER,
     &attention::ATTENTION,
@@ -54,6 +57,8 @@ pub static ALL: &[&Op] = &[
     &causal_conv::CAUSAL_CONV,
     &linear_attention::LINEAR_ATTENTION,
     &wkv7::WKV7,
+    &token_shift::TOKEN_SHIFT,
+    &rwkv7::RWKV7,
     &rope::ROPE,
     &rope_append::ROPE_APPEND,
     &layer_norm::LAYER_NORM,

@@ -26,6 +26,7 @@ mod place;
 mod ports;
 pub mod prepare;
 mod siblings;
+mod slices;
 mod strides;
 mod whole;
 
@@ -347,6 +348,7 @@ pub(crate) fn plan_watched(
 ) -> Result<Plan> {
     let mut program = Program::new(graph)?;
     fuse::fuse(&mut program, profile, policy);
+    slices::part(&mut program, profile, policy);
     cut::cut(&mut program, profile, policy);
     buffers::check_sizes(&program, profile)?;
     let placement = place::place(&mut program)?;

@@ -200,11 +200,13 @@ impl Text {
         let softcap = site.attrs.iter().any(|(name, a)| *name == "softcap" && *a != Attr::F32(0.0));
         let panels = site.arg("w").is_some_and(|w| w.panels);
         let gates = given("up") || site.attr_u32("gates") > 0;
+        let slices = site.op == &crate::ops::matmul::MATMUL_SLICES;
         for (function, piece) in [
             ("gated(", if gates { source::GATE_GIVEN } else { source::GATE_NONE }),
             ("capped(", if softcap { source::SOFTCAP_GIVEN } else { source::SOFTCAP_NONE }),
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
+            ("x_slice(", if slices { source::SLICES_GIVEN } else { source::SLICES_NONE }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
             ("fetch_w(", if eight { source::fetch_eight(w) } else { source::FETCH_ONE }),
             ("combine(", source::COMBINE),

@@ -69,6 +69,8 @@ pieces! {
     WORKGROUP_MAX "workgroup_max.wgsl"
     TEAM_MEMORY "team_memory.wgsl"
     TEAM_SUBGROUP "team_subgroup.wgsl"
+    SLICES_GIVEN "slices_given.wgsl"
+    SLICES_NONE "slices_none.wgsl"
     COLUMN_PANEL "column_panel.wgsl"
     COLUMN_STRIDED "column_strided.wgsl"
     COMBINE "combine.wgsl"

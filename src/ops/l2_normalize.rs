@@ -78,35 +78,39 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     Ok(Inferred { axes: Axes::new(&[(R, rows), (C, channels)]), folds: i.folds(&outputs), outputs })
 }
 
+// Each row by itself.
+fn reference(c: &RefCall<'_>) -> Vec<Approx> {
+    let mut out = c.input(0).clone();
+    let work = out.value.len() * 4;
+    for_each_row(c.sizes.get(C), &mut out.value, &mut out.error, work, |_, value, error| {
+        unit_row(value, error, c.attr("eps"));
+    });
+    vec![out]
+}
+
+/// A row over its length, or over eps if that is more.
 // The sum's bound; the root halves it and costs 1/inverseSqrt: 2 ulp and a division; a division.
 // Squares below f32's normal numbers may vanish, which `Sum` allows per term; they are below eps²
 // unless everything is.
-fn reference(c: &RefCall<'_>) -> Vec<Approx> {
-    let x = c.input(0);
-    let (width, eps) = (c.sizes.get(C), c.attr("eps"));
-    let mut out = x.clone();
-    for_each_row(width, &mut out.value, &mut out.error, x.value.len() * 4, |row, value, error| {
-        let mut sum = Sum::new();
-        let xs = x.value[row * width..].iter().zip(&x.error[row * width..]);
-        xs.take(width).for_each(|(v, e)| sum.add(v * v, 2.0 * v.abs() * e + e * e));
-        let (squares, squares_error) = sum.finish();
-        // Squares that leave f32 leave nothing of the row.
-        if squares > DType::F32.max_finite() {
-            return error.fill(f64::INFINITY);
-        }
-        let norm = squares.sqrt().max(eps);
-        let least = (squares - squares_error).max(0.0).sqrt().max(eps);
-        let most = (squares + squares_error).sqrt().max(eps);
-        let root = 2.0 * EITHER_NEIGHBOUR * U32 + DIVISION;
-        let norm_error = (most - norm).max(norm - least) + root * most;
-        for (v, e) in value.iter_mut().zip(error) {
-            let y = *v / norm;
-            let inherited = (*e + y.abs() * norm_error) / (norm - norm_error).max(eps * 0.5);
-            *e = round_error(y, inherited + quotient_error(y));
-            *v = y;
-        }
-    });
-    vec![out]
+pub(crate) fn unit_row(value: &mut [f64], error: &mut [f64], eps: f64) {
+    let mut sum = Sum::new();
+    value.iter().zip(error.iter()).for_each(|(v, e)| sum.add(v * v, 2.0 * v.abs() * e + e * e));
+    let (squares, squares_error) = sum.finish();
+    // Squares that leave f32 leave nothing of the row.
+    if squares > DType::F32.max_finite() {
+        return error.fill(f64::INFINITY);
+    }
+    let norm = squares.sqrt().max(eps);
+    let least = (squares - squares_error).max(0.0).sqrt().max(eps);
+    let most = (squares + squares_error).sqrt().max(eps);
+    let root = 2.0 * EITHER_NEIGHBOUR * U32 + DIVISION;
+    let norm_error = (most - norm).max(norm - least) + root * most;
+    for (v, e) in value.iter_mut().zip(error) {
+        let y = *v / norm;
+        let inherited = (*e + y.abs() * norm_error) / (norm - norm_error).max(eps * 0.5);
+        *e = round_error(y, inherited + quotient_error(y));
+        *v = y;
+    }
 }
 
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {

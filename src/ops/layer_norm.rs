@@ -86,49 +86,61 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
     Ok(Inferred { axes: Axes::new(&[(R, rows), (C, channels)]), folds: i.folds(&outputs), outputs })
 }
 
-// mean: the sum's bound and a division. d = x - mean: inherits both. variance: the sum of d², 2|d|e
-// inherited, a division. 1/sqrt: bounded on the interval of the variance (eps keeps it from 0), and
-// 2 ulp. Then two products, a sum, the store.
+// Each row by itself, then what is scaled and shifted.
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (x, w, b) = (c.input(0), c.input(1), c.input(2));
     let (width, eps) = (c.sizes.get(C), c.attr("eps"));
-    let mut out = Approx::exact(&x.shape, vec![0.0; x.value.len()]);
-    let round = EITHER_NEIGHBOUR * U32;
-    for_each_row(width, &mut out.value, &mut out.error, x.value.len() * 8, |row, value, error| {
-        let (xs, xe) = (&x.value[row * width..][..width], &x.error[row * width..][..width]);
-        let mut sum = Sum::new();
-        xs.iter().zip(xe).for_each(|(v, e)| sum.add(*v, *e));
-        let (total, total_error) = sum.finish();
-        let mean = total / width as f64;
-        let mean_error = total_error / width as f64 + quotient_error(mean);
-        let (mut squares, mut inherited) = (0.0, 0.0);
-        for i in 0..width {
-            let d = xs[i] - mean;
-            let e = round_error(d, xe[i] + mean_error);
-            (value[i], error[i]) = (d, e);
-            squares += d * d;
-            inherited += 2.0 * d.abs() * e + e * e;
-        }
-        // Squares that leave f32 leave nothing of the row.
-        if squares > DType::F32.max_finite() {
-            return error.fill(f64::INFINITY);
-        }
-        let spread = squares / width as f64 + eps;
-        let relative = DIVISION + 2.0 * round;
-        let spread_error =
-            (sum_error(width as u64, squares, 0.0) + inherited) / width as f64 + relative * spread;
-        let (scale, scale_error) = inverse_sqrt(spread, spread_error, eps * (1.0 - 4.0 * relative));
-        for i in 0..width {
-            let ((g, ge), (shift, be)) = (w.at(i), b.at(i));
-            let normal = value[i] * scale;
-            let e = error[i] * (scale + scale_error) + value[i].abs() * scale_error + round * normal.abs();
-            let v = normal * g;
-            let e = e * (g.abs() + ge) + normal.abs() * ge + round * v.abs();
-            value[i] = v + shift;
-            error[i] = round_error(value[i], e + be);
+    let mut out = x.clone();
+    for_each_row(width, &mut out.value, &mut out.error, x.value.len() * 8, |_, value, error| {
+        if normal_row(value, error, eps) {
+            for i in 0..width {
+                (value[i], error[i]) = scaled((value[i], error[i]), w.at(i), b.at(i));
+            }
         }
     });
     vec![out]
+}
+
+/// A row minus its mean, over the root of its variance and eps; `false`, and nothing known of it, where its squares
+/// leave f32.
+// mean: the sum's bound and a division. d = x - mean: inherits both. variance: the sum of d², 2|d|e
+// inherited, a division. 1/sqrt: bounded on the interval of the variance (eps keeps it from 0), and 2 ulp.
+pub(crate) fn normal_row(value: &mut [f64], error: &mut [f64], eps: f64) -> bool {
+    let (width, round) = (value.len(), EITHER_NEIGHBOUR * U32);
+    let mut sum = Sum::new();
+    value.iter().zip(error.iter()).for_each(|(v, e)| sum.add(*v, *e));
+    let (total, total_error) = sum.finish();
+    let mean = total / width as f64;
+    let mean_error = total_error / width as f64 + quotient_error(mean);
+    let (mut squares, mut inherited) = (0.0, 0.0);
+    for (v, e) in value.iter_mut().zip(error.iter_mut()) {
+        let d = *v - mean;
+        (*v, *e) = (d, round_error(d, *e + mean_error));
+        squares += d * d;
+        inherited += 2.0 * d.abs() * *e + *e * *e;
+    }
+    // Squares that leave f32 leave nothing of the row.
+    if squares > DType::F32.max_finite() {
+        error.fill(f64::INFINITY);
+        return false;
+    }
+    let spread = squares / width as f64 + eps;
+    let relative = DIVISION + 2.0 * round;
+    let spread_error = (sum_error(width as u64, squares, 0.0) + inherited) / width as f64 + relative * spread;
+    let (scale, scale_error) = inverse_sqrt(spread, spread_error, eps * (1.0 - 4.0 * relative));
+    for (v, e) in value.iter_mut().zip(error) {
+        let normal = *v * scale;
+        *e = *e * (scale + scale_error) + v.abs() * scale_error + round * normal.abs();
+        *v = normal;
+    }
+    true
+}
+
+/// v·gain + shift, of errors that are not exact: a product, a sum.
+pub(crate) fn scaled((v, e): (f64, f64), (g, ge): (f64, f64), (shift, be): (f64, f64)) -> (f64, f64) {
+    let product = v * g;
+    let e = e * (g.abs() + ge) + v.abs() * ge + EITHER_NEIGHBOUR * U32 * product.abs();
+    (product + shift, round_error(product + shift, e + be))
 }
 
 fn build(g: &mut Graph, shape: &Shape) -> Result<()> {

@@ -33,6 +33,8 @@ use shared::{SHARED, SHARED_LARGE};
 use split::SPLIT;
 use staged::STAGED;
 use vector::VECTOR;
+pub use vector::slices::MATMUL_SLICES;
+pub(crate) use vector::slices::slices_of;
 pub(super) use vector::{touch_knobs, walk_knobs};
 
 /// The types of weights. Blocks of others are unpacked before, by `Graph::dequantize_blocks` or `Tensor::cast`.

@@ -152,11 +152,7 @@ fn piece(program: &mut Program<'_>, whole: &Draft, found: &Found, range: Range<u
     }
     if is_matmul {
         piece.outputs[0].value = columns_of(program, whole.outputs[0].value, &range, false);
-        for joined in &mut piece.post {
-            let is_column = matches!(joined.link, Link::Binary { side: Side::Column, .. });
-            joined.other =
-                joined.other.map(|o| if is_column { o } else { columns_of(program, o, &range, true) });
-        }
+        post_of(program, &mut piece, &range);
     }
     let weight = whole.inputs[found.input].as_ref().map_or("", |u| program.vals[u.value].name.as_str());
     piece.fused.push(format!(
@@ -167,8 +163,34 @@ fn piece(program: &mut Program<'_>, whole: &Draft, found: &Found, range: Range<u
     piece
 }
 
+/// Whether a draft's weight is larger than a binding.
+pub(super) fn is_cut(
+    program: &Program<'_>,
+    draft: &Draft,
+    input: usize,
+    profile: &Profile,
+    policy: &Policy,
+) -> bool {
+    let limit = profile.limits.storage_binding_bytes.min(profile.limits.buffer_bytes);
+    let limit = policy.weight_bytes.map_or(limit, |bytes| bytes.min(limit));
+    let Some(used) = &draft.inputs[input] else { return false };
+    let val = &program.vals[used.value];
+    match [val.shape.first(), val.shape.last()].map(|d| d.and_then(Dim::constant)) {
+        [Some(rows), Some(width)] => bytes(val.dtype, Axis::N, rows, width) > limit,
+        _ => false,
+    }
+}
+
+/// Leaves of what a chain reads the columns that a piece makes.
+pub(super) fn post_of(program: &mut Program<'_>, piece: &mut Draft, range: &Range<u64>) {
+    for joined in &mut piece.post {
+        let is_column = matches!(joined.link, Link::Binary { side: Side::Column, .. });
+        joined.other = joined.other.map(|o| if is_column { o } else { columns_of(program, o, range, true) });
+    }
+}
+
 /// Some rows of a weight, as a weight.
-fn rows_of(program: &mut Program<'_>, v: usize, range: &Range<u64>) -> usize {
+pub(super) fn rows_of(program: &mut Program<'_>, v: usize, range: &Range<u64>) -> usize {
     let mut val = program.vals[v].clone();
     let Origin::Weight(sources, _) = &val.origin else { return v };
     val.origin = Origin::Weight(sources.clone(), Some(range.start as usize..range.end as usize));
@@ -177,7 +199,7 @@ fn rows_of(program: &mut Program<'_>, v: usize, range: &Range<u64>) -> usize {
 }
 
 /// Some columns of a value, which is read, or of which this is a part of what is made.
-fn columns_of(program: &mut Program<'_>, v: usize, range: &Range<u64>, is_read: bool) -> usize {
+pub(super) fn columns_of(program: &mut Program<'_>, v: usize, range: &Range<u64>, is_read: bool) -> usize {
     let Val { name, dtype, mut shape, holds, .. } = program.vals[v].clone();
     let axis = shape.len() - 1;
     shape[axis] = Dim::from(range.end - range.start);

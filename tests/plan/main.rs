@@ -11,6 +11,7 @@ mod few_rows;
 mod fusion;
 mod memory;
 mod random;
+mod rwkv7;
 mod simulate;
 mod states;
 mod views;

@@ -136,6 +136,15 @@ impl Case {
         self.given(name, carry(host)?)
     }
 
+    /// A tensor that the call changes where it lies: by the next op that takes it, before anything else is expected.
+    pub fn state(&mut self, name: &str, found: Tensor, left: Vec<f64>, bound: Bound) -> Built<ValueId> {
+        let name = format!("{}{name}", self.part);
+        let id = self.graph.state(&name, found.dtype(), &dims(found.shape()))?;
+        self.tensors.insert(name.clone(), found);
+        self.expected.push(Expected { name, value: left, bound, slack: Vec::new() });
+        Ok(id)
+    }
+
     /// A value's sizes. No case has dims of the call.
     pub fn shape(&self, id: ValueId) -> Vec<usize> {
         let shape = &self.graph.value(id).shape;

@@ -8,6 +8,8 @@ use super::build::{Bound, Built, Case, Stop, unsupported, wrong};
 use super::data::Data;
 use super::quant::Parts;
 
+mod fused;
+
 /// How far off the blocks may be, relative to the largest result: what the suite suggests.
 const RELATIVE: f64 = 1e-5;
 
@@ -160,8 +162,10 @@ fn time_mix(b: &mut Block<'_>) -> Built<()> {
     b.out("g", g)?;
 
     let mut v = b.linear(xv, "value")?;
+    let mut v_first = None;
     if b.parts.maybe("inputs", "v_first")?.is_some() {
         let first = b.input("v_first")?;
+        v_first = Some(first);
         let gate = b.low_rank(xv, ["v1", "v2"], same, Some("v0_bias"))?;
         let gate = b.case.graph.sigmoid(gate)?;
         let step = b.case.graph.sub(first, v)?;
@@ -200,7 +204,8 @@ fn time_mix(b: &mut Block<'_>) -> Built<()> {
     let y = b.case.graph.mul(y, g)?;
     let y = b.case.reshape(y, &[t, h * n])?;
     let y = b.linear(y, "output")?;
-    b.out("out", y)
+    b.out("out", y)?;
+    b.fused(x, v_first, &heads)
 }
 
 /// What was recalled, normalised head by head, and the bonus of the token itself.

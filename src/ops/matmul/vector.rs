@@ -12,6 +12,8 @@ use crate::plan::prepare::PANEL;
 use crate::plan::{Determinism, Numerics};
 use crate::profile::DeviceKind;
 
+pub(super) mod slices;
+
 /// The most columns of an invocation, and the most products of a weight's group of four with a row's that
 /// are written out where weights are small: more take longer to compile than they save.
 const MOST_COLUMNS: u64 = 16;

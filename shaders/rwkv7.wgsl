@@ -13,9 +13,9 @@
 //   state    [B, H, C, D]        f32 f16  in and out, C = D
 //   y        [B, T, H, C]        f32 f16  out
 //
-// A workgroup owns a head, since a norm is over all of its rows, and walks over the positions with S in registers: a
-// team of LANES neighbours has four rows, each invocation 4·HELD of their columns. What rows have in common is made
-// once, by as many invocations as it has groups of four, and is there for all behind a barrier.
+// A workgroup owns a head, since a norm is over all of its rows, and walks over the positions with S in
+// registers: a team of LANES neighbours has four rows, each invocation 4·HELD of their columns. What rows have in
+// common is made once, by as many invocations as it has groups of four, and is there for all behind a barrier.
 
 alias rkv_group = vec4<f32>; // knob: four elements of rkv
 alias gates_group = vec4<f32>; // knob: four elements of gates
@@ -47,8 +47,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> vectors: array<vectors_group>;
 //@if FIRST
 @group(0) @binding(3) var<storage, read> first: array<first_group>;
-@group(0) @binding(4) var<storage, read_write> state: array<state_group>;
-@group(0) @binding(5) var<storage, read_write> y: array<y_group>;
+@group(0) @binding(4) var<storage, read_write> y: array<y_group>;
+@group(0) @binding(5) var<storage, read_write> state: array<state_group>;
 @group(1) @binding(0) var<uniform> p: Params;
 
 var<workgroup> reads: array<vec4<f32>, TEAMS>;

@@ -1,4 +1,5 @@
-// token_shift    y[n, b, t, c] = z[t, c] + (z[t - 1, c] - z[t, c]) · mix[n, c],  z[-1] = state[b], then state[b] = z[T - 1]
+// token_shift    y[n, b, t, c] = z[t, c] + (z[t - 1, c] - z[t, c]) · mix[n, c],  z[-1] = state[b]
+//                then state[b] = z[T - 1]
 //                z = x[b], or with a gain layer_norm(x[b]): (x - mean_c x) / sqrt(var_c x + eps) · gain + shift
 //
 //   x      [B, T, C]     f32 f16  in
@@ -8,10 +9,10 @@
 //   state  [B, C]        f32 f16  in and out
 //   y      [N, B, T, C]  f32 f16  out
 //
-// A workgroup owns RUN positions of a sequence, its invocations every LANES-th group of four channels. A row is read
-// again for each thing that is to be known of it, from a cache, and what is to be known of the row before is kept.
-// The first workgroup of a sequence reads the state, and so it is the one that writes it: each invocation its own
-// channels, after it has read them. It normalises the last row for that, which is another workgroup's.
+// A workgroup owns RUN positions of a sequence, its invocations every LANES-th group of four channels. A row is
+// read again for each thing that is to be known of it, from a cache, and what is to be known of the row before is
+// kept. The first workgroup of a sequence reads the state, and so it is the one that writes it: each invocation
+// its own channels, after it has read them. It normalises the last row for that, which is another workgroup's.
 
 alias x_group = vec4<f32>; // knob: four elements of x
 alias gain_group = vec4<f32>; // knob: four elements of gain
@@ -40,8 +41,8 @@ struct Params {
 //@if NORM
 @group(0) @binding(2) var<storage, read> shift: array<shift_group>;
 @group(0) @binding(3) var<storage, read> mix: array<mix_group>;
-@group(0) @binding(4) var<storage, read_write> state: array<state_group>;
-@group(0) @binding(5) var<storage, read_write> y: array<y_group>;
+@group(0) @binding(4) var<storage, read_write> y: array<y_group>;
+@group(0) @binding(5) var<storage, read_write> state: array<state_group>;
 @group(1) @binding(0) var<uniform> p: Params;
 
 // v with 0 for what lies past the end of the row.

@@ -1,5 +1,5 @@
-// Which slice of x a workgroup's columns read, and the function of their sums. `n` is its first column: slices begin
-// where workgroups do.
+// Which slice of x a workgroup's columns read, and the function of their sums. `n` is its first column: slices
+// begin where workgroups do.
 
 const END_0: u32 = 4294967295u; // knob: where the columns end that read slice 0
 const END_1: u32 = 4294967295u; // knob: likewise slice 1, or past the last column

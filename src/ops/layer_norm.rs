@@ -101,8 +101,8 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     vec![out]
 }
 
-/// A row minus its mean, over the root of its variance and eps; `false`, and nothing known of it, where its squares
-/// leave f32.
+/// A row minus its mean, over the root of its variance and eps; `false`, and nothing known of it, where its
+/// squares leave f32.
 // mean: the sum's bound and a division. d = x - mean: inherits both. variance: the sum of d², 2|d|e
 // inherited, a division. 1/sqrt: bounded on the interval of the variance (eps keeps it from 0), and 2 ulp.
 pub(crate) fn normal_row(value: &mut [f64], error: &mut [f64], eps: f64) -> bool {

@@ -85,8 +85,9 @@ static HEADS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Invocations that share four rows, how many fours of rows there are, and groups of four columns of an invocation.
-/// On a GPU as many invocations as there may be; a processor walks over them in turn, so that a few are better.
+/// Invocations that share four rows, how many fours of rows there are, and groups of four columns of an
+/// invocation. On a GPU as many invocations as there may be; a processor walks over them in turn, so that a few
+/// are better.
 fn teams(s: &Site<'_>) -> [u64; 3] {
     let groups = (s.size(D) as u64).div_ceil(4).max(1);
     let teams = groups.next_power_of_two();
@@ -185,8 +186,8 @@ pub struct Rwkv7 {
     /// What the low ranks lead to, of the decay, the rate of learning and the output's gate, in this order:
     /// `[3, B, T, H, D]`; with `first` that of the value comes before them: `[4, B, T, H, D]`.
     pub gates: ValueId,
-    /// What there is of each channel, in this order: the biases of the decay, the rate and the value's gate (not read
-    /// without `first`), `k_k`, `k_a`, `r_k`, and gain and shift of the norm: `[8, H, D]`.
+    /// What there is of each channel, in this order: the biases of the decay, the rate and the value's gate (not
+    /// read without `first`), `k_k`, `k_a`, `r_k`, and gain and shift of the norm: `[8, H, D]`.
     pub vectors: ValueId,
     /// The values of the model's first layer, `[B, T, H, D]`; that layer has none.
     pub first: Option<ValueId>,
@@ -197,13 +198,14 @@ pub struct Rwkv7 {
 }
 
 impl Graph {
-    /// RWKV-7's time-mix between its projections: the gates, the recurrence over a state `[B, H, D, D]` that changes
-    /// where it lies, its rows those of values and its columns those of keys, the norm of each head, the bonus and
-    /// the output's gate. D at most 128. Returns y `[B, T, H, D]`, which the output's projection reads, and the state
-    /// from then on.
+    /// RWKV-7's time-mix between its projections: the gates, the recurrence over a state `[B, H, D, D]` that
+    /// changes where it lies, its rows those of values and its columns those of keys, the norm of each head, the
+    /// bonus and the output's gate. D at most 128. Returns y `[B, T, H, D]`, which the output's projection reads,
+    /// and the state from then on.
     ///
     /// # Errors
-    /// [`Error::Shape`] where sizes differ or D is more; [`Error::Argument`] if `state` is no [`state`](Self::state).
+    /// [`Error::Shape`] where sizes differ or D is more; [`Error::Argument`] if `state` is no
+    /// [`state`](Self::state).
     pub fn rwkv7(&mut self, of: Rwkv7, state: ValueId) -> Result<(ValueId, ValueId)> {
         let attrs = [("eps", Attr::F32(of.eps)), ("norm_eps", Attr::F32(of.norm_eps))];
         let inputs = [Some(of.rkv), Some(of.gates), Some(of.vectors), of.first, Some(state)];

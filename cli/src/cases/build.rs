@@ -136,7 +136,8 @@ impl Case {
         self.given(name, carry(host)?)
     }
 
-    /// A tensor that the call changes where it lies: by the next op that takes it, before anything else is expected.
+    /// A tensor that the call changes where it lies: by the next op that takes it, before anything else is
+    /// expected.
     pub fn state(&mut self, name: &str, found: Tensor, left: Vec<f64>, bound: Bound) -> Built<ValueId> {
         let name = format!("{}{name}", self.part);
         let id = self.graph.state(&name, found.dtype(), &dims(found.shape()))?;

@@ -83,8 +83,8 @@ fn position(c: &RefCall<'_>, at: usize, head: usize) -> Position {
     }
 }
 
-// The gates as the functions that they are; a recurrence, row by row; its results as a row of a layer norm; a sum and
-// two products.
+// The gates as the functions that they are; a recurrence, row by row; its results as a row of a layer norm; a sum
+// and two products.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, t, h, d] = [B, T, H, D].map(|a| c.sizes.get(a));
     let state = c.input(4);

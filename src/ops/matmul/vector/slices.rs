@@ -1,5 +1,5 @@
-//! Products whose columns read different slices of one x, in one dispatch: projections of what was mixed differently
-//! from the same rows.
+//! Products whose columns read different slices of one x, in one dispatch: projections of what was mixed
+//! differently from the same rows.
 //!
 //! It is for few rows: all the work is to read the weights once. With many the weights are read again for eight
 //! rows each; then products of the slices by themselves are faster.
@@ -154,8 +154,8 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
             || at as u64 + 1 >= slices && !is_last
         {
             return Err(Error::Argument(format!(
-                "matmul_slices: the columns of slice {at} are {before} to {end}, but of N = {n} each of B = {slices} \
-                 slices has a multiple of {UNIT}, and the last the rest"
+                "matmul_slices: the columns of slice {at} are {before} to {end}, but of N = {n} each of B = \
+                 {slices} slices has a multiple of {UNIT}, and the last the rest"
             )));
         }
         before = end;
@@ -227,12 +227,12 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
 impl Graph {
     /// Products with one weight `w [N, K]`, its columns reading different slices of `x [B, .., K]` along its first
     /// axis: the first of `slices` says how many columns read slice 0 and which function is taken of their sums,
-    /// none, tanh or sigmoid, and so on; all but the last have a multiple of 32. Returns `[.., N]`, in one dispatch,
-    /// which is for few rows. Where a product has fewer columns, rows of zeros fill `w` up.
+    /// none, tanh or sigmoid, and so on; all but the last have a multiple of 32. Returns `[.., N]`, in one
+    /// dispatch, which is for few rows. Where a product has fewer columns, rows of zeros fill `w` up.
     ///
     /// # Errors
-    /// [`Error::Shape`] where K or the number of slices differ, or there are more than 8; [`Error::Argument`] if the
-    /// columns are not N together, or for another function.
+    /// [`Error::Shape`] where K or the number of slices differ, or there are more than 8; [`Error::Argument`] if
+    /// the columns are not N together, or for another function.
     pub fn matmul_slices(
         &mut self,
         x: ValueId,

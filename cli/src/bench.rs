@@ -12,6 +12,7 @@ use tachylite::gpu::{Bench, BenchOptions, Cold, Effort};
 
 use crate::{cannot_run, count, device, note, put, say, will_write, write};
 
+mod model;
 mod peak;
 mod versus;
 
@@ -41,6 +42,20 @@ pub(crate) struct Arguments {
     /// Each kernel also without checks of bounds and loops, beside the checked one
     #[arg(long)]
     trusted: bool,
+    /// A whole model instead, with random weights: llama-3.2-1b, qwen3-0.6b, rwkv7-0.4b, ...; reads a prompt of 512
+    /// tokens and generates 128
+    #[arg(long, value_name = "NAME",
+        conflicts_with_all = ["peak", "op", "kernel", "group", "trusted", "warm", "csv", "compare"])]
+    model: Option<String>,
+    /// The type of the model's matrices
+    #[arg(long = "type", value_name = "TYPE", requires = "model", default_value = "q8_0")]
+    dtype: String,
+    /// So many of the model's layers only
+    #[arg(long, value_name = "N", requires = "model")]
+    layers: Option<usize>,
+    /// Generate so many tokens only, after a prompt of four times as many
+    #[arg(long, value_name = "N", requires = "model")]
+    tokens: Option<usize>,
     /// Hold every row against that of an older run; exit code 1 if one is slower or broken
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
@@ -71,7 +86,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.files().filter(|path| is_stdout(path)).count() > 1 {
         return cannot_run("bench: --json and --csv cannot both be written to stdout");
     }
-    match if arguments.peak { peaks(arguments) } else { bench(arguments) } {
+    let result = match &arguments.model {
+        Some(name) => model::run(&model::Wanted {
+            name,
+            dtype: &arguments.dtype,
+            layers: arguments.layers,
+            tokens: arguments.tokens,
+            quick: arguments.quick,
+            adapter: &arguments.adapter,
+            json: arguments.json.as_ref(),
+        }),
+        None if arguments.peak => peaks(arguments),
+        None => bench(arguments),
+    };
+    match result {
         Ok(code) => code,
         Err(why) => cannot_run(&why),
     }

@@ -62,7 +62,7 @@ mod tests {
         // Softmax at temperature 1: 8, 4, 2, 2 of 16.
         let logits = [2f32, 8.0, 4.0, 2.0].map(f32::ln);
         let draw = |mut s: Sampler| {
-            let mut counts = [0; 4];
+            let mut counts = [0i32; 4];
             (0..16_000).for_each(|_| counts[s.draw(&logits) as usize] += 1);
             counts
         };

@@ -42,8 +42,8 @@ pub(crate) struct Arguments {
     /// Each kernel also without checks of bounds and loops, beside the checked one
     #[arg(long)]
     trusted: bool,
-    /// A whole model instead, with random weights: llama-3.2-1b, qwen3-0.6b, rwkv7-0.4b, ...; reads a prompt of 512
-    /// tokens and generates 128
+    /// A whole model instead, with random weights: llama-3.2-1b, qwen3-0.6b, rwkv7-0.4b, ...; reads a prompt of
+    /// 512 tokens and generates 128
     #[arg(long, value_name = "NAME",
         conflicts_with_all = ["peak", "op", "kernel", "group", "trusted", "warm", "csv", "compare"])]
     model: Option<String>,

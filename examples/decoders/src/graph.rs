@@ -41,9 +41,9 @@ pub struct Shape {
 ///
 /// Dims of the call: `at`, the position of the first new token of every sequence, and `S`, how many there are,
 /// unless it is one. Inputs: `ids` u32 `[B, S]`; `lengths` u32 `[B]`, which must be at + S; `last` u32 `[B]`, the
-/// rows b·S + S - 1, unless S is one. Outputs: `logits` f32 `[B, V]` of what follows the last token, and `next` u32
-/// `[B]`, the likeliest. States keep what calls leave for the next: caches are changed in place, and of those in
-/// `carried` the output is the next call's input. An RWKV-7 has no use for `at` and `lengths`, and lacks them.
+/// rows b·S + S - 1, unless S is one. Outputs: `logits` f32 `[B, V]` of what follows the last token, and `next`
+/// u32 `[B]`, the likeliest. States keep what calls leave for the next: caches are changed in place, and of those
+/// in `carried` the output is the next call's input. An RWKV-7 has no use for `at` and `lengths`, and lacks them.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     /// What is computed.

@@ -1,5 +1,5 @@
-//! Decoders of every family: they plan, on a device their steps are what references say, and however a text is split
-//! into calls it is the same.
+//! Decoders of every family: they plan, on a device their steps are what references say, and however a text is
+//! split into calls it is the same.
 
 use decoders::config::Family;
 use decoders::{Config, Decoder, Model, Session, Shape, Tokens};

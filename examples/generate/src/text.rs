@@ -18,7 +18,7 @@ pub struct Text {
     ends: Vec<u32>,
 }
 
-/// How texts are split before bytes are joined, by GGUF's names: what they differ in is how many digits go together.
+/// How texts are split before bytes are joined, by GGUF's names: they differ in how many digits go together.
 const SPLITS: [(&str, &str); 2] = [("llama-bpe", r"\p{N}{1,3}"), ("qwen2", r"\p{N}")];
 
 /// The whole expression, with its digits.

@@ -30,7 +30,7 @@ pub fn options(batch: usize) -> Options {
     Options { batch, chunk: 6, positions: 24, cache: DType::F16, policy }
 }
 
-/// Runs a test on Mesa 22's llvmpipe, which is on every machine that judges; where it is not, on any Vulkan adapter.
+/// Runs a test on Mesa 22's llvmpipe, which is on every machine that judges; without it, on any Vulkan adapter.
 pub fn on_mesa22(test: &str, run: impl FnOnce(&Gpu)) {
     let adapters = Gpu::adapters_blocking();
     let required = std::env::var("TACHYLITE_REQUIRE").unwrap_or_default();

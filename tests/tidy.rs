@@ -122,7 +122,9 @@ fn shaders_and_ops_agree() {
             let (stem, _) = kernel.name.split_once('.').expect("a kernel is `<op>.<idea>`");
             let shared = ["elementwise", "copy", "softmax"].contains(&stem);
             assert!(stem == op.name || shared, "{} is a kernel of {}", kernel.name, op.name);
-            assert!(kernel.file.starts_with(stem), "{} lies in {}", kernel.name, kernel.file);
+            // Products by slices are matmul.vector's text, which asks where a column's slice of x lies.
+            let text = if stem == "matmul_slices" { "matmul_vector" } else { stem };
+            assert!(kernel.file.starts_with(text), "{} lies in {}", kernel.name, kernel.file);
         }
     }
 }

@@ -66,8 +66,25 @@ mod tests {
         let widths = [16, 40, 64, 80, 96, 112, 128, 192, 256, 576].map(|n| format!(",D={n},"));
         let others = ["online/f32/", "online/f16/", "split/f32/", "split/f16/", "B=3,", ",S=1,", "S=40,"];
         let features = ["left=", "right=", "causal", "from_start", "from_lengths", "lengths", "softcap"];
-        let more =
-            ["slopes", "sinks", "lse", "mask_f32_", "mask_f16_", "_BHST", "/large", "/exact", "/cancelling"];
+        let more = [
+            "k_int8",
+            "k_q8_0",
+            "k_q4_0",
+            "v_int8",
+            "v_q8_0",
+            "v_q4_0",
+            "page=3",
+            "page=64",
+            "slopes",
+            "sinks",
+            "lse",
+            "mask_f32_",
+            "mask_f16_",
+            "_BHST",
+            "/large",
+            "/exact",
+            "/cancelling",
+        ];
         let parts = widths.iter().map(String::as_str).chain(others).chain(features).chain(more);
         for part in parts {
             assert!(names.iter().any(|name| name.contains(part)), "{part}");

@@ -136,7 +136,7 @@ fn pages(g: &mut Graph, shape: &Shape) -> Result<(Option<ValueId>, Option<[usize
 }
 
 /// The bytes of quantised rows: numbers of every size, of which a block in four is too small for a normal f16.
-fn encoded(form: CacheForm, rows: usize, width: usize, rng: &mut Rng) -> Vec<f64> {
+pub(super) fn encoded(form: CacheForm, rows: usize, width: usize, rng: &mut Rng) -> Vec<f64> {
     let row = |_| {
         let mut row = vec![0f32; width];
         for block in row.chunks_mut(32) {

@@ -5,6 +5,7 @@ use super::{ATTENTION, Attention, Reach, cases};
 use crate::check::Inputs;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::formats::CacheForm;
 use crate::graph::{Graph, ValueId};
 use crate::kernel::Kernel;
 use crate::rng::Rng;
@@ -52,10 +53,23 @@ struct Sizes {
     c: u64,
 }
 
-/// How keys and values come. Forms other than whole tensors join the draw here, and in `keys_and_values`.
+/// How keys and values lie: as activations or in rows of a quantised cache; whole, or in pages of so many keys.
 #[derive(Debug, Clone, Copy)]
-enum Form {
-    Whole,
+struct Form {
+    k: Option<CacheForm>,
+    v: Option<CacheForm>,
+    page: Option<u64>,
+}
+
+impl Form {
+    /// Of the keys that there are a whole number of pages is left.
+    fn draw(rng: &mut Rng, sizes: &mut Sizes) -> Self {
+        let form = |rng: &mut Rng| (rng.below(3) == 0).then(|| CacheForm::ALL[rng.below(3) as usize]);
+        let (k, v) = (form(rng), form(rng));
+        let page = (rng.below(4) == 0).then(|| [3, 16, 64][rng.below(3) as usize].min(sizes.t));
+        sizes.t -= page.map_or(0, |page| sizes.t % page);
+        Self { k, v, page }
+    }
 }
 
 /// A mask's type, and along which of B, H, S and T it is as long as they are; else 1, and expanded.
@@ -108,7 +122,8 @@ impl Combination {
         };
         let kernel = ATTENTION.kernels[rng.below(ATTENTION.kernels.len() as u64) as usize];
         let x = if rng.below(2) == 0 { DType::F32 } else { DType::F16 };
-        let sizes = Sizes::draw(&mut rng, if inputs == Inputs::Large { MOST_OF_LARGE } else { MOST });
+        let mut sizes = Sizes::draw(&mut rng, if inputs == Inputs::Large { MOST_OF_LARGE } else { MOST });
+        let form = Form::draw(&mut rng, &mut sizes);
         let mut once_in = |n: u64| rng.below(n) == 0;
         let (causal, slopes, softcap, sinks) = (once_in(2), once_in(4), once_in(4), once_in(4));
         let (lengths, lse, hides) = (once_in(3), once_in(3), once_in(3));
@@ -131,7 +146,7 @@ impl Combination {
             x,
             inputs,
             sizes,
-            form: Form::Whole,
+            form,
             causal,
             reach,
             left,
@@ -139,8 +154,8 @@ impl Combination {
             softcap,
             slopes,
             sinks,
-            // Where the last query stands by lengths, there must be some.
-            lengths: lengths || reach == Reach::Lengths,
+            // Where the last query stands by lengths, there must be some, and where keys lie in pages.
+            lengths: lengths || reach == Reach::Lengths || form.page.is_some(),
             lse,
             mask,
         }
@@ -159,7 +174,11 @@ impl Combination {
             wanted.then(|| g.input(name, DType::F32, &[(kv * each).into()])).transpose()
         };
         let q = g.input("q", self.x, &[b, s, kv * each, d].map(Into::into))?;
-        let (k, v) = self.keys_and_values(g)?;
+        let (k, v) = (self.rows(g, "k")?, self.rows(g, "v")?);
+        let pages = match self.form.page {
+            Some(page) => Some(g.input("pages", DType::U32, &[b, self.sizes.t / page].map(Into::into))?),
+            None => None,
+        };
         let lengths = self.lengths.then(|| g.input("lengths", DType::U32, &[b.into()])).transpose()?;
         let mask = self.mask.map(|m| g.input("mask", m.dtype, &self.mask_shape(m).map(Into::into)));
         let how = Attention {
@@ -173,6 +192,10 @@ impl Combination {
             right: self.right,
             softcap: self.softcap.then_some(0.75),
             scale: None,
+            k_form: self.form.k,
+            v_form: self.form.v,
+            v_width: self.form.v.map(|_| self.sizes.c as u32),
+            pages,
         };
         if self.lse {
             let (o, lse) = g.attention_lse(q, k, v, how)?;
@@ -183,14 +206,23 @@ impl Combination {
         g.output("o", o)
     }
 
-    fn keys_and_values(&self, g: &mut Graph) -> Result<(ValueId, ValueId)> {
-        let Sizes { b, t, g: kv, d, c, .. } = self.sizes;
-        match self.form {
-            Form::Whole => {
-                let k = g.input("k", self.x, &[b, t, kv, d].map(Into::into))?;
-                Ok((k, g.input("v", self.x, &[b, t, kv, c].map(Into::into))?))
-            }
-        }
+    /// Keys, or values.
+    fn rows(&self, g: &mut Graph, name: &str) -> Result<ValueId> {
+        let [first, second] = self.leading();
+        let (form, width) = self.form_of(name);
+        let (dtype, last) =
+            form.map_or((self.x, width), |form| (DType::U8, form.row_bytes(width as usize) as u64));
+        g.input(name, dtype, &[first, second, self.sizes.g, last].map(Into::into))
+    }
+
+    fn form_of(&self, name: &str) -> (Option<CacheForm>, u64) {
+        if name == "k" { (self.form.k, self.sizes.d) } else { (self.form.v, self.sizes.c) }
+    }
+
+    /// The first two sizes of keys and values: those of sequences, or of pages, of which there is one to spare.
+    fn leading(&self) -> [u64; 2] {
+        let Sizes { b, t, .. } = self.sizes;
+        self.form.page.map_or([b, t], |page| [b * (t / page) + 1, page])
     }
 
     /// Values of what cannot be any numbers.
@@ -198,6 +230,12 @@ impl Combination {
         let count = size.iter().product::<usize>();
         match name {
             "lengths" => Some((0..count).map(|_| rng.below(self.sizes.t + 1) as f64).collect()),
+            // Of pages some are none.
+            "pages" => Some((0..count).map(|_| rng.below(self.leading()[0] + 2) as f64).collect()),
+            "k" | "v" => {
+                let (form, width) = self.form_of(name);
+                Some(cases::encoded(form?, size[..3].iter().product(), width as usize, rng))
+            }
             // What a key gains for its place stays within what others gain for what they are.
             "slopes" => Some((0..count).map(|_| rng.signed() * 8.0 / self.sizes.t as f64).collect()),
             "mask" => {
@@ -216,6 +254,10 @@ impl std::fmt::Display for Combination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Sizes { b, s, t, g, each, d, c } = self.sizes;
         write!(f, "drawn={}.{}/B={b},S={s},T={t},H={},G={g},D={d},C={c}", self.seed, self.number, g * each)?;
+        for (name, form) in [("k", self.form.k), ("v", self.form.v)] {
+            write!(f, "{}", form.map_or(String::new(), |form| format!(",{name}_{}", form.name())))?;
+        }
+        write!(f, "{}", self.form.page.map_or(String::new(), |page| format!(",page={page}")))?;
         let side = |name: &str, n: Option<u32>| n.map_or(String::new(), |n| format!(",{name}={n}"));
         f.write_str(&[side("left", self.left), side("right", self.right)].concat())?;
         let stands = self.causal || self.slopes || self.left.is_some() || self.right.is_some();

@@ -40,7 +40,7 @@ pub static MERGE: Op = Op {
         applies: |_| true,
         many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(64)), (S, 1), (H, 1), (C, 3)])),
         build: |g, shape| {
-            let [b, s, h, c] = [B, S, H, C].map(|a| shape.sizes.get(a).into());
+            let [b, s, h, c] = [B, S, H, C].map(|a| shape.sizes.get(a));
             let (rows, parts) = ([b, h, s].map(|n: usize| n.into()), [b, s, h, c].map(|n: usize| n.into()));
             let o1 = g.input("o1", shape.x, &parts)?;
             let lse1 = g.input("lse1", DType::F32, &rows)?;

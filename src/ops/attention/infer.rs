@@ -53,7 +53,7 @@ pub(super) fn infer(i: &Infer<'_>) -> Result<Inferred> {
     if given(7) {
         sizes.push((N, &k[0]));
     }
-    let mut outputs = vec![([&q[..3], &[c.clone()]].concat(), i.operand(0)?.dtype)];
+    let mut outputs = vec![([&q[..3], std::slice::from_ref(&c)].concat(), i.operand(0)?.dtype)];
     if i.attr_u32("lse") == Some(1) {
         outputs.push((vec![q[0].clone(), q[2].clone(), q[1].clone()], DType::F32));
     }

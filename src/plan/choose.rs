@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::compose::{compose, has_hook};
 use crate::kernel::{Composed, Kernel, Site, SiteArg};
 use crate::op::{Axes, Axis, Fold};
+use crate::ops::matmul::MATMUL;
 use crate::plan::draft::kernels;
 use crate::plan::{Candidate, Determinism, Numerics, buffers, strides};
 use crate::tune::{Key, types};
@@ -139,7 +140,10 @@ fn suits(kernel: &Kernel, site: &Site<'_>) -> Result<(), String> {
             return Err(format!("it has no `{hook}` hook, and elementwise work was fused into the step"));
         }
     }
-    let asked = [(site.arg("gain").is_some(), "gained4("), (site.attr_u32("gates") > 0, "gated(")];
+    let asked = [
+        (site.op == &MATMUL && site.arg("gain").is_some(), "gained4("),
+        (site.attr_u32("gates") > 0, "gated("),
+    ];
     if let Some((_, call)) = asked.iter().find(|(asked, call)| *asked && !kernel.source.contains(call)) {
         let what = if *call == "gated(" { "gate its sums" } else { "normalise its input" };
         return Err(format!("it does not {what}, which was joined with the step"));

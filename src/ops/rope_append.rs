@@ -1,8 +1,8 @@
 //! Rotary embedding of queries and keys, and keys and values appended to their caches, in one dispatch: what
 //! stands between the projections of a decoder's layer and its attention.
 //!
-//! Bound by memory. A row is the head of a token; what a row of q, k and v becomes is what [`rope`](super::rope)
-//! and [`append`](super::append) make of it, whose texts and references these are.
+//! Bound by memory. A row is the head of a token; what a row of q, k and v becomes is what [`super::rope`]
+//! and [`super::append`] make of it, whose texts and references these are.
 
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;

@@ -15,7 +15,7 @@ use crate::ops::layer_norm::{normal_row, scaled};
 use crate::ops::{for_each_row, past_one_axis, rows};
 use crate::plan::Numerics;
 
-/// y[n] = z + (z one position before - z) · mix[n], z being x or its layer norm; the state is what lies before.
+/// `y[n] = z + (z one position before - z) · mix[n]`, z being x or its layer norm; the state is what lies before.
 pub static TOKEN_SHIFT: Op = Op {
     name: "token_shift",
     formula: "y[n, b, t, c] = z[b, t, c] + (z[b, t - 1, c] - z[b, t, c]) mix[n, c], z[b, -1] = state[b], then \
@@ -149,8 +149,8 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
 }
 
 impl Graph {
-    /// Mixes each position of `x [B, T, C]` with the one before it: y[n] = z + (z before - z)·mix[n] with `mix
-    /// [N, C]`, so that 0 is the position itself and 1 the one before. z is x, or with a gain `[C]`, a shift `[C]`
+    /// Mixes each position of `x [B, T, C]` with the one before it: `y[n] = z + (z before - z)·mix[n]` with
+    /// `mix [N, C]`, so that 0 is the position itself and 1 the one before. z is x, or with a gain `[C]`, a shift `[C]`
     /// and an eps its layer norm. Before the first position lies the state `[B, C]`, which becomes z at the last
     /// one. Returns y `[N, B, T, C]`, whose slices are what projections read, and the state from then on.
     ///

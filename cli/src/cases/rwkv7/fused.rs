@@ -9,9 +9,11 @@ use super::{Block, Bound, Built, RELATIVE, Stop, wrong};
 /// Rows of a weight: products here have `[out, in]`.
 type Rows = Vec<Vec<f64>>;
 
-/// What each slice of the mixes is projected by: that as it is, and then a low rank, with the function of its
-/// sums.
-const SLICES: [(&str, Option<&str>, Option<&str>, Option<Unary>); 6] = [
+/// A slice of the mixes, and what it is projected by: a weight as it is, and then a low rank, with the function of
+/// its sums.
+type Slice = (&'static str, Option<&'static str>, Option<&'static str>, Option<Unary>);
+
+const SLICES: [Slice; 6] = [
     ("x_r", Some("receptance"), None, None),
     ("x_k", Some("key"), None, None),
     ("x_v", Some("value"), Some("v"), None),

@@ -36,7 +36,7 @@ struct Params {
     q_offset: u32, q_B: u32, q_S: u32, q_H: u32,
     k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
     v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
-    lengths_offset: u32, pages_offset: u32, N: u32,
+    lengths_offset: u32, pages_offset: u32, pages_B: u32, N: u32,
     mask_offset: u32, mask_B: u32, mask_H: u32, mask_S: u32,
     slopes_offset: u32,
     part_row: u32,

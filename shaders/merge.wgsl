@@ -75,6 +75,7 @@ fn main(
         let v1 = load4_o1(p.o1_offset + b * p.o1_B + s * p.o1_S + h * p.o1_H + c4);
         let v2 = load4_o2(p.o2_offset + b * p.o2_B + s * p.o2_S + h * p.o2_H + c4);
         let both = select(vec4<f32>(0.0), w1 * v1, w1 > 0.0) + select(vec4<f32>(0.0), w2 * v2, w2 > 0.0);
-        store4_o(p.o_offset + b * p.o_B + s * p.o_S + h * p.o_H + c4, both / max(sum, 0.5));
+        // By the inverse, so that 0 stays 0: a quotient may be off by units of the least number.
+        store4_o(p.o_offset + b * p.o_B + s * p.o_S + h * p.o_H + c4, both * (1.0 / max(sum, 0.5)));
     }
 }

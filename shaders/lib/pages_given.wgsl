@@ -5,6 +5,6 @@
 const PAGE: u32 = 4u; // knob: keys of a page
 
 fn place_of(b: u32, t: u32) -> vec2<u32> {
-    let page = pages[p.pages_offset + b * (p.T / PAGE) + t / PAGE];
+    let page = pages[p.pages_offset + b * p.pages_B + t / PAGE];
     return vec2<u32>(min(page, p.N - 1u), t % PAGE);
 }

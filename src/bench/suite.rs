@@ -35,20 +35,25 @@ struct Item {
     op: &'static str,
     variant: &'static str,
     sizes: &'static [(Axis, u64)],
+    x: DType,
     weights: &'static [DType],
     quick: &'static [DType],
 }
 
-/// Groups of items: op, variant, sizes, types of weights, and those of the short list.
+/// Groups of items: op, variant, sizes, types of weights, and those of the short list. Activations are f32, or
+/// what stands behind the variant.
 macro_rules! items {
+    (@x) => { F32 };
+    (@x $x:ident) => { $x };
     ($(of $group:literal:
-        $($op:literal $variant:literal [$($axis:ident $n:literal)*] $weights:ident $quick:expr;)*
+        $($op:literal $variant:literal $(of $x:ident)? [$($axis:ident $n:literal)*] $weights:ident $quick:expr;)*
     )*) => {
         &[$($(Item {
             group: $group,
             op: $op,
             variant: $variant,
             sizes: &[$(($axis, $n)),*],
+            x: items!(@x $($x)?),
             weights: $weights,
             quick: $quick,
         },)*)*]
@@ -94,6 +99,12 @@ const ITEMS: &[Item] = items! {
         "attention" "causal" [B 4 S 512 T 512 D 64] ONE NONE;
         "attention" "full" [B 16 S 1 T 2048 D 64] ONE NONE;
         "rms_norm" "plain" [R 128 C 2048] ONE NONE;
+        "attention" "full" [B 4 S 1024 T 1024 D 64] ONE NONE;
+    of "one query, 4096 keys":
+        "attention" "full" of F16 [B 4 S 1 T 4096 D 64] ONE NONE;
+        "attention" "full" of F16 [B 4 S 1 T 4096 D 128] ONE NONE;
+        "attention" "grouped" of F16 [B 4 S 1 T 4096 D 64] ONE NONE;
+        "attention" "grouped" of F16 [B 4 S 1 T 4096 D 128] ONE NONE;
     of "Qwen3-0.6B":
         "matmul" "plain" [M 1 N 2048 K 1024] ALL NONE;
         "matmul" "plain" [M 1 N 3072 K 1024] ALL NONE;
@@ -167,7 +178,7 @@ impl Selection {
             let Some(op) = ops::by_name(item.op) else { continue };
             let variant = op.cases.variants.iter().position(|v| *v == item.variant).unwrap_or(0);
             for &w in if self.quick { item.quick } else { item.weights } {
-                let shape = Shape { sizes: Sizes::new(item.sizes), x: F32, w, variant };
+                let shape = Shape { sizes: Sizes::new(item.sizes), x: item.x, w, variant };
                 self.of_shape(item.group, op, shape, profile, &mut out);
             }
         }
@@ -248,7 +259,7 @@ mod tests {
             assert!(item.quick.iter().all(|w| item.weights.contains(w)));
             for &w in item.weights {
                 let variant = op.cases.variants.iter().position(|v| *v == item.variant).unwrap();
-                let shape = Shape { sizes: Sizes::new(item.sizes), x: F32, w, variant };
+                let shape = Shape { sizes: Sizes::new(item.sizes), x: item.x, w, variant };
                 assert!((op.cases.applies)(&shape) && op.cases.weights.contains(&w));
                 let task = Task::new(op, shape, &profile, &Policy::default()).unwrap();
                 assert!(task.is_some_and(|t| !t.kernels.is_empty()), "{} {:?}", item.op, item.sizes);

@@ -20,8 +20,13 @@ fn suits(v: &Value, source: Source) -> bool {
     v.source == source && v.dtype != DType::U32 && !v.dtype.is_of_weights() && !v.shape.is_empty()
 }
 
-/// Whether a case of an op has anything to view: more than indices and weights of such a type.
+/// Whether a case of an op has anything to view: more than indices, states and weights of such a type.
 pub(super) fn has_views(op: &Op, w: DType) -> bool {
+    let is_state = |i: usize| op.changes().any(|(changed, _)| changed == i);
+    let mut inputs = op.inputs.iter().enumerate();
+    if inputs.all(|(i, arg)| arg.dtypes == INDEX || is_state(i)) {
+        return false;
+    }
     !w.is_of_weights() || op.inputs.first().is_some_and(|first| first.dtypes != INDEX)
 }
 

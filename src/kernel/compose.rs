@@ -245,10 +245,15 @@ impl Text {
                 self.lines.extend(lines(file, &text));
             }
         }
-        let words = match eight {
-            true if has(WIDE.0, WIDE.1) => source::WORDS_WIDE,
-            true => source::WORDS_EIGHT,
-            false => source::WORDS_ONE,
+        self.link_words(eight, has(WIDE.0, WIDE.1));
+    }
+
+    /// Appends how words of weights are read: one, of eight columns, or pairs of those.
+    fn link_words(&mut self, eight: bool, wide: bool) {
+        let words = match (eight, wide) {
+            (true, true) => source::WORDS_WIDE,
+            (true, false) => source::WORDS_EIGHT,
+            (false, _) => source::WORDS_ONE,
         };
         for name in ["w", "w_scale", "table0", "table0_scale"] {
             if self.calls(&format!("word_{name}(")) || self.calls(&format!("field_{name}(")) {

@@ -150,9 +150,9 @@ fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
 
 impl Graph {
     /// Mixes each position of `x [B, T, C]` with the one before it: `y[n] = z + (z before - z)·mix[n]` with
-    /// `mix [N, C]`, so that 0 is the position itself and 1 the one before. z is x, or with a gain `[C]`, a shift `[C]`
-    /// and an eps its layer norm. Before the first position lies the state `[B, C]`, which becomes z at the last
-    /// one. Returns y `[N, B, T, C]`, whose slices are what projections read, and the state from then on.
+    /// `mix [N, C]`, so that 0 is the position itself and 1 the one before. z is x, or with a gain `[C]`, a shift
+    /// `[C]` and an eps its layer norm. Before the first position lies the state `[B, C]`, which becomes z at the
+    /// last one. Returns y `[N, B, T, C]`, whose slices are what projections read, and the state from then on.
     ///
     /// # Errors
     /// [`Error::Shape`] where sizes differ, [`Error::Argument`] if `state` is no [`state`](Self::state).

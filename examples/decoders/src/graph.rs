@@ -7,7 +7,8 @@ use tachylite::ops::append::At;
 use tachylite::ops::arg::Tie;
 use tachylite::ops::attention::{Attention, Reach};
 use tachylite::ops::matmul_experts::Experts as Mixture;
-use tachylite::ops::rope::{Positions, Rope};
+use tachylite::ops::rope::Rope;
+use tachylite::ops::sample::Sampling;
 use tachylite::plan::prepare::Weights;
 use tachylite::{DType, Dim, Graph, Tensor, ValueId};
 
@@ -24,6 +25,21 @@ pub enum Tokens {
     UpTo(usize),
 }
 
+/// How the token that comes next is drawn: see [`Sampling`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// What logits are divided by.
+    pub temperature: f32,
+    /// So many of the likeliest are left; 0 leaves all.
+    pub top_k: u32,
+    /// Of those, the fewest that have as much of their mass.
+    pub top_p: f32,
+    /// What a token needs of the probability of the likeliest.
+    pub min_p: f32,
+    /// Draws of the same seed at the same position are the same.
+    pub seed: u32,
+}
+
 /// What a graph is built for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
@@ -35,6 +51,8 @@ pub struct Shape {
     pub positions: usize,
     /// The type of the cache: f32 or f16.
     pub cache: DType,
+    /// How `next` is drawn; the likeliest, unless given.
+    pub draw: Option<Draw>,
 }
 
 /// A decoder as a graph, with what belongs to it.
@@ -42,8 +60,9 @@ pub struct Shape {
 /// Dims of the call: `at`, the position of the first new token of every sequence, and `S`, how many there are,
 /// unless it is one. Inputs: `ids` u32 `[B, S]`; `lengths` u32 `[B]`, which must be at + S; `last` u32 `[B]`, the
 /// rows b·S + S - 1, unless S is one. Outputs: `logits` f32 `[B, V]` of what follows the last token, and `next`
-/// u32 `[B]`, the likeliest. States keep what calls leave for the next: caches are changed in place, and of those
-/// in `carried` the output is the next call's input. An RWKV-7 has no use for `at` and `lengths`, and lacks them.
+/// u32 `[B]`, the likeliest, or one that is drawn. States keep what calls leave for the next: caches are changed
+/// in place, and of those in `carried` the output is the next call's input. An RWKV-7 has no use for `lengths`,
+/// and for `at` only where it draws.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     /// What is computed.
@@ -74,6 +93,7 @@ pub(crate) struct Builder<'a> {
     pub(crate) batch: usize,
     /// New tokens.
     pub(crate) tokens: Dim,
+    at: Option<Dim>,
     shape: Shape,
 }
 
@@ -85,7 +105,7 @@ impl<'a> Builder<'a> {
             Tokens::UpTo(most) => graph.dim("S", most as u64)?,
         };
         let (own, carried, batch) = (Weights::new(), Vec::new(), shape.batch);
-        Ok(Self { graph, types, own, carried, batch, tokens, shape })
+        Ok(Self { graph, types, own, carried, batch, tokens, at: None, shape })
     }
 
     /// `[B, S, …]`.
@@ -136,23 +156,41 @@ impl<'a> Builder<'a> {
         Ok(self.graph.gather(x, last, 0)?)
     }
 
+    /// The position of a call's first new token.
+    pub(crate) fn at(&mut self) -> Result<Dim> {
+        if self.at.is_none() {
+            self.at = Some(self.graph.dim("at", self.shape.positions as u64)?);
+        }
+        Ok(self.at.clone().unwrap_or(Dim::ONE))
+    }
+
+    /// The token that comes next: the likeliest, or one that is drawn.
+    fn next_token(&mut self, logits: ValueId) -> Result<ValueId> {
+        let Some(draw) = self.shape.draw else { return Ok(self.graph.arg_max(logits, 1, Tie::First)?) };
+        let how = Sampling {
+            temperature: Attr::F32(draw.temperature),
+            top_k: u64::from(draw.top_k).into(),
+            top_p: Attr::F32(draw.top_p),
+            min_p: Attr::F32(draw.min_p),
+            seed: u64::from(draw.seed).into(),
+            step: self.at()?,
+            ..Sampling::default()
+        };
+        Ok(self.graph.sample(logits, how)?)
+    }
+
     /// Returns logits and the token that comes next.
     pub(crate) fn finish(mut self, logits: ValueId) -> Result<Decoder> {
         self.graph.output("logits", logits)?;
-        let next = next_token(&mut self.graph, logits)?;
+        let next = self.next_token(logits)?;
         self.graph.output("next", next)?;
         Ok(Decoder { graph: self.graph, own: self.own, carried: self.carried })
     }
 }
 
-/// The token that comes next: the likeliest. What draws one instead belongs here.
-fn next_token(g: &mut Graph, logits: ValueId) -> Result<ValueId> {
-    Ok(g.arg_max(logits, 1, Tie::First)?)
-}
-
 fn transformer(c: &Transformer, types: &Types<'_>, shape: Shape) -> Result<Decoder> {
     let mut b = Builder::new(types, shape)?;
-    let at = b.graph.dim("at", shape.positions as u64)?;
+    let at = b.at()?;
     let lengths = b.graph.input("lengths", DType::U32, &[shape.batch.into()])?;
     let (mut x, table) = b.embedding(c.vocabulary, c.width)?;
     if let Some(scale) = c.embedding_scale {
@@ -268,10 +306,8 @@ impl Builder<'_> {
         let cache = [self.batch, self.shape.positions, c.kv_heads, c.head_width].map(Dim::from);
         let keys = self.graph.state(&format!("keys.{layer}"), self.shape.cache, &cache)?;
         let values = self.graph.state(&format!("values.{layer}"), self.shape.cache, &cache)?;
-        let q = self.graph.rope(q, *turns, rope, Positions::From(how.at.clone()))?;
-        let k = self.graph.rope(k, *turns, rope, Positions::From(how.at.clone()))?;
         let at = At { start: how.at.clone(), ..At::default() };
-        let (k, v) = self.graph.append_both((keys, values), (k, v), at)?;
+        let (q, k, v) = self.graph.rope_append((q, k, v), (keys, values), (*turns, rope), at)?;
         Ok(Heads { q, k, v })
     }
 

@@ -31,7 +31,7 @@ pub mod session;
 pub mod weights;
 
 pub use config::Config;
-pub use graph::{Decoder, Shape, Tokens};
+pub use graph::{Decoder, Draw, Shape, Tokens};
 pub use model::Model;
 pub use session::Session;
 

@@ -1,8 +1,8 @@
 //! A model on a GPU: a plan for prompts and one for single tokens, both loaded once, over the same caches.
 //!
 //! A step changes two scalars of a call, writes the lengths of the sequences, and records: nothing is planned,
-//! bound or allocated. The token that a step finds likeliest is where the next step reads it: no host is needed
-//! in between.
+//! bound or allocated. The token that a step finds likeliest, or draws, is where the next step reads it: no host
+//! is needed in between.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tachylite::gpu::{Executable, Io, LoadOptions};
 use tachylite::plan::Policy;
 use tachylite::{Call, DType, Gpu, Plan, wgpu};
 
-use crate::graph::{Decoder, Shape, Tokens};
+use crate::graph::{Decoder, Draw, Shape, Tokens};
 use crate::{Error, Model, Result};
 
 mod buffers;
@@ -29,13 +29,22 @@ pub struct Options {
     pub positions: usize,
     /// The type of the cache: f32 or f16.
     pub cache: DType,
+    /// How tokens are drawn; the likeliest are taken, unless given.
+    pub draw: Option<Draw>,
     /// How plans are made.
     pub policy: Policy,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 1, chunk: 512, positions: 4096, cache: DType::F16, policy: Policy::default() }
+        Self {
+            batch: 1,
+            chunk: 512,
+            positions: 4096,
+            cache: DType::F16,
+            draw: None,
+            policy: Policy::default(),
+        }
     }
 }
 
@@ -78,8 +87,8 @@ impl Session {
     /// If the model cannot be read, planned or loaded.
     pub fn new(gpu: &Gpu, model: &Model, options: &Options) -> Result<Self> {
         let shape = |tokens| {
-            let Options { batch, positions, cache, .. } = *options;
-            Shape { batch, tokens, positions, cache }
+            let Options { batch, positions, cache, draw, .. } = *options;
+            Shape { batch, tokens, positions, cache, draw }
         };
         if options.batch * options.chunk * options.positions == 0 {
             return Err(Error::new(

@@ -2,18 +2,19 @@
 //! split into calls it is the same.
 
 use decoders::config::Family;
-use decoders::{Config, Decoder, Model, Session, Shape, Tokens};
+use decoders::session::Options;
+use decoders::{Config, Decoder, Draw, Model, Session, Shape, Tokens};
 use tachylite::check::{self, Case, Event, GraphCase, Inputs, Status, Subject};
 use tachylite::plan::{Policy, plan};
 use tachylite::rng::Rng;
-use tachylite::{DType, Graph, Profile};
+use tachylite::{DType, Gpu, Graph, Profile};
 
 mod common;
 
 use common::{FAMILIES, on_mesa22, options, tiny};
 
 fn shape(batch: usize, tokens: Tokens) -> Shape {
-    Shape { batch, tokens, positions: 12, cache: DType::F16 }
+    Shape { batch, tokens, positions: 12, cache: DType::F16, draw: None }
 }
 
 #[test]
@@ -136,8 +137,8 @@ fn a_broken_kernel_shows_in_a_decoder() {
     on_mesa22("a_broken_kernel_shows_in_a_decoder", |gpu| {
         let mut failed = false;
         let break_rope = |plan: &mut tachylite::Plan| {
-            for kernel in plan.kernels.iter_mut().filter(|k| k.name == "rope.pairs") {
-                kernel.wgsl = kernel.wgsl.replace("return p.start + token", "return 1u + p.start + token");
+            for kernel in plan.kernels.iter_mut().filter(|k| k.name.starts_with("rope")) {
+                kernel.wgsl = kernel.wgsl.replace("- other * turned.sine", "+ other * turned.sine");
             }
         };
         check::run_altered(gpu, &[checked(&CASES[0])], None, &break_rope, &mut |event| {
@@ -146,6 +147,25 @@ fn a_broken_kernel_shows_in_a_decoder() {
         });
         assert!(failed);
     });
+}
+
+/// Each layer that a transformer has more takes so many dispatches more.
+#[test]
+fn a_layer_decodes_in_few_dispatches() {
+    for (name, most) in [("llama-3.2-1b", 8), ("qwen3-0.6b", 10)] {
+        let steps = |profile: &Profile, layers: usize| {
+            let Ok(Config::Transformer(mut c)) = Config::named(name) else { panic!("{name}") };
+            c.layers = layers;
+            let model = Model::random(Config::Transformer(c), DType::Q8_0, 1);
+            let shape = Shape { positions: 4096, ..shape(1, Tokens::One) };
+            let decoder = model.decoder(shape).unwrap();
+            plan(&decoder.graph, profile, &Policy::default()).unwrap().steps.len()
+        };
+        for profile in [Profile::portable(), Profile::capable()] {
+            let taken = steps(&profile, 3) - steps(&profile, 2);
+            assert!(taken <= most, "{name}: {taken} on {}", profile.name);
+        }
+    }
 }
 
 /// A prompt of two sequences: ten tokens of each, more than a chunk, and past Gemma's window.
@@ -226,6 +246,35 @@ fn splits_and_detours_change_nothing_of_a_mixture_of_experts() {
 #[test]
 fn splits_and_detours_change_nothing_of_rwkv_7() {
     splits_and_detours_change_nothing(Family::Rwkv7, DType::F32);
+}
+
+/// What two sequences go on with in six steps.
+fn drawn(gpu: &Gpu, model: &Model, draw: Option<Draw>) -> Vec<u32> {
+    let mut session = Session::new(gpu, model, &Options { draw, ..options(2) }).unwrap();
+    session.prefill(&prompt(5)).unwrap();
+    let mut out = session.next_tokens().unwrap();
+    for _ in 0..6 {
+        session.step().unwrap();
+        out.extend(session.next_tokens().unwrap());
+    }
+    out
+}
+
+#[test]
+fn tokens_are_drawn_by_seed_and_position() {
+    on_mesa22("tokens_are_drawn_by_seed_and_position", |gpu| {
+        for (family, dtype) in [(Family::Llama, DType::Q8_0), (Family::Rwkv7, DType::F32)] {
+            let model = tiny(family, dtype);
+            let with = |temperature, top_k, seed| {
+                drawn(gpu, &model, Some(Draw { temperature, top_k, top_p: 1.0, min_p: 0.0, seed }))
+            };
+            let tokens = with(3.0, 0, 7);
+            assert_eq!(with(3.0, 0, 7), tokens, "{family:?}");
+            assert_ne!(with(3.0, 0, 8), tokens, "{family:?}");
+            assert!(tokens.iter().all(|t| *t < 320), "{tokens:?}");
+            assert_eq!(with(3.0, 1, 7), drawn(gpu, &model, None), "{family:?}: of one there is no choice");
+        }
+    });
 }
 
 #[test]

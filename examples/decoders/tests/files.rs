@@ -11,7 +11,7 @@ use tachylite::DType;
 use tachylite::files::{Encoding, GgufWriter, TensorSpec, Value};
 use tachylite::graph::Source;
 
-const SHAPE: Shape = Shape { batch: 1, tokens: Tokens::One, positions: 8, cache: DType::F16 };
+const SHAPE: Shape = Shape { batch: 1, tokens: Tokens::One, positions: 8, cache: DType::F16, draw: None };
 
 /// Type, shape and bytes of a tensor.
 type Tensor = (DType, Vec<usize>, Vec<u8>);

@@ -7,13 +7,11 @@ use std::time::Instant;
 
 use clap::Parser;
 use decoders::session::Options;
-use decoders::{Config, Error, Model, Result, Session, config};
+use decoders::{Config, Draw, Error, Model, Result, Session, config};
 use tachylite::{DType, Gpu};
 
-mod sample;
 mod text;
 
-use sample::Sampler;
 use text::Text;
 
 /// Generates text with a language model.
@@ -39,12 +37,18 @@ struct Arguments {
     /// 0 takes the likeliest token; more draws one
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f32,
-    /// Draw among so many of the likeliest only
+    /// Draw among so many of the likeliest only; 0 for all
     #[arg(long, value_name = "K", default_value_t = 40)]
-    top_k: usize,
+    top_k: u32,
+    /// Of those, among the fewest that have this much of their probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f32,
+    /// Of those, among what has this much of the likeliest one's probability
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    min_p: f32,
     /// The seed of what is drawn, and of random weights
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    seed: u32,
     /// The most tokens of the prompt that are read at once
     #[arg(long, value_name = "N", default_value_t = 512)]
     chunk: usize,
@@ -69,16 +73,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     if prompt.is_empty() {
         return Err(Error::new("the prompt has no token"));
     }
-    if !arguments.temperature.is_finite() || arguments.temperature < 0.0 {
-        return Err(Error::new(format!(
-            "--temperature is {}, but it must be 0 or more",
-            arguments.temperature
-        )));
-    }
     let gpu = Gpu::open_blocking(&arguments.device)?;
     let options = Options {
         chunk: arguments.chunk.clamp(1, prompt.len()),
         positions: prompt.len() + arguments.tokens,
+        draw: draw(arguments)?,
         ..Options::default()
     };
     let begun = Instant::now();
@@ -107,6 +106,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// How tokens are drawn; of a temperature of 0 the likeliest are taken.
+fn draw(arguments: &Arguments) -> Result<Option<Draw>> {
+    let &Arguments { temperature, top_k, top_p, min_p, seed, .. } = arguments;
+    let ranges = [("temperature", temperature, 1e6), ("top-p", top_p, 1.0), ("min-p", min_p, 1.0)];
+    if let Some((name, value, most)) =
+        ranges.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value))
+    {
+        return Err(Error::new(format!("--{name} is {value}, but it must be from 0 to {most}")));
+    }
+    Ok((temperature > 0.0).then_some(Draw { temperature, top_k, top_p, min_p, seed }))
+}
+
 /// The model, and what turns its tokens into text.
 fn open(arguments: &Arguments) -> Result<(Model, Text)> {
     if let Some(path) = &arguments.model {
@@ -117,18 +128,20 @@ fn open(arguments: &Arguments) -> Result<(Model, Text)> {
     let name = arguments.random.as_deref().unwrap_or(config::NAMES[0]);
     let dtype = DType::parse(&arguments.dtype)
         .ok_or_else(|| Error::new(format!("there is no type `{}`", arguments.dtype)))?;
-    Ok((Model::random(Config::named(name)?, dtype, arguments.seed), Text::ids_only("weights are random")))
+    Ok((
+        Model::random(Config::named(name)?, dtype, arguments.seed.into()),
+        Text::ids_only("weights are random"),
+    ))
 }
 
 /// Says token after token, until one ends the text or there are as many as were asked for;
 /// how many steps that took.
 fn generate(arguments: &Arguments, session: &mut Session, text: &Text) -> Result<usize> {
-    let mut sampler = Sampler::new(arguments.temperature, arguments.top_k, arguments.seed);
     let mut said = Vec::new();
     let mut shown = String::new();
     session.take_recording();
     for step in 0..arguments.tokens {
-        let token = sampler.next(session)?;
+        let token = session.next_tokens()?[0];
         if text.ends(token) {
             return Ok(step);
         }

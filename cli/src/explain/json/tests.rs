@@ -39,6 +39,9 @@ fn views_attention_and_products_of_dims_are_read() {
             ("right", Attr::U32(0)),
             ("softcap", Attr::F32(0.0)),
             ("lse", Attr::U32(0)),
+            ("k_form", Attr::U32(0)),
+            ("v_form", Attr::U32(0)),
+            ("v_width", Attr::U32(0)),
             ("scale", Attr::F32(0.25))
         ]
     );

@@ -27,7 +27,7 @@ pub fn tiny(family: Family, dtype: DType) -> Model {
 /// Few positions, and chunks that prompts do not fill.
 pub fn options(batch: usize) -> Options {
     let policy = Policy { determinism: Determinism::BatchInvariant, ..Policy::default() };
-    Options { batch, chunk: 6, positions: 24, cache: DType::F16, policy }
+    Options { batch, chunk: 6, positions: 24, cache: DType::F16, draw: None, policy }
 }
 
 /// Runs a test on Mesa 22's llvmpipe, which is on every machine that judges; without it, on any Vulkan adapter.

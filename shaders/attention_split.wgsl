@@ -5,7 +5,7 @@
 //   k        [B, T, G, D]  f32 f16  in, or rows of a quantised cache; with pages [N, PAGE, G, D]
 //   v        [B, T, G, C]  f32 f16  in, likewise
 //   lengths  [B]           u32      in, may be left out
-//   pages    [B, T / PAGE] u32      in, may be left out
+//   pages    [B, 1 + T / PAGE]  u32  in, may be left out
 //   mask     [B, H, S, T]  f32 f16  in, may be left out
 //   slopes   [H]           f32      in, may be left out
 //   part     [B · H · S, SHARES, C + 4]  f32  out   rows count over b, h and s

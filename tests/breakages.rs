@@ -129,7 +129,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "scale_v(v_at, c4 / 8u)", "scale_v(v_at, 0u)")
     }),
     Breakage("the first page for all", &["attention.split/f32/q8_0_paged"], |p| {
-        edit(p, "p.pages_B + t / PAGE]", "p.pages_B]")
+        edit(p, "p.pages_B + 1u + t / PAGE]", "p.pages_B + 1u]")
     }),
     Breakage("codes of 4 bits in another order", &["attention.online/f32/int8_q4_0"], |p| {
         edit(p, "(0u, 4u, 8u, 12u) + vec4<u32>(c4", "(4u, 0u, 8u, 12u) + vec4<u32>(c4")

@@ -32,7 +32,7 @@ fn cache(seed: usize, form: Option<CacheForm>) -> Tensor {
     form.map_or_else(|| x.cast(DType::F16).unwrap(), |form| form.quantize(&x).unwrap())
 }
 
-/// The same in pages, that of sequence b and place i being `table[b, i]`.
+/// The same in pages, that of sequence b and place i being `table[b, i]`, which has no starts yet.
 fn in_pages(cache: &Tensor, table: &[u32]) -> Tensor {
     let (bytes, last) = (cache.to_bytes(), cache.shape()[3]);
     let size = bytes.len() / PAGES;
@@ -55,7 +55,11 @@ fn attended(
     let mut given = vec![Tensor::from_f32(&[B, S, H, D], &numbers(1, B * S * H * D)).unwrap()];
     given.extend(kv.map(Clone::clone));
     given.push(Tensor::from_u32(&[B], &LENGTHS).unwrap());
-    given.extend(table.map(|table| Tensor::from_u32(&[B, EACH], table).unwrap()));
+    // Before its pages each row has where appending would begin, which is nothing to attention.
+    given.extend(table.map(|table| {
+        let rows: Vec<u32> = table.chunks(EACH).flat_map(|row| [&[9], row].concat()).collect();
+        Tensor::from_u32(&[B, 1 + EACH], &rows).unwrap()
+    }));
     let names = ["q", "k", "v", "lengths", "pages"];
     let input = |(name, t): (&str, &Tensor)| {
         let shape: Vec<_> = t.shape().iter().map(|n| (*n).into()).collect();

@@ -27,7 +27,7 @@ fn rotation_of(token: u32, pair: vec4<u32>) -> Rotation {
     return Rotation(turned.cosine * p.scale, turned.sine * p.scale);
 }
 
-
+// What becomes of a unit of a row.
 fn turn_unit(row: Row, unit: u32) {
     let groups = (p.D + 3u) / 4u;
     let quarter = p.K / 4u;

@@ -37,7 +37,7 @@ pub static ATTENTION: Op = Op {
               the score of one t more, whose v is 0; 0 if no t is seen or all masks are -∞; lse[b, h, s] = \
               log Σ_t exp(score), -∞ where no t is seen. k_form and v_form number the form of \
               quantised rows, 0 of plain ones, v_width is C of quantised values; with pages k[b, t] is \
-              k[pages[b, t / page], t % page], page being the second size of k, and v likewise",
+              k[pages[b, 1 + t / page], t % page], page being the second size of k, and v likewise",
     kind: Kind::Compute,
     inputs: &[
         Arg::new("q", &[B, S, H, D], FLOATS),
@@ -186,10 +186,11 @@ pub struct Attention {
     pub v_form: Option<CacheForm>,
     /// C, the elements of a row of values in a quantised cache: D unless given.
     pub v_width: Option<u32>,
-    /// u32 `[B, P]`: which pages hold a sequence's keys, of `page` each: k is `[N, page, G, D]` then, v likewise,
-    /// T is P · page, and key t of sequence b is `k[pages[b, t / page], t % page]`. [`lengths`](Self::lengths)
-    /// must be given. A page from N on counts as N - 1, and nobody complains: what stands behind the pages that a
-    /// sequence has may be anything, and whoever makes the table sees to the rest.
+    /// u32 `[B, 1 + P]`, as [`At::pages`](crate::ops::append::At::pages): behind the first of a row, which is not
+    /// looked at here, the pages that hold a sequence's keys, of `page` each. k is `[N, page, G, D]` then, v
+    /// likewise, T is P · page, and key t of sequence b is `k[pages[b, 1 + t / page], t % page]`.
+    /// [`lengths`](Self::lengths) must be given. A page from N on counts as N - 1, and nobody complains: what
+    /// stands behind the pages that a sequence has may be anything, and whoever makes the table sees to the rest.
     pub pages: Option<ValueId>,
 }
 
@@ -249,7 +250,8 @@ impl Graph {
         let keys = match how.pages {
             Some(pages) => {
                 self.has(pages)?;
-                size(pages, 1).times(&size(k, 1))
+                let columns = size(pages, 1).constant().unwrap_or(0);
+                size(k, 1).times(&Dim::from(columns.saturating_sub(1)))
             }
             None => size(k, 1),
         };

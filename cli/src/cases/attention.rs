@@ -198,12 +198,13 @@ fn paged(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     let table = parts.host("inputs", "block_table")?;
     let lengths = parts.host("inputs", "seq_lens")?.indices().map_err(Stop::Wrong)?;
     let &[b, blocks] = &table.shape[..] else { return wrong("block_table must have 2 axes") };
-    // Unused entries are -1, which is no page.
+    // Unused entries are -1, which is no page. Nothing is appended, so that it does not matter where that begins.
     let entries: Vec<u32> = table.indices().map_err(Stop::Wrong)?.into_iter().map(|i| i as u32).collect();
+    let entries: Vec<u32> = entries.chunks(blocks.max(1)).flat_map(|row| [&[0], row].concat()).collect();
     let lengths: Vec<u32> = lengths.into_iter().map(|n| n.clamp(0, 1 << 31) as u32).collect();
     let [left, right] = params.window();
     let how = Attention {
-        pages: Some(case.given("pages", Tensor::from_u32(&[b, blocks], &entries)?)?),
+        pages: Some(case.given("pages", Tensor::from_u32(&[b, 1 + blocks], &entries)?)?),
         lengths: Some(case.given("lengths", Tensor::from_u32(&[lengths.len()], &lengths)?)?),
         reach: Reach::Lengths,
         left,

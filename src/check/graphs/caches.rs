@@ -20,7 +20,6 @@ pub(super) static ALL: &[GraphCase] = &[
             "lengths" => Some((0..shape[0]).map(|_| rng.below(21) as f64).collect()),
             "turns" => Some(rope::turns(shape[0], rng)),
             "table" => Some(table(shape[0], shape[1], rng)),
-            "pages" => Some((0..shape[0] * shape[1]).map(|_| rng.below(12) as f64).collect()),
             _ => no_fill(name, shape, rng),
         },
     },
@@ -54,7 +53,7 @@ fn table(rows: usize, columns: usize, rng: &mut Rng) -> Vec<f64> {
     pages.chunks(columns - 1).flat_map(row).map(|n| n as f64).collect()
 }
 
-/// Two sequences whose keys and values lie in pages: a table says where to who appends, and one to who attends.
+/// Two sequences whose keys and values lie in pages: one table says where, to who appends and to who attends.
 fn pages(g: &mut Graph, dtype: DType) -> Result<()> {
     const C: usize = 16;
     let s = g.dim("S", 9)?;
@@ -70,9 +69,14 @@ fn pages(g: &mut Graph, dtype: DType) -> Result<()> {
     let turns = rope.weight(g, "turns")?;
     let at = At { pages: Some(table), ..At::default() };
     let (q, keys, values) = g.rope_append((q, k, v), caches, (turns, &rope), at)?;
-    let pages = Some(g.input("pages", DType::U32, &[fixed(2), fixed(5)])?);
     let lengths = Some(g.input("lengths", DType::U32, &[fixed(2)])?);
-    let how = Attention { lengths, pages, causal: true, reach: Reach::Lengths, ..Attention::default() };
+    let how = Attention {
+        lengths,
+        pages: Some(table),
+        causal: true,
+        reach: Reach::Lengths,
+        ..Attention::default()
+    };
     let o = g.attention(q, keys, values, how)?;
     g.output("o", o)
 }

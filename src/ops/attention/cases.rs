@@ -93,7 +93,9 @@ pub(super) fn fill(name: &str, shape: &Shape, rng: &mut Rng) -> Option<Vec<f64>>
             let one = |i: usize| if hidden(i) { f64::NEG_INFINITY } else { rng.signed() };
             Some((0..b * t * 2 * d).map(one).collect())
         }
-        "pages" => Some((0..b * t.div_ceil(PAGE)).map(|_| rng.below(all_pages(shape) + 2) as f64).collect()),
+        "pages" => {
+            Some((0..b * (1 + t.div_ceil(PAGE))).map(|_| rng.below(all_pages(shape) + 2) as f64).collect())
+        }
         "k" | "v" if shape.variant >= 17 => {
             let [k_form, v_form] = forms(shape.variant);
             let rows = if shape.variant == 19 { all_pages(shape) as usize * PAGE } else { b * t } * 2;
@@ -131,7 +133,7 @@ fn pages(g: &mut Graph, shape: &Shape) -> Result<(Option<ValueId>, Option<[usize
         return Ok((None, None));
     }
     let [b, each] = [shape.sizes.get(B), shape.sizes.get(T).div_ceil(PAGE)];
-    let pages = g.input("pages", DType::U32, &[b.into(), each.into()])?;
+    let pages = g.input("pages", DType::U32, &[b.into(), (1 + each).into()])?;
     Ok((Some(pages), Some([all_pages(shape) as usize, PAGE])))
 }
 

@@ -176,7 +176,9 @@ impl Combination {
         let q = g.input("q", self.x, &[b, s, kv * each, d].map(Into::into))?;
         let (k, v) = (self.rows(g, "k")?, self.rows(g, "v")?);
         let pages = match self.form.page {
-            Some(page) => Some(g.input("pages", DType::U32, &[b, self.sizes.t / page].map(Into::into))?),
+            Some(page) => {
+                Some(g.input("pages", DType::U32, &[b, 1 + self.sizes.t / page].map(Into::into))?)
+            }
             None => None,
         };
         let lengths = self.lengths.then(|| g.input("lengths", DType::U32, &[b.into()])).transpose()?;

@@ -151,5 +151,11 @@ fn keys(i: &Infer<'_>, b: &Dim, k: &[Dim]) -> Result<Dim> {
             i.show(k)
         )));
     }
-    Ok(pages[1].times(&k[1]))
+    let Some(columns) = pages[1].constant().filter(|n| *n > 0) else {
+        return Err(Error::Shape(format!(
+            "attention: `pages` is {}, but its last axis must be fixed and at least 1: a start, and then pages",
+            i.show(pages)
+        )));
+    };
+    Ok(k[1].times(&Dim::from(columns - 1)))
 }

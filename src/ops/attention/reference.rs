@@ -39,7 +39,7 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let (count, page) = (c.input(1).shape[0], c.input(1).shape[1]);
     let place = |b: usize, key: usize| match c.inputs[7] {
         Some(pages) => {
-            let at = pages.value[b * (t / page) + key / page];
+            let at = pages.value[b * (1 + t / page) + 1 + key / page];
             (at as usize).min(count - 1) * page + key % page
         }
         None => b * t + key,

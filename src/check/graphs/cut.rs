@@ -1,6 +1,7 @@
 //! Weights that no binding holds, which are cut: as if bindings were much smaller than they are.
 
-use super::{GraphCase, ROWS};
+use super::few_rows::FEW;
+use super::{GraphCase, ROWS, no_fill};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Graph;
@@ -9,8 +10,10 @@ use crate::rng::Rng;
 /// The most bytes that a weight's buffer may have.
 pub(super) const WEIGHT_BYTES: u64 = 4096;
 
-pub(super) static ALL: &[GraphCase] =
-    &[GraphCase { name: "graph.cut_weights", build, calls: ROWS, fill: indices }];
+pub(super) static ALL: &[GraphCase] = &[
+    GraphCase { name: "graph.cut_weights", build, calls: ROWS, fill: indices },
+    GraphCase { name: "graph.cut_norms", build: norms, calls: FEW, fill: no_fill },
+];
 
 /// Rows of the tables.
 const TABLE: usize = 300;
@@ -61,4 +64,21 @@ fn build(g: &mut Graph, dtype: DType) -> Result<()> {
         g.output(&format!("{name}_product"), product)?;
     }
     Ok(())
+}
+
+/// A vocabulary's logits of a few rows, whose norm goes with every piece; and two weights that are too large to be
+/// one together.
+fn norms(g: &mut Graph, dtype: DType) -> Result<()> {
+    let m = g.dim("M", 4)?;
+    let x = g.input("x", dtype, &[m, 32.into()])?;
+    let gain = g.weight("gain", DType::F32, &[32])?;
+    let normal = g.rms_norm(x, gain, 1e-5)?;
+    let vocabulary = g.weight("vocabulary", DType::Q8_0, &[308, 32])?;
+    let logits = g.matmul(normal, vocabulary)?;
+    g.output("logits", logits)?;
+    let [gate, up] = [g.weight("gate", DType::Q8_0, &[128, 32])?, g.weight("up", DType::Q8_0, &[128, 32])?];
+    let (gate, up) = (g.matmul(x, gate)?, g.matmul(x, up)?);
+    let gate = g.silu(gate)?;
+    let y = g.mul(gate, up)?;
+    g.output("y", y)
 }

@@ -8,7 +8,7 @@ use crate::op::Attr;
 use crate::rng::Rng;
 
 /// Calls of up to four rows.
-const FEW: &[&[(&str, f64)]] = &[&[("M", 1.0)], &[("M", 3.0)], &[("M", 4.0)], &[("M", 0.0)]];
+pub(super) const FEW: &[&[(&str, f64)]] = &[&[("M", 1.0)], &[("M", 3.0)], &[("M", 4.0)], &[("M", 0.0)]];
 
 pub(super) static ALL: &[GraphCase] = &[
     GraphCase { name: "graph.gates", build: gates, calls: FEW, fill: scales },

@@ -2,10 +2,7 @@
 //! allocations as the same wgpu calls written out by hand, and its first half takes none. Alone in
 //! its process, because it counts what the allocator is asked for.
 #![cfg(feature = "gpu")]
-#![allow(unsafe_code, reason = "a global allocator can only be written so")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::Write;
 
 use tachylite::gpu::{Executable, Io, LoadOptions};
@@ -13,44 +10,10 @@ use tachylite::kernel::Access;
 use tachylite::plan::prepare::Weights;
 use tachylite::{Call, Gpu, Plan, wgpu};
 
+mod counting;
 mod hand;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every request goes to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.with(Cell::get);
-    work();
-    ALLOCATIONS.with(Cell::get) - before
-}
+use counting::allocations;
 
 /// A plan's dispatches with wgpu alone: what an embedder would write for its kernels.
 struct ByHand {

@@ -187,6 +187,35 @@ pub const NAMES: [&str; 9] = [
 ];
 
 impl Config {
+    /// Itself, if nothing of it is too much to be counted, or missing.
+    pub(crate) fn countable(self) -> Result<Self> {
+        const MOST: usize = 1 << 24;
+        let sizes = match &self {
+            Self::Transformer(t) => vec![
+                ("layers", t.layers),
+                ("components of a token", t.width),
+                ("heads", t.heads),
+                ("heads of keys", t.kv_heads),
+                ("components of a head", t.head_width),
+                ("components within", t.inner.max(1)),
+                ("tokens in its vocabulary", t.vocabulary),
+            ],
+            Self::Rwkv7(r) => vec![
+                ("layers", r.layers),
+                ("components of a token", r.width),
+                ("components of a head", r.head_width),
+                ("components within", r.inner),
+                ("tokens in its vocabulary", r.vocabulary),
+            ],
+        };
+        match sizes.into_iter().find(|(_, n)| !(1..=MOST).contains(n)) {
+            Some((what, n)) => {
+                Err(Error::new(format!("the model has {n} {what}, but 1 to {MOST} are known")))
+            }
+            None => Ok(self),
+        }
+    }
+
     /// A published model, by name.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What a model is like, from the metadata of a GGUF file or from `config.json`. What is not known is refused.
 
 use serde_json::Value as Json;
+use tachylite::DType;
 use tachylite::files::{Contents, ModelFiles, Value};
 use tachylite::op::Unary;
 use tachylite::ops::rope::Pairing;
@@ -67,6 +68,11 @@ impl Metadata<'_> {
             _ => return Err(unknown("rope scaling", kind, "none, linear, and factors by pair")),
         };
         if let Some(info) = files.contents().tensor("rope_freqs.weight") {
+            if let Some((dtype, _)) =
+                files.about("rope_freqs.weight")?.filter(|(dtype, _)| *dtype != DType::F32)
+            {
+                return Err(Error::new(format!("`rope_freqs.weight` is {dtype}, but it must be f32")));
+            }
             let length = info.range.end - info.range.start;
             let bytes = files.bytes("rope_freqs.weight", 0..length)?;
             let floats = bytes.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b)));
@@ -152,14 +158,14 @@ pub fn gguf(files: &ModelFiles) -> Result<Config> {
         }
         _ => sizes,
     };
-    Ok(Config::Transformer(config))
+    Config::Transformer(config).countable()
 }
 
 /// With the habits of Gemma; `scalar` is what queries are divided by the root of, where a file says so.
 fn gemma(t: Transformer, window: usize, local_base: f64, scalar: Option<f64>) -> Transformer {
     // The largest of both divide by the root of the width over the heads; the others of a head's width.
     let largest = matches!((t.family, t.layers), (Family::Gemma2, 46) | (Family::Gemma3, 62));
-    let shared = if largest { t.width / t.heads } else { t.head_width };
+    let shared = if largest { t.width / t.heads.max(1) } else { t.head_width };
     let (full_every, rotation) = match t.family {
         Family::Gemma2 => (2, t.rotation.clone()),
         _ => (6, Rotation::plain(local_base)),
@@ -176,7 +182,7 @@ fn gemma(t: Transformer, window: usize, local_base: f64, scalar: Option<f64>) ->
 
 fn gguf_rwkv7(m: &Metadata<'_>) -> Result<Config> {
     let rank = |of: &str| m.number(&format!("attention.{of}_lora_rank"));
-    Ok(Config::Rwkv7(Rwkv7 {
+    Config::Rwkv7(Rwkv7 {
         layers: m.number("block_count")?,
         width: m.number("embedding_length")?,
         head_width: m.number("wkv.head_size")?,
@@ -184,7 +190,8 @@ fn gguf_rwkv7(m: &Metadata<'_>) -> Result<Config> {
         vocabulary: m.vocabulary()?,
         ranks: [rank("decay")?, rank("iclr")?, rank("value_residual_mix")?, rank("gate")?],
         eps: m.maybe_float("attention.layer_norm_epsilon").unwrap_or(1e-5) as f32,
-    }))
+    })
+    .countable()
 }
 
 /// A number of `config.json`.
@@ -265,7 +272,7 @@ pub fn json(json: &Json) -> Result<Config> {
         _ => sizes,
     };
     check_layers(json, &config)?;
-    Ok(Config::Transformer(config))
+    Config::Transformer(config).countable()
 }
 
 /// How frequencies are stretched.
@@ -320,7 +327,7 @@ fn json_rwkv7(json: &Json) -> Result<Config> {
     let ranks = ["decay_low_rank_dim", "a_low_rank_dim", "v_low_rank_dim", "gate_low_rank_dim"];
     let [decay, rate, value, gate] = ranks.map(|key| number(json, key));
     let width = number(json, "hidden_size")?;
-    Ok(Config::Rwkv7(Rwkv7 {
+    Config::Rwkv7(Rwkv7 {
         layers: number(json, "num_hidden_layers")?,
         width,
         head_width: number(json, "head_dim").or_else(|_| number(json, "head_size"))?,
@@ -328,7 +335,8 @@ fn json_rwkv7(json: &Json) -> Result<Config> {
         vocabulary: number(json, "vocab_size")?,
         ranks: [decay?, rate?, value?, gate?],
         eps: float(json, "norm_eps").unwrap_or(1e-5) as f32,
-    }))
+    })
+    .countable()
 }
 
 #[cfg(test)]
@@ -366,6 +374,10 @@ mod tests {
         let yarn = r#"{"model_type": "qwen3", "hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 1,
             "intermediate_size": 64, "vocab_size": 9, "rms_norm_eps": 1e-6,
             "rope_scaling": {"rope_type": "yarn"}}"#;
+        let none = yarn
+            .replace(r#""num_attention_heads": 2"#, r#""num_attention_heads": 0"#)
+            .replace("yarn", "default");
+        assert_eq!(said(&none), "the model has 0 heads, but 1 to 16777216 are known");
         assert_eq!(said(yarn), "rope_type `yarn` is not known; known are default, linear and llama3");
     }
 }

@@ -101,17 +101,6 @@ fn seen_by(s0: u32, length: u32, reach: u32) -> vec2<u32> {
     return vec2<u32>(0u, end);
 }
 
-// Where key t of sequence b begins, in groups or words: its row of k, and of v, of the first head.
-fn k_row(b: u32, t: u32) -> u32 {
-    let place = place_of(b, t);
-    return p.k_offset + place.x * p.k_B + place.y * p.k_T;
-}
-
-fn v_row(b: u32, t: u32) -> u32 {
-    let place = place_of(b, t);
-    return p.v_offset + place.x * p.v_B + place.y * p.v_T;
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -177,13 +166,12 @@ fn main(
         workgroupBarrier(); // the largest of each part is known
         top = max(max(parts[row * 4u], parts[row * 4u + 1u]), max(parts[row * 4u + 2u], parts[row * 4u + 3u]));
         top = max(top, largest);
-        let shrink = exp(max(largest - top, -87.0));
+        let shrink = weight_of(largest, top);
         workgroupBarrier(); // parts was read, and is written again
         var mass = 0.0;
         for (var i = 0u; i < 8u; i++) {
             let at = row * KEYS + part * 8u + i;
-            let score = scores[at];
-            let e = select(0.0, exp(max(score - top, -87.0)), score > HIDDEN && score - top > -87.0);
+            let e = weight_of(scores[at], top);
             scores[at] = e;
             mass += e;
         }

@@ -23,8 +23,6 @@ const HIDES: bool = false; // knob: whether single keys are hidden from single q
 const ROWS: u32 = 4u; // knob: queries and heads that a workgroup does at once
 const D4: u32 = 5u; // knob: groups of D
 const TAIL: bool = false; // knob: whether the last of them is not full
-const KEEP: bool = false; // knob: whether a lane keeps q to itself
-const KEPT4: u32 = 1u; // knob: groups of D that it keeps
 const COLUMNS: u32 = 8u; // knob: groups of C side by side, a power of two
 const PARTS: u32 = 8u; // knob: 64 / COLUMNS
 const KEYS: u32 = 256u; // keys of a share
@@ -55,33 +53,14 @@ var<workgroup> scores: array<f32, ROWS * KEYS>;
 var<workgroup> tops: array<f32, ROWS * 8u>;
 var<workgroup> sums: array<vec4<f32>, ROWS * 64u>;
 
-// The place of a row of the workgroup among its sequence's queries, and its head.
-fn row_of(row: u32, g: u32) -> vec2<u32> {
-    let r = min(row, p.S * (p.H / p.G) - 1u);
-    return vec2<u32>(r % p.S, g * (p.H / p.G) + r / p.S);
-}
-
-// A row's score of a key, HIDDEN if it does not see it.
-fn score_of(dots: f32, b: u32, sh: vec2<u32>, key: u32, length: u32) -> f32 {
-    let last = sh.x + reach_of(length);
-    let along = f32(i32(key + p.S) - i32(last));
-    let score = tilted(capped(vec4<f32>(dots * p.scale)), sh.y, vec4<f32>(along)).x;
-    let near = !LEFT || key + p.S + min(p.left, p.S + p.T) >= last;
-    let behind = REACH == 0u || key + p.S <= last + min(p.right, p.S + p.T);
-    let seen = key < length && near && behind;
-    return select(HIDDEN, masked(score, b, sh.y, sh.x, min(key, p.T - 1u)), seen);
-}
-
 // Rows of q for all lanes, zeros where there are no more elements.
 fn load_rows(b: u32, g: u32, row0: u32, lane: u32) {
     for (var i = lane; i < ROWS * D4; i += 64u) {
         let sh = row_of(row0 + i / D4, g);
         let d4 = i % D4;
-        let live = vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D);
-        let at = p.q_offset + b * p.q_B + sh.x * p.q_S + sh.y * p.q_H + d4;
         q_tile[i] = vec4<f32>(0.0);
         if d4 * 4u < p.D {
-            q_tile[i] = select(vec4<f32>(0.0), load4_q(at), live);
+            q_tile[i] = query4(b, sh, d4);
         }
     }
 }
@@ -127,17 +106,6 @@ fn add_up(lane: u32) {
     }
 }
 
-// Where key t of sequence b begins, in groups or words: its row of k, and of v, of the first head.
-fn k_row(b: u32, t: u32) -> u32 {
-    let place = place_of(b, t);
-    return p.k_offset + place.x * p.k_B + place.y * p.k_T;
-}
-
-fn v_row(b: u32, t: u32) -> u32 {
-    let place = place_of(b, t);
-    return p.v_offset + place.x * p.v_B + place.y * p.v_T;
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -167,43 +135,19 @@ fn main(
 
     load_rows(b, g, row0, lane);
     workgroupBarrier(); // q is there
-    var kept: array<vec4<f32>, ROWS * KEPT4>;
-    if KEEP {
-        //@unroll r 0..ROWS
-        for (var r = 0u; r < ROWS; r++) {
-            //@unroll d4 0..KEPT4
-            for (var d4 = 0u; d4 < KEPT4; d4++) {
-                kept[r * KEPT4 + d4] = q_tile[r * KEPT4 + d4];
-            }
-        }
-    }
-
     for (var i = 0u; i < KEYS; i += 64u) {
         let key = t0 + i + lane;
         var dots = array<f32, ROWS>();
         if t0 + i < end {
             let k_at = k_row(b, min(key, p.T - 1u)) + g * p.k_G;
             var scale = 1.0;
-            if KEEP {
-                //@unroll d4 0..KEPT4
-                for (var d4 = 0u; d4 < KEPT4; d4++) {
-                    //@if k_scaled
-                    if d4 % 8u == 0u { scale = scale_k(k_at, d4 / 8u); }
-                    let k4 = whole4(four_k(k_at, d4, scale), d4);
-                    //@unroll r 0..ROWS
-                    for (var r = 0u; r < ROWS; r++) {
-                        dots[r] += dot(kept[r * KEPT4 + d4], k4);
-                    }
-                }
-            } else {
-                for (var d4 = 0u; d4 < (p.D + 3u) / 4u; d4++) {
-                    //@if k_scaled
-                    if d4 % 8u == 0u { scale = scale_k(k_at, d4 / 8u); }
-                    let k4 = whole4(four_k(k_at, d4, scale), d4);
-                    //@unroll r 0..ROWS
-                    for (var r = 0u; r < ROWS; r++) {
-                        dots[r] += dot(q_tile[r * D4 + d4], k4);
-                    }
+            for (var d4 = 0u; d4 < (p.D + 3u) / 4u; d4++) {
+                //@if k_scaled
+                if d4 % 8u == 0u { scale = scale_k(k_at, d4 / 8u); }
+                let k4 = whole4(four_k(k_at, d4, scale), d4);
+                //@unroll r 0..ROWS
+                for (var r = 0u; r < ROWS; r++) {
+                    dots[r] += dot(q_tile[r * D4 + d4], k4);
                 }
             }
         }
@@ -230,8 +174,7 @@ fn main(
         let top = top_of(r);
         largest[r] = top;
         for (var i = lane; i < KEYS; i += 64u) {
-            let score = scores[r * KEYS + i];
-            let e = select(0.0, exp(max(score - top, -87.0)), score > HIDDEN && score - top > -87.0);
+            let e = weight_of(scores[r * KEYS + i], top);
             scores[r * KEYS + i] = e;
             mass[r] += e;
         }
@@ -266,12 +209,4 @@ fn main(
             leave(r, at, lane, c4, largest[r]);
         }
     }
-}
-
-// Four elements of k, of which those behind the last count as 0.
-fn whole4(k4: vec4<f32>, d4: u32) -> vec4<f32> {
-    if TAIL && d4 == D4 - 1u {
-        return select(vec4<f32>(0.0), k4, vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D));
-    }
-    return k4;
 }

@@ -51,8 +51,8 @@ fn main(
     for (var share = 0u; share < shares; share++) {
         let at = base + share * p.part_row;
         let of_share = part[at + groups];
-        let weight = exp(max(of_share.x - largest, -87.0));
-        if of_share.y > 0.0 && of_share.x - largest > -87.0 {
+        let weight = weight_of(of_share.x, largest);
+        if weight != 0.0 {
             sum += weight * of_share.y;
             acc += weight * part[at + c4]; // of no columns, what stands behind them, and is not stored
         }

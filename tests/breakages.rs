@@ -84,7 +84,13 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "let length = kv_length(b);", "let length = p.T;")
     }),
     Breakage("shares of keys joined as they are", &["attention.split/f32/full/B=5"], |p| {
-        edit(p, "exp(max(of_share.x - largest, -87.0))", "1.0")
+        edit(p, "weight_of(of_share.x, largest)", "1.0")
+    }),
+    Breakage("the first lane's key for all lanes", &["attention.lanes/f32/full/B=5"], |p| {
+        edit(p, "min(t0 + i + lane, end - 1u)", "min(t0 + i, end - 1u)")
+    }),
+    Breakage("only the last key weighed", &["attention.rows/f32/full/B=5"], |p| {
+        edit(p, "fma(vec4<f32>(e), value, sums)", "vec4<f32>(e) * value")
     }),
     Breakage("rows appended one too far", &["append.rows/f32/both/"], |p| {
         edit(p, "let at = first_row(b) + s;", "let at = first_row(b) + s + 1u;")
@@ -117,7 +123,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "0xff800000u);", "0u);")
     }),
     Breakage("log-sum-exp of the largest score alone", &["attention.online/f32/lse"], |p| {
-        edit(p, "largest + log(max(sum, 0.5))", "largest")
+        edit(p, "largest + log(select(sum, 0.5, sum < 0.5))", "largest")
     }),
     Breakage("hidden values added up", &["attention.online/f32/mask/"], |p| {
         edit(p, "HIDES && e == 0.0", "false")

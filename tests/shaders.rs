@@ -30,7 +30,12 @@ fn composed() -> BTreeMap<String, (String, Composed)> {
     // Of what has texts of its own there, a plain processor, and one that can do everything and has every quirk.
     let processors = [
         Profile { kind: DeviceKind::Cpu, ..Profile::portable() },
-        Profile { kind: DeviceKind::Cpu, quirks: vec![&EVERY_QUIRK], ..Profile::capable() },
+        Profile {
+            kind: DeviceKind::Cpu,
+            quirks: vec![&EVERY_QUIRK],
+            subgroup_sizes: (8, 8),
+            ..Profile::capable()
+        },
     ];
     for case in cases() {
         if !seen.insert(case.plan_name()) {
@@ -38,9 +43,10 @@ fn composed() -> BTreeMap<String, (String, Composed)> {
         }
         let (graph, _) = case.build().unwrap_or_else(|e| panic!("{case}: {e}"));
         let of = |profile: &Profile| plan(&graph, profile, &case.policy());
-        let first = of(&profile).or_else(|_| of(&Profile::capable()));
+        let first = of(&profile).or_else(|_| of(&Profile::capable())).or_else(|_| of(&processors[1]));
         let first = first.unwrap_or_else(|e| panic!("{case}: {e}"));
-        let own = case.quick && case.to_string().contains(".vector/");
+        let own = [".vector/", "attention.lanes/", "attention.rows/"];
+        let own = case.quick && own.iter().any(|k| case.to_string().contains(k));
         let more = processors.iter().filter(|_| own).flat_map(of).flat_map(|plan| plan.kernels);
         for kernel in first.kernels.into_iter().chain(more) {
             out.entry(kernel.wgsl.clone()).or_insert((case.to_string(), kernel));

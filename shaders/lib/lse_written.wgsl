@@ -4,6 +4,9 @@
 
 fn write_lse(b: u32, h: u32, s: u32, largest: f32, sum: f32) {
     // The largest score weighs 1, so only an empty sum is less.
-    let bits = bitcast<u32>(largest + log(max(sum, 0.5)));
-    lse[(p.lse_offset + b * p.lse_B + h * p.lse_H) * 4u + s] = select(bits, 0xff800000u, sum == 0.0);
+    let bits = bitcast<u32>(largest + log(select(sum, 0.5, sum < 0.5)));
+    // A driver's log may make a number of what is none.
+    let of_sum = bitcast<u32>(sum);
+    let some = select(bits, of_sum, (of_sum & 0x7fffffffu) > 0x7f800000u);
+    lse[(p.lse_offset + b * p.lse_B + h * p.lse_H) * 4u + s] = select(some, 0xff800000u, sum == 0.0);
 }

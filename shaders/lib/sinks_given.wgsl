@@ -9,5 +9,5 @@ fn with_sink(h: u32, largest: f32, sum: f32) -> vec3<f32> {
     let top = max(largest, sink);
     let shrink = exp(max(largest - top, -87.0));
     let all = sum * shrink + exp(max(sink - top, -87.0));
-    return select(vec3<f32>(0.0, largest, 0.0), vec3<f32>(shrink / all, top, all), sum > 0.0);
+    return select(vec3<f32>(shrink / all, top, all), vec3<f32>(0.0, largest, 0.0), sum <= 0.0);
 }

@@ -105,6 +105,17 @@ const ITEMS: &[Item] = items! {
         "attention" "full" of F16 [B 4 S 1 T 4096 D 128] ONE NONE;
         "attention" "grouped" of F16 [B 4 S 1 T 4096 D 64] ONE NONE;
         "attention" "grouped" of F16 [B 4 S 1 T 4096 D 128] ONE NONE;
+        "attention" "full" [B 4 S 1 T 4096 D 64] ONE NONE;
+        "attention" "q8_0" [B 4 S 1 T 4096 D 64] ONE NONE;
+        "attention" "q8_0" [B 4 S 1 T 4096 D 128] ONE NONE;
+        "attention" "paged" of F16 [B 4 S 1 T 4096 D 64] ONE NONE;
+        "attention" "paged" of F16 [B 4 S 1 T 4096 D 128] ONE NONE;
+    of "two passes, 2048 keys":
+        "matmul" "plain" [M 2048 N 2048 K 64] ONE NONE;
+        "softmax" "plain" [R 2048 C 2048] ONE NONE;
+        "matmul" "plain" [M 2048 N 64 K 2048] ONE NONE;
+        "attention" "full" [B 1 S 2048 T 2048 D 64] ONE NONE;
+        "attention" "causal" [B 1 S 2048 T 2048 D 64] ONE NONE;
     of "Qwen3-0.6B":
         "matmul" "plain" [M 1 N 2048 K 1024] ALL NONE;
         "matmul" "plain" [M 1 N 3072 K 1024] ALL NONE;

@@ -20,7 +20,7 @@ use crate::kernel::Kernel;
 use crate::op::{Arg, Axis, Op, Shape, Sizes};
 use crate::ops;
 use crate::plan::{Numerics, Policy, plan};
-use crate::profile::Profile;
+use crate::profile::{DeviceKind, Profile};
 use crate::rng::Rng;
 
 /// Every case, those that share a plan side by side. They are made once in a process, which takes seconds.
@@ -89,13 +89,18 @@ pub(super) fn suits(op: &'static Op, kernel: &'static Kernel, x: DType, w: DType
     suits
 }
 
-/// Plans a case for a device that can do everything, within the default limits. Errors other than `NoKernel` and
-/// `Limit` are the case's own, and told when it is run.
+/// Plans a case for a device that can do everything, or for a processor that can, within the default limits.
+/// Errors other than `NoKernel` and `Limit` are the case's own, and told when it is run.
 fn planned(op: &Op, kernel: &Kernel, shape: Shape) -> Result<(), Error> {
     let policy = Policy { kernel: Some(kernel.name.into()), numerics: kernel.numerics, ..Policy::default() };
     let mut graph = Graph::new();
     (op.cases.build)(&mut graph, &shape)?;
-    plan(&graph, &Profile::capable(), &policy).map(drop)
+    let gpu = Profile::capable();
+    let processor = Profile { kind: DeviceKind::Cpu, subgroup_sizes: (8, 8), ..gpu.clone() };
+    match plan(&graph, &gpu, &policy) {
+        Err(Error::NoKernel(_)) => plan(&graph, &processor, &policy).map(drop),
+        planned => planned.map(drop),
+    }
 }
 
 /// Sizes with what they are good for.

@@ -202,6 +202,7 @@ impl Text {
         let gates = given("up") || site.attr_u32("gates") > 0;
         let slices = site.op == &crate::ops::matmul::MATMUL_SLICES;
         for (function, piece) in [
+            ("score_of(", source::HEADS_OF_GROUP), // first, for it calls others
             ("gated(", if gates { source::GATE_GIVEN } else { source::GATE_NONE }),
             ("capped(", if softcap { source::SOFTCAP_GIVEN } else { source::SOFTCAP_NONE }),
             ("share_of(", source::SHARES),
@@ -265,8 +266,12 @@ impl Text {
     /// Appends how rows of keys and values are read, by the forms that the site's attributes number.
     fn link_caches(&mut self, site: &Site<'_>) {
         for (name, form) in [("k", "k_form"), ("v", "v_form")] {
+            let form = CacheForm::from_number(site.attr_u32(form));
             if self.calls(&format!("four_{name}(")) {
-                self.append_renamed(source::rows(CacheForm::from_number(site.attr_u32(form))), name);
+                self.append_renamed(source::rows(form), name);
+            }
+            if form.is_some() && self.calls(&format!("touch_{name}(")) {
+                self.append_renamed(source::TOUCH_WORD, name);
             }
         }
     }
@@ -324,6 +329,9 @@ impl Text {
             match access {
                 Access::Read if own && arg.dtype == DType::F32 => {
                     self.append_renamed(source::LOAD_F32_WIDE, &name);
+                }
+                Access::Read if own && arg.dtype == DType::F16 => {
+                    self.append_renamed(source::LOAD_F16_WIDE, &name);
                 }
                 // Rows of a quantised cache are read by pieces of their own.
                 Access::Read if !self.calls(&format!("load4_{name}(")) => {}

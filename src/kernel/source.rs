@@ -23,6 +23,7 @@ pieces! {
     LOAD_F32 "load_f32.wgsl"
     LOAD_F32_WIDE "load_f32_wide.wgsl"
     LOAD_F16 "load_f16.wgsl"
+    LOAD_F16_WIDE "load_f16_wide.wgsl"
     LOAD_I8 "load_i8.wgsl"
     LOAD_U8 "load_u8.wgsl"
     LOAD_BF16 "load_bf16.wgsl"
@@ -110,6 +111,10 @@ pieces! {
     KEEP_PLAIN "keep_plain.wgsl"
     REACH_OF "reach.wgsl"
     KEYS_OF_ROW "keys_of_row.wgsl"
+    HEADS_OF_GROUP "heads_of_group.wgsl"
+    WEIGHT_OF "weight_of.wgsl"
+    ROWS_OF_CACHE "rows_of_cache.wgsl"
+    TOUCH_WORD "touch_word.wgsl"
     ORDER "order.wgsl"
     SELECT "select.wgsl"
     WRITE_FIRST "write_first.wgsl"
@@ -133,7 +138,9 @@ pieces! {
 }
 
 /// Functions that are linked wherever they are called, each with its piece.
-pub(super) const ALONE: [(&str, Source); 10] = [
+pub(super) const ALONE: [(&str, Source); 12] = [
+    ("weight_of(", WEIGHT_OF),
+    ("k_row(", ROWS_OF_CACHE),
     ("reach_of(", REACH_OF),
     ("begin_row(", KEYS_OF_ROW),
     ("workgroup_max(", WORKGROUP_MAX),

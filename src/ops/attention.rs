@@ -17,7 +17,9 @@ use crate::plan::Numerics;
 mod cases;
 pub(crate) mod drawn;
 mod infer;
+mod lanes;
 pub(crate) mod reference;
+mod rows;
 mod split;
 
 /// The types of keys and values: those of activations, or bytes of rows of a quantised cache.
@@ -64,7 +66,7 @@ pub static ATTENTION: Op = Op {
     infer: infer::infer,
     reference: reference::reference,
     flops: |s| 2.0 * s.product(&[B, S, T, H]) * (s.product(&[D]) + s.product(&[C])),
-    kernels: &[&ONLINE, &split::SPLIT],
+    kernels: &[&ONLINE, &split::SPLIT, &lanes::LANES, &rows::ROWS],
     cases: Cases {
         axes: &[(B, 2), (S, 5), (T, 7), (D, 20)],
         weights: &[DType::F32],
@@ -89,6 +91,8 @@ pub static ATTENTION: Op = Op {
             "int8_q4_0",
             "q4_0_int8_wide",
             "q8_0_paged_causal_lse",
+            "q8_0",
+            "paged",
         ],
         // A workgroup for each of two heads.
         applies: |_| true,

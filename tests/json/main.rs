@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 use tachylite::check::{Case, cases};
 use tachylite::plan::{Policy, plan};
-use tachylite::profile::{Limits, Profile};
+use tachylite::profile::{DeviceKind, Limits, Profile};
 use tachylite::{DType, Dim, Graph, Plan, Tensor};
 
 mod schema;
@@ -19,8 +19,13 @@ fn plans() -> impl Iterator<Item = (Case, Plan)> {
     let cases = cases.filter(|case| !case.kernel().starts_with("matmul.matrix"));
     cases.map(|case| {
         // What needs a feature is planned for a device that has them all.
-        let subgroups = case.kernel().ends_with("broadcast");
-        let plan = planned(&case, &if subgroups { Profile::capable() } else { Profile::portable() });
+        let processor = Profile { kind: DeviceKind::Cpu, subgroup_sizes: (8, 8), ..Profile::capable() };
+        let profile = match case.kernel() {
+            "attention.lanes" | "attention.rows" => processor,
+            kernel if kernel.ends_with("broadcast") => Profile::capable(),
+            _ => Profile::portable(),
+        };
+        let plan = planned(&case, &profile);
         (case, plan)
     })
 }

@@ -6,12 +6,13 @@ use tachylite::{Tensor, ValueId};
 
 use super::attend::{Attend, Attended, Mask, attend};
 use super::build::{Bound, Built, Case, Stop, unsupported, wrong};
-use super::data::{Data, Host};
+use super::data::Data;
 use super::quant::Parts;
 
 /// Builds the graph of a case.
 pub(super) fn build(case: &mut Case, data: &Data, json: &Value) -> Built<()> {
     let parts = Parts { data, json };
+    case.keeps_nan = true;
     match json.get("kind").and_then(Value::as_str).unwrap_or_default() {
         "sdpa" => dense(case, &parts),
         "varlen" => packed(case, &parts),
@@ -55,19 +56,9 @@ impl Params {
     }
 }
 
-/// A tensor that must be finite wherever it is looked at: WGSL promises nothing of what is not.
-fn finite(host: Host) -> Built<Host> {
-    let values = host.numbers().map_err(Stop::Unsupported)?;
-    if values.iter().all(|v| v.is_finite()) {
-        return Ok(host);
-    }
-    unsupported("NaN or infinity in q, k or v")
-}
-
-/// Keys and values with lengths: what lies behind them may be anything.
-fn rows(case: &mut Case, parts: &Parts<'_>, name: &str, lengths: bool) -> Built<ValueId> {
+/// Queries, keys or values.
+fn rows(case: &mut Case, parts: &Parts<'_>, name: &str) -> Built<ValueId> {
     let host = parts.host("inputs", name)?;
-    let host = if lengths { host } else { finite(host)? };
     case.carried(&format!("{name}_in"), &host)
 }
 
@@ -94,8 +85,8 @@ fn both(done: &Attended) -> Built<(ValueId, ValueId)> {
 fn dense(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     let params = Params::new(parts)?;
     let lengths = optional(parts, "kv_len")?;
-    let q = rows(case, parts, "q", false)?;
-    let (k, v) = (rows(case, parts, "k", lengths.is_some())?, rows(case, parts, "v", lengths.is_some())?);
+    let q = rows(case, parts, "q")?;
+    let (k, v) = (rows(case, parts, "k")?, rows(case, parts, "v")?);
     let (&[b, h, s, _], &[_, _, t, _]) = (&case.shape(q)[..], &case.shape(k)[..]) else {
         return wrong("q and k must have 4 axes");
     };
@@ -159,8 +150,7 @@ fn packed(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     if q_bounds.len() != k_bounds.len() {
         return wrong("cu_seqlens_q and cu_seqlens_k are not of one length");
     }
-    let [q, k, v] =
-        [rows(case, parts, "q", false)?, rows(case, parts, "k", false)?, rows(case, parts, "v", false)?];
+    let [q, k, v] = [rows(case, parts, "q")?, rows(case, parts, "k")?, rows(case, parts, "v")?];
     let (mut os, mut lses) = (Vec::new(), Vec::new());
     for (n, (q_ends, k_ends)) in q_bounds.windows(2).zip(k_bounds.windows(2)).enumerate() {
         let (s, t) = (q_ends[1] - q_ends[0], k_ends[1] - k_ends[0]);
@@ -193,8 +183,8 @@ fn packed(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
 /// One query over keys that lie in blocks, which a table names.
 fn paged(case: &mut Case, parts: &Parts<'_>) -> Built<()> {
     let params = Params::new(parts)?;
-    let q = rows(case, parts, "q", false)?;
-    let (k, v) = (rows(case, parts, "k_cache", true)?, rows(case, parts, "v_cache", true)?);
+    let q = rows(case, parts, "q")?;
+    let (k, v) = (rows(case, parts, "k_cache")?, rows(case, parts, "v_cache")?);
     let table = parts.host("inputs", "block_table")?;
     let lengths = parts.host("inputs", "seq_lens")?.indices().map_err(Stop::Wrong)?;
     let &[b, blocks] = &table.shape[..] else { return wrong("block_table must have 2 axes") };

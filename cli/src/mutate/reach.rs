@@ -111,10 +111,13 @@ impl Reach {
 fn planned(case: &Case) -> Result<(Vec<Composed>, u64), String> {
     let (graph, _) = case.build().map_err(|e| format!("{case}: {e}"))?;
     let plan_for = |profile| plan(&graph, &profile, &case.policy());
-    let capable = plan_for(Profile::capable()).map_err(|e| format!("{case}: {e}"))?;
-    let (mut kernels, mut bytes) = (capable.kernels, capable.peak_bytes);
     let processor = |profile| Profile { kind: DeviceKind::Cpu, ..profile };
-    let processors = [Profile::portable(), Profile::capable()].map(processor);
+    let eight = Profile { subgroup_sizes: (8, 8), ..Profile::capable() };
+    let processors = [Profile::portable(), eight.clone()].map(processor);
+    // Some kernels are for processors alone.
+    let able = plan_for(Profile::capable()).or_else(|_| plan_for(processor(eight)));
+    let able = able.map_err(|e| format!("{case}: {e}"))?;
+    let (mut kernels, mut bytes) = (able.kernels, able.peak_bytes);
     // Some kernels need what a portable device does not have.
     for plan in [Profile::portable()].into_iter().chain(processors).flat_map(plan_for) {
         bytes = bytes.max(plan.peak_bytes);

@@ -31,7 +31,7 @@ pub(super) fn build(g: &mut Graph, shape: &Shape) -> Result<()> {
     let v_width = c.constant().and_then(|c| u32::try_from(c).ok()).filter(|_| v_form.is_some());
     let k = keys(g, "k", k_form, d)?;
     let v = keys(g, "v", v_form, c)?;
-    let given = matches!(shape.variant, 2 | 3 | 9 | 11 | 13 | 16 | 19);
+    let given = matches!(shape.variant, 2 | 3 | 9 | 11 | 13 | 16 | 19 | 21);
     let lengths = given.then(|| g.input("lengths", DType::U32, std::slice::from_ref(&b))).transpose()?;
     let mask = match shape.variant {
         7 => Some(g.input("mask", DType::F32, &[b, 1.into(), s, t])?),
@@ -73,6 +73,7 @@ pub(super) fn fill(name: &str, shape: &Shape, rng: &mut Rng) -> Option<Vec<f64>>
     match name {
         // Without a key, log Σ exp is that of nothing.
         "lengths" if shape.variant == 9 => Some((0..b).map(|i| (i * t / b.max(1)) as f64).collect()),
+        "lengths" if shape.variant == 21 => Some(vec![t as f64; b]),
         "lengths" => Some((0..b).map(|_| rng.below(t as u64 + 1) as f64).collect()),
         // All scores 0: every weight is the same, and the result a plain mean.
         // One score leads by more than 87, so its weight is 1 and all others are 0: with
@@ -93,12 +94,12 @@ pub(super) fn fill(name: &str, shape: &Shape, rng: &mut Rng) -> Option<Vec<f64>>
             let one = |i: usize| if hidden(i) { f64::NEG_INFINITY } else { rng.signed() };
             Some((0..b * t * 2 * d).map(one).collect())
         }
-        "pages" => {
-            Some((0..b * (1 + t.div_ceil(PAGE))).map(|_| rng.below(all_pages(shape) + 2) as f64).collect())
-        }
-        "k" | "v" if shape.variant >= 17 => {
+        "pages" => Some(
+            (0..b * (1 + t.div_ceil(page(shape)))).map(|_| rng.below(all_pages(shape) + 2) as f64).collect(),
+        ),
+        "k" | "v" if (17..=20).contains(&shape.variant) => {
             let [k_form, v_form] = forms(shape.variant);
-            let rows = if shape.variant == 19 { all_pages(shape) as usize * PAGE } else { b * t } * 2;
+            let rows = if is_paged(shape) { all_pages(shape) as usize * page(shape) } else { b * t } * 2;
             let width = if (name, shape.variant) == ("v", 18) { d + WIDER } else { d };
             Some(encoded(if name == "k" { k_form } else { v_form }?, rows, width, rng))
         }
@@ -112,29 +113,36 @@ fn forms(variant: usize) -> [Option<CacheForm>; 2] {
     match variant {
         17 => [Some(CacheForm::Int8), Some(CacheForm::Q4_0)],
         18 => [Some(CacheForm::Q4_0), Some(CacheForm::Int8)],
-        19 => [Some(CacheForm::Q8_0); 2],
+        19 | 20 => [Some(CacheForm::Q8_0); 2],
         _ => [None; 2],
     }
 }
 
 /// Elements that quantised values have more than keys, where they have more.
 const WIDER: usize = 13;
-/// Keys of a page.
-const PAGE: usize = 3;
+/// Keys of a page: few, so that few keys have several.
+fn page(shape: &Shape) -> usize {
+    if shape.sizes.get(T) < 1024 { 3 } else { 64 }
+}
+
+/// Whether keys and values lie in pages.
+fn is_paged(shape: &Shape) -> bool {
+    matches!(shape.variant, 19 | 21)
+}
 
 /// Pages there are: as many as sequences have, and one more.
 fn all_pages(shape: &Shape) -> u64 {
-    (shape.sizes.get(B) * shape.sizes.get(T).div_ceil(PAGE) + 1) as u64
+    (shape.sizes.get(B) * shape.sizes.get(T).div_ceil(page(shape)) + 1) as u64
 }
 
 /// The table of pages, and the first two sizes of what lies in pages.
 fn pages(g: &mut Graph, shape: &Shape) -> Result<(Option<ValueId>, Option<[usize; 2]>)> {
-    if shape.variant != 19 {
+    if !is_paged(shape) {
         return Ok((None, None));
     }
-    let [b, each] = [shape.sizes.get(B), shape.sizes.get(T).div_ceil(PAGE)];
+    let [b, each] = [shape.sizes.get(B), shape.sizes.get(T).div_ceil(page(shape))];
     let pages = g.input("pages", DType::U32, &[b.into(), (1 + each).into()])?;
-    Ok((Some(pages), Some([all_pages(shape) as usize, PAGE])))
+    Ok((Some(pages), Some([all_pages(shape) as usize, page(shape)])))
 }
 
 /// The bytes of quantised rows: numbers of every size, of which a block in four is too small for a normal f16.

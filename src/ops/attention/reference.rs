@@ -23,12 +23,12 @@ pub(crate) struct Score {
 // What a quantised row stands for has the error of its product with the scale. Score: the sum's bound, two
 // roundings for the scale; capped, a division, tanh and a product; a product and a sum for the slope, of whole
 // numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at its end. The sink
-// is one term more, of one factor more. exp(score - largest): the score's error and the
-// difference's rounding become relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor
-// per tile of keys, whose exponents add up to |x| again. Numerator and denominator are sums of n terms; a
-// division (or an inverse and a product). Never worse than max|v| + |o|, since the result is a mean of v. The
-// log-sum-exp moves by the scores' largest error at most, by the denominator's relative one, and by what WGSL
-// allows log; one more sum.
+// is one term more, of one factor more. exp(score - largest): the score's error and the difference's rounding
+// become relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor whenever a larger score
+// came, whose exponents add up to |x| again; where none came the factor is 1. Numerator and denominator are sums
+// of n terms; a division (or an inverse and a product). Never worse than max|v| + |o|, since the result is a mean
+// of v. The log-sum-exp moves by the scores' largest error at most, by the denominator's relative one, and by what
+// WGSL allows log; one more sum.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, s, h, width] = [B, S, H, C].map(|a| c.sizes.get(a));
     let (k, v) = (decoded(c, 1, "k_form", c.sizes.get(D)), decoded(c, 2, "v_form", width));
@@ -47,9 +47,9 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let kv = |row: usize, key: usize| place(row / (s * h), key) * g + row % h / (h / g);
     let mut out = Approx::exact(&[b, s, h, width], vec![0.0; b * s * h * width]);
     for_each_row(width, &mut out.value, &mut out.error, work, |row, value, error| {
-        let (seen, scores) = scores(c, row, k, |key| kv(row, key));
+        let scores = scores(c, row, k, |key| kv(row, key));
         let v = |key: Option<usize>, i| key.map_or((0.0, 0.0), |key| v.at(kv(row, key) * width + i));
-        weigh(&scores, tiles(seen), v, value, error);
+        weigh(&scores, tiles(&scores), v, value, error);
     });
     if c.attr("lse") == 0.0 {
         return vec![out];
@@ -57,8 +57,8 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let mut lse = Approx::exact(&[b, h, s], vec![0.0; b * h * s]);
     for_each_row(1, &mut lse.value, &mut lse.error, work, |at, value, error| {
         let row = (at / (h * s) * s + at % s) * h + at / s % h;
-        let (seen, scores) = scores(c, row, k, |key| kv(row, key));
-        (value[0], error[0]) = log_sum_exp(&scores, tiles(seen));
+        let scores = scores(c, row, k, |key| kv(row, key));
+        (value[0], error[0]) = log_sum_exp(&scores, tiles(&scores));
     });
     vec![out, lse]
 }
@@ -77,7 +77,7 @@ fn decoded<'a>(c: &RefCall<'a>, arg: usize, form: &str, width: usize) -> Cow<'a,
 
 /// How many keys a query may see by the lengths and causality, and the scores of those that no mask
 /// hides. `row` counts over [B, S, H], `kv` gives the row of a key.
-fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) -> (usize, Vec<Score>) {
+fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) -> Vec<Score> {
     let [s, t, h, d] = [S, T, H, D].map(|a| c.sizes.get(a));
     let (q, lengths, mask) = (c.input(0), c.inputs[3], c.inputs[4]);
     let (slopes, sinks, cap) = (c.inputs[5], c.inputs[6], c.attr("softcap"));
@@ -125,7 +125,7 @@ fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) 
         let (value, error) = sinks.at(head);
         scores.push(Score { key: None, value, error });
     }
-    (seen, scores)
+    scores
 }
 
 /// The largest score, Σ exp(score - largest) with its error less what scores inherit, and each term
@@ -152,9 +152,19 @@ fn sum_over_keys(keys: usize, tiles: f64) -> (f64, f64) {
     (n.min(LAMBDA * n.sqrt()) * U32, n)
 }
 
-/// How often sums over so many keys may be rescaled.
-fn tiles(seen: usize) -> f64 {
-    seen.div_ceil(32) as f64 + 1.0
+/// How often sums over these keys may be rescaled: whenever, in a block of the fewest keys that a kernel takes
+/// together, a score may be larger than all before it; and where what was made of shares, or of a sink, is joined.
+fn tiles(scores: &[Score]) -> f64 {
+    let (mut count, mut top, mut last) = (1.0, f64::NEG_INFINITY, None);
+    for Score { key, value, error } in scores {
+        let block = key.map(|key| key / 4);
+        if value + error > top && (block.is_none() || block != last) {
+            count += 1.0;
+            last = block;
+        }
+        top = top.max(value - error);
+    }
+    count
 }
 
 pub(crate) fn log_sum_exp(scores: &[Score], tiles: f64) -> (f64, f64) {

@@ -1,0 +1,185 @@
+// attention.rows    o[b, s, h, :] = Σ_t softmax_t(scale q[b, s, h, :] · k[b, t, g, :]) v[b, t, g, :]
+//
+//   q        [B, S, H, D]  f32 f16  in
+//   k        [B, T, G, D]  f32 f16  in, or rows of a quantised cache; with pages [N, PAGE, G, D]
+//   v        [B, T, G, C]  f32 f16  in, likewise
+//   lengths  [B]           u32      in, may be left out
+//   pages    [B, 1 + T / PAGE]  u32  in, may be left out
+//   mask     [B, H, S, T]  f32 f16  in, may be left out
+//   slopes   [H]           f32      in, may be left out
+//   sinks    [H]           f32      in, may be left out
+//   o        [B, S, H, C]  f32 f16  out
+//   lse      [B, H, S]     f32      out, if asked for
+//
+// For many queries on a processor, where a load that is the same for all lanes costs a fraction of one that is
+// not: a lane owns ROWS rows, queries of heads that have keys and values in common, and all lanes walk over those
+// together, four at a time. Sums are rescaled when a larger score comes (Milakov and Gimelshein 2018).
+
+alias q_group = vec4<f32>; // knob: four elements of q
+alias k_group = vec4<f32>; // knob: four elements of k
+alias v_group = vec4<f32>; // knob: four elements of v
+alias o_group = vec4<f32>; // knob: four elements of o
+const REACH: u32 = 0u; // knob: 0 all keys are seen; reach is 1 the keys' number, 2 the queries', 3 length(b)
+const LEFT: bool = false; // knob: whether keys are hidden for lying too far before a query
+const HIDES: bool = false; // knob: whether single keys are hidden from single queries
+const LANES: u32 = 8u; // knob: invocations of a workgroup
+const ROWS: u32 = 2u; // knob: queries and heads that a lane does at once
+const D4: u32 = 5u; // knob: groups of D
+const TAIL: bool = false; // knob: whether the last of them is not full
+const C4: u32 = 5u; // knob: groups of C
+const HIDDEN: f32 = -1.7014118e38; // see attention_online.wgsl
+const LOWEST: f32 = -1.7014117e38;
+
+struct Params {
+    B: u32, S: u32, T: u32, H: u32, G: u32, D: u32, C: u32,
+    q_offset: u32, q_B: u32, q_S: u32, q_H: u32,
+    k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
+    v_offset: u32, v_B: u32, v_T: u32, v_G: u32,
+    lengths_offset: u32, pages_offset: u32, pages_B: u32, N: u32,
+    mask_offset: u32, mask_B: u32, mask_H: u32, mask_S: u32,
+    slopes_offset: u32, sinks_offset: u32,
+    lse_offset: u32, lse_B: u32, lse_H: u32,
+    o_offset: u32, o_B: u32, o_S: u32, o_H: u32,
+    left: u32, right: u32,
+    scale: f32, softcap: f32,
+}
+
+@group(0) @binding(0) var<storage, read> q: array<q_group>;
+@group(0) @binding(1) var<storage, read> k: array<k_group>;
+@group(0) @binding(2) var<storage, read> v: array<v_group>;
+@group(0) @binding(3) var<storage, read_write> o: array<o_group>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+// The keys from the block with the first one that some row sees to behind the last such; the queries of these rows
+// are s.x to s.y.
+fn seen_by(s: vec2<u32>, length: u32) -> vec2<u32> {
+    if REACH == 0u {
+        return vec2<u32>(0u, length);
+    }
+    let reach = reach_of(length);
+    // with more queries than keys, maybe none
+    let seen = s.y + 1u + reach + min(p.right, p.S + p.T);
+    let end = min(length, seen - min(seen, p.S));
+    let first = s.x + reach - min(s.x + reach, p.S + min(p.left, p.S + p.T));
+    return vec2<u32>(select(0u, first - first % 4u, LEFT), end);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) wgs: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let rows = p.S * (p.H / p.G);
+    let blocks = (rows + ROWS * LANES - 1u) / (ROWS * LANES);
+    var id = wg.y * wgs.x + wg.x;
+    let row0 = id % blocks * ROWS * LANES;
+    id /= blocks;
+    let g = id % p.G;
+    let b = id / p.G;
+    if b >= p.B {
+        return;
+    }
+    let length = kv_length(b);
+    let row1 = min(row0 + ROWS * LANES, rows) - 1u;
+    let one_head = row0 / p.S == row1 / p.S;
+    let range = seen_by(select(vec2<u32>(0u, p.S - 1u), vec2<u32>(row0, row1) % p.S, one_head), length);
+
+    var kept: array<vec4<f32>, ROWS * max(D4, 1u)>;
+    var sh: array<vec2<u32>, ROWS>;
+    var top: array<f32, ROWS>;
+    var mass: array<f32, ROWS>;
+    var acc: array<vec4<f32>, ROWS * max(C4, 1u)>;
+    //@unroll r 0..ROWS
+    for (var r = 0u; r < ROWS; r++) {
+        sh[r] = row_of(row0 + r * LANES + lane, g);
+        top[r] = HIDDEN;
+        //@unroll d4 0..D4
+        for (var d4 = 0u; d4 < D4; d4++) {
+            kept[r * D4 + d4] = query4(b, sh[r], d4);
+        }
+    }
+    for (var t = range.x; t < range.y; t += 4u) {
+        var k_at = array<u32, 4>();
+        var v_at = array<u32, 4>();
+        var scales = vec4<f32>(1.0);
+        //@unroll j 0..4
+        for (var j = 0u; j < 4u; j++) {
+            k_at[j] = k_row(b, min(t + j, range.y - 1u)) + g * p.k_G;
+            v_at[j] = v_row(b, min(t + j, range.y - 1u)) + g * p.v_G;
+        }
+        var dots = array<vec4<f32>, ROWS>();
+        //@unroll d4 0..D4
+        for (var d4 = 0u; d4 < D4; d4++) {
+            var k4 = array<vec4<f32>, 4>();
+            //@unroll j 0..4
+            for (var j = 0u; j < 4u; j++) {
+                //@if k_scaled
+                if d4 % 8u == 0u { scales[j] = scale_k(k_at[j], d4 / 8u); }
+                k4[j] = whole4(four_k(k_at[j], d4, scales[j]), d4);
+            }
+            //@unroll r 0..ROWS
+            for (var r = 0u; r < ROWS; r++) {
+                let q4 = kept[r * D4 + d4];
+                //@unroll i 0..4
+                for (var i = 0u; i < 4u; i++) {
+                    dots[r] = fma(vec4<f32>(q4[i]), vec4<f32>(k4[0][i], k4[1][i], k4[2][i], k4[3][i]), dots[r]);
+                }
+            }
+        }
+        var e = array<vec4<f32>, ROWS>();
+        //@unroll r 0..ROWS
+        for (var r = 0u; r < ROWS; r++) {
+            //@unroll j 0..4
+            for (var j = 0u; j < 4u; j++) {
+                e[r][j] = select(HIDDEN, score_of(dots[r][j], b, sh[r], t + j, length), t + j < range.y);
+            }
+            let largest = max(top[r], max(max(e[r].x, e[r].y), max(e[r].z, e[r].w)));
+            let shrink = weight_of(top[r], largest);
+            top[r] = largest;
+            //@unroll j 0..4
+            for (var j = 0u; j < 4u; j++) {
+                e[r][j] = weight_of(e[r][j], largest);
+            }
+            mass[r] = mass[r] * shrink + ((e[r].x + e[r].y) + (e[r].z + e[r].w));
+            //@unroll c4 0..C4
+            for (var c4 = 0u; c4 < C4; c4++) {
+                acc[r * C4 + c4] *= shrink;
+            }
+        }
+        //@unroll c4 0..C4
+        for (var c4 = 0u; c4 < C4; c4++) {
+            //@unroll j 0..4
+            for (var j = 0u; j < 4u; j++) {
+                //@if v_scaled
+                if c4 % 8u == 0u { scales[j] = scale_v(v_at[j], c4 / 8u); }
+                let value = four_v(v_at[j], c4, scales[j]);
+                //@unroll r 0..ROWS
+                for (var r = 0u; r < ROWS; r++) {
+                    acc[r * C4 + c4] = weighed(e[r][j], value, acc[r * C4 + c4]);
+                }
+            }
+        }
+    }
+    //@unroll r 0..ROWS
+    for (var r = 0u; r < ROWS; r++) {
+        let all = with_sink(sh[r].y, top[r], mass[r]);
+        if row0 + r * LANES + lane < rows {
+            let at = p.o_offset + b * p.o_B + sh[r].x * p.o_S + sh[r].y * p.o_H;
+            write_lse(b, sh[r].y, sh[r].x, all.y, all.z);
+            //@unroll c4 0..C4
+            for (var c4 = 0u; c4 < C4; c4++) {
+                store4_o(at + c4, acc[r * C4 + c4] * all.x);
+            }
+        }
+    }
+}
+
+// What a key adds to a row's sums. A value that is no number is nothing to who does not see it.
+fn weighed(e: f32, value: vec4<f32>, sums: vec4<f32>) -> vec4<f32> {
+    let sum = fma(vec4<f32>(e), value, sums);
+    if HIDES {
+        return select(sum, sums, e == 0.0);
+    }
+    return sum;
+}

@@ -1,0 +1,54 @@
+//! Many queries on a processor: a lane has rows of its own, and all lanes walk over keys and values together,
+//! whose loads are then the same for all.
+
+use super::cache_bytes;
+use super::lanes::{fits, kept, pairs_of};
+use super::split::{group, knobs_of_share};
+use crate::dim::{Dim, Expr};
+use crate::kernel::{Kernel, Site, Work};
+use crate::op::Axis::{B, C, D, G, S, T};
+
+/// Invocations of a workgroup: what processors do in one.
+const LANES: u64 = 8;
+/// The most rows of q, which are a head's query each, that a lane does at once.
+const MOST_ROWS: u64 = 4;
+
+pub(super) static ROWS: Kernel = Kernel {
+    name: "attention.rows",
+    file: "attention_rows.wgsl",
+    source: include_str!("../../../shaders/attention_rows.wgsl"),
+    blocks: &[(S, LANES * MOST_ROWS), (T, 4), (D, 64)],
+    fits,
+    knobs: |s| {
+        let mut knobs = knobs_of_share(s, rows(s));
+        knobs.push(("LANES", format!("{LANES}u")));
+        knobs.push(("D4", format!("{}u", s.size(D).div_ceil(4))));
+        knobs.push(("C4", format!("{}u", s.size(C).div_ceil(4))));
+        knobs.extend(pairs_of(s).into_iter().filter(|(name, _)| name.ends_with("_group")));
+        knobs
+    },
+    workgroups: |s| {
+        let of_group = Expr::from(s.dim(S).times(&group(s).into()));
+        let heads: Dim = s.dim(B).times(&s.dim(G));
+        Expr::Mul(vec![heads.into(), of_group.ceil_div(rows(s) * LANES)])
+    },
+    cost: |s| {
+        let of_group = s.size(S) as f64 * group(s) as f64;
+        let blocks = s.sizes.product(&[B, G]) * (of_group / (rows(s) * LANES) as f64).ceil();
+        let done = blocks * (rows(s) * LANES) as f64 * s.sizes.product(&[T]);
+        let of_block = (cache_bytes(s, "k") + cache_bytes(s, "v")) / s.sizes.product(&[B, G]).max(1.0);
+        Work {
+            // a load of k or v is for so many products
+            flops: 2.0 * done * (s.size(D) + s.size(C)) as f64 * (0.5 + 2.0 / rows(s) as f64),
+            bytes: s.bytes("q") + s.bytes("o") + s.bytes("mask") + of_block * blocks,
+            invocations: blocks * 64.0,
+        }
+    },
+    ..Kernel::PLAIN
+};
+
+/// Rows that a lane does at once: as many as there are, and as it keeps.
+fn rows(s: &Site<'_>) -> u64 {
+    let there = (s.size(S) as u64 * group(s)).div_ceil(LANES).clamp(1, MOST_ROWS).next_power_of_two();
+    there.min(kept(s))
+}

@@ -35,6 +35,8 @@ mod rule;
 mod run;
 #[cfg(not(target_arch = "wasm32"))]
 mod verdicts;
+#[cfg(not(target_arch = "wasm32"))]
+mod walk;
 
 pub use drawn::{Drawn, drawn};
 pub use graphs::GraphCase;
@@ -44,6 +46,8 @@ pub use machine::{Fill, Machine};
 pub use rule::cases;
 #[cfg(not(target_arch = "wasm32"))]
 pub use run::{Event, Failure, Outcome, Status, run, run_altered};
+#[cfg(not(target_arch = "wasm32"))]
+pub use walk::{Judged, Walk};
 
 /// Which numbers a case is fed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -43,34 +43,40 @@ pub fn evaluate(graph: &Graph, inputs: &BTreeMap<String, Tensor>, call: &Call) -
 /// # Errors
 /// As [`evaluate`].
 pub fn load(graph: &Graph, inputs: &BTreeMap<String, Tensor>, call: &Call) -> Result<Vec<Option<Approx>>> {
-    let value = |value: &Value| -> Result<Option<Approx>> {
-        if matches!(value.source, Source::Node { .. }) {
-            return Ok(None);
-        }
-        let tensor = inputs.get(&value.name).ok_or_else(|| missing("cpu", value))?;
-        let shape = shape(value, call);
-        if tensor.dtype() != value.dtype {
-            return Err(Error::Argument(format!(
-                "cpu: `{}` is {}, but the graph has {}",
-                value.name,
-                tensor.dtype(),
-                value.dtype
-            )));
-        }
-        if tensor.shape() != shape {
-            return Err(Error::Shape(format!(
-                "cpu: `{}` has shape {:?}, but this call gives it {shape:?}",
-                value.name,
-                tensor.shape()
-            )));
-        }
-        let mut approx = Approx::exact(&shape, tensor.to_f64()).loaded(value.dtype);
-        if value.dtype.is_blocks() {
-            approx.least = formats::leasts(value.dtype, &tensor.to_bytes());
-        }
-        Ok(Some(approx))
+    let value = |value: &Value| match value.source {
+        Source::Node { .. } => Ok(None),
+        _ => given(value, inputs, call).map(Some),
     };
     graph.values().iter().map(value).collect()
+}
+
+/// An input or a weight as a kernel would read it.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn given(value: &Value, inputs: &BTreeMap<String, Tensor>, call: &Call) -> Result<Approx> {
+    let tensor = inputs.get(&value.name).ok_or_else(|| missing("cpu", value))?;
+    let shape = shape(value, call);
+    if tensor.dtype() != value.dtype {
+        return Err(Error::Argument(format!(
+            "cpu: `{}` is {}, but the graph has {}",
+            value.name,
+            tensor.dtype(),
+            value.dtype
+        )));
+    }
+    if tensor.shape() != shape {
+        return Err(Error::Shape(format!(
+            "cpu: `{}` has shape {:?}, but this call gives it {shape:?}",
+            value.name,
+            tensor.shape()
+        )));
+    }
+    let mut approx = Approx::exact(&shape, tensor.to_f64()).loaded(value.dtype);
+    if value.dtype.is_blocks() {
+        approx.least = formats::leasts(value.dtype, &tensor.to_bytes());
+    }
+    Ok(approx)
 }
 
 /// Runs the references of some nodes, in order, over `values`, one for each of the graph's values.

@@ -46,7 +46,8 @@ pub(super) fn steps(
         own = Prepared { tensors: prepared.tensors.clone(), values: by_class(graph, call, plan, prepared)? };
         &own
     };
-    let run = Run { graph, call, plan, buffers, prepared };
+    let known = |value: usize| Ok(prepared.values[value].clone());
+    let run = Run { graph, call, plan, buffers, known: &known };
     // Values already judged against the graph's own inputs, which is what end to end means.
     let mut settled = vec![false; graph.values().len()];
     for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.writes.is_empty()) {
@@ -91,15 +92,32 @@ fn by_class(graph: &Graph, call: &Call, plan: &Plan, prepared: &Prepared) -> Res
 }
 
 /// One run, with what it is held against.
-struct Run<'a> {
-    graph: &'a Graph,
-    call: &'a Call,
-    plan: &'a Plan,
-    buffers: &'a [Vec<u8>],
-    prepared: &'a Prepared,
+pub(super) struct Run<'a> {
+    pub graph: &'a Graph,
+    pub call: &'a Call,
+    pub plan: &'a Plan,
+    /// Of a run in which no two values shared one.
+    pub buffers: &'a [Vec<u8>],
+    /// What a value is that lies in no buffer of its own any more, or never did.
+    pub known: &'a dyn Fn(usize) -> Result<Option<Approx>>,
 }
 
 impl Run<'_> {
+    /// Judges every value that a step leaves in memory by what the device itself had before that step.
+    pub fn each_step(&self, found: &mut Found) -> Result<()> {
+        for (i, step) in self.plan.steps.iter().enumerate().filter(|(_, step)| !step.writes.is_empty()) {
+            let Some(own) = self.references(i, step, found)? else { continue };
+            for (value, buffer, layout) in &step.writes {
+                if self.graph.is_past(ValueId(*value as u32)) {
+                    continue; // a later step changed it, and is judged
+                }
+                let what = format!("step {i} ({}): `{}`", step.kernel_name, self.graph.values()[*value].name);
+                self.judge(&what, *value, *buffer, layout, own[*value].as_ref(), found);
+            }
+        }
+        Ok(())
+    }
+
     /// What a step's nodes make of what the device had before that step.
     fn references(&self, i: usize, step: &Step, found: &mut Found) -> Result<Option<Vec<Option<Approx>>>> {
         let mut values = vec![None; self.graph.values().len()];
@@ -110,10 +128,10 @@ impl Run<'_> {
             let of_weight = |b: &usize| matches!(self.plan.buffers[*b].role, Role::Weight(_));
             values[read] = match place {
                 // Inputs and weights, and views of weights, are what they were given as.
-                _ if given => self.prepared.values[read].clone(),
+                _ if given => (self.known)(read)?,
                 // What it was when the step read it is gone.
-                _ if self.graph.is_past(ValueId(read as u32)) => self.prepared.values[read].clone(),
-                Some((buffer, _)) if of_weight(buffer) => self.prepared.values[read].clone(),
+                _ if self.graph.is_past(ValueId(read as u32)) => (self.known)(read)?,
+                Some((buffer, _)) if of_weight(buffer) => (self.known)(read)?,
                 Some((buffer, layout)) => self
                     .read(read, *buffer, layout)
                     .map(|t| Approx::exact(t.shape(), t.to_f64()).loaded(value.dtype)),

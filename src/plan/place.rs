@@ -179,7 +179,8 @@ impl Placer<'_, '_> {
             )));
         }
         let (base, nodes) = self.path(v, root);
-        let holds = vec![v];
+        // Slices that planning made are none of the graph's values.
+        let holds = Some(v).filter(|v| *v < self.program.graph.values().len()).into_iter().collect();
         let copy = self.program.push(Val { name, dtype, shape: to.clone(), origin: Origin::Step, holds });
         self.in_place.push(false);
         let mut draft = Draft::of_rows(&COPY, nodes, base, copy, &to);
@@ -202,7 +203,8 @@ impl Placer<'_, '_> {
         let mut at = v;
         while !self.program.vals[root].holds.contains(&at) {
             let Origin::View(parent, _) = self.program.vals[at].origin else { break };
-            if let crate::graph::Source::Node { node, .. } = self.program.graph.values()[at].source {
+            let of_graph = self.program.graph.values().get(at).map(|v| v.source);
+            if let Some(crate::graph::Source::Node { node, .. }) = of_graph {
                 nodes.push(node);
             }
             at = parent;

@@ -98,6 +98,21 @@ fn of_many_positions_each_slice_is_a_matmul_of_its_own() {
     }
 }
 
+/// Where a slice begins depends on how many positions a call has, which no kernel can be told: it is copied.
+#[test]
+fn of_positions_that_a_call_says_each_slice_is_copied() {
+    let mut g = Graph::new();
+    let t = g.dim("T", 64).unwrap();
+    let x = g.input("x", DType::F32, &[3.into(), t, 64.into()]).unwrap();
+    let w = g.weight("w", DType::F16, &[96, 64]).unwrap();
+    let y = g.matmul_slices(x, w, &[(32, None), (32, None), (32, None)]).unwrap();
+    g.output("y", y).unwrap();
+    let plan = plan(&g, &Profile::portable(), &Policy::default()).unwrap();
+    let kernels = kernels(&plan);
+    assert_eq!(kernels.iter().filter(|k| k.starts_with("matmul.")).count(), 3, "{kernels:?}");
+    assert_eq!(kernels.iter().filter(|k| k.starts_with("copy")).count(), 2, "{kernels:?}");
+}
+
 #[test]
 fn what_does_not_fit_is_told_with_both_numbers() {
     let mut g = Graph::new();

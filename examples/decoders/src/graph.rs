@@ -2,6 +2,9 @@
 //!
 //! Each piece of a layer is a function of its own, so that an op that does more at once replaces it in one place.
 
+use std::collections::BTreeMap;
+
+use tachylite::graph::{Source, Value};
 use tachylite::op::{Attr, Unary};
 use tachylite::ops::append::At;
 use tachylite::ops::arg::Tie;
@@ -10,9 +13,10 @@ use tachylite::ops::matmul_experts::Experts as Mixture;
 use tachylite::ops::rope::Rope;
 use tachylite::ops::sample::Sampling;
 use tachylite::plan::prepare::Weights;
-use tachylite::{DType, Dim, Graph, Tensor, ValueId};
+use tachylite::{DType, Dim, Graph, ValueId};
 
 use crate::config::{Config, Experts, Rotation, Transformer};
+use crate::joined::{Joined, Leaf};
 use crate::weights::Types;
 use crate::{Error, Result, rwkv7};
 
@@ -60,17 +64,30 @@ pub struct Shape {
 /// Dims of the call: `at`, the position of the first new token of every sequence, and `S`, how many there are,
 /// unless it is one. Inputs: `ids` u32 `[B, S]`; `lengths` u32 `[B]`, which must be at + S; `last` u32 `[B]`, the
 /// rows b·S + S - 1, unless S is one. Outputs: `logits` f32 `[B, V]` of what follows the last token, and `next`
-/// u32 `[B]`, the likeliest, or one that is drawn. States keep what calls leave for the next: caches are changed
-/// in place, and of those in `carried` the output is the next call's input. An RWKV-7 has no use for `lengths`,
-/// and for `at` only where it draws.
+/// u32 `[B]`, the likeliest, or one that is drawn. States keep what calls leave for the next, changed where they
+/// lie: caches, and those in `carried`. An RWKV-7 has no use for `lengths`, and for `at` only where it draws.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     /// What is computed.
     pub graph: Graph,
     /// Weights that no file has: the frequencies of rotary embeddings, and constants.
     pub own: Weights,
-    /// Names of inputs, and of the outputs that are to be the next call's.
-    pub carried: Vec<(String, String)>,
+    /// Weights that are put together of several of the model's, by name.
+    pub joined: BTreeMap<String, Joined>,
+    /// Names of states that a token changes all of, so that there is no way back but to a copy.
+    pub carried: Vec<String>,
+}
+
+impl Decoder {
+    /// The weights that it needs of a model, each once.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let shape = |v: &Value| v.shape.iter().map(|d| d.constant().unwrap_or(0) as usize).collect();
+        let leaf = |v: &Value| Leaf { name: v.name.clone(), dtype: v.dtype, shape: shape(v) };
+        let own = |name: &String| self.own.contains_key(name) || self.joined.contains_key(name);
+        let weights = self.graph.values().iter().filter(|v| v.source == Source::Weight && !own(&v.name));
+        let parts = self.joined.values().flat_map(|joined| &joined.parts);
+        weights.map(leaf).chain(parts.filter_map(|part| part.leaf.clone())).collect()
+    }
 }
 
 /// The graph of a model.
@@ -89,7 +106,8 @@ pub(crate) struct Builder<'a> {
     pub(crate) graph: Graph,
     types: &'a Types<'a>,
     pub(crate) own: Weights,
-    pub(crate) carried: Vec<(String, String)>,
+    joined: BTreeMap<String, Joined>,
+    carried: Vec<String>,
     pub(crate) batch: usize,
     /// New tokens.
     pub(crate) tokens: Dim,
@@ -104,8 +122,8 @@ impl<'a> Builder<'a> {
             Tokens::One => Dim::ONE,
             Tokens::UpTo(most) => graph.dim("S", most as u64)?,
         };
-        let (own, carried, batch) = (Weights::new(), Vec::new(), shape.batch);
-        Ok(Self { graph, types, own, carried, batch, tokens, at: None, shape })
+        let (own, joined, carried) = (Weights::new(), BTreeMap::new(), Vec::new());
+        Ok(Self { graph, types, own, joined, carried, batch: shape.batch, tokens, at: None, shape })
     }
 
     /// `[B, S, …]`.
@@ -122,6 +140,26 @@ impl<'a> Builder<'a> {
     /// A weight that is added or multiplied by: always f32.
     pub(crate) fn vector(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
         Ok(self.graph.weight(name, DType::F32, shape)?)
+    }
+
+    /// A matrix of the model's, of whatever type it has.
+    pub(crate) fn leaf(&self, name: &str, shape: &[usize]) -> Result<Leaf> {
+        let dtype = self.types.of(name, shape)?;
+        Ok(Leaf { name: name.to_owned(), dtype, shape: shape.to_vec() })
+    }
+
+    /// A weight that is put together of the model's.
+    pub(crate) fn joined(&mut self, name: &str, joined: Joined) -> Result<ValueId> {
+        let id = self.graph.weight(name, joined.dtype, &joined.shape)?;
+        self.joined.insert(name.to_owned(), joined);
+        Ok(id)
+    }
+
+    /// What a call finds, and leaves for the next, f32.
+    pub(crate) fn carried(&mut self, name: &str, shape: &[usize]) -> Result<ValueId> {
+        self.carried.push(name.to_owned());
+        let shape: Vec<Dim> = shape.iter().map(|n| Dim::from(*n)).collect();
+        Ok(self.graph.state(name, DType::F32, &shape)?)
     }
 
     /// x · wᵀ.
@@ -184,7 +222,7 @@ impl<'a> Builder<'a> {
         self.graph.output("logits", logits)?;
         let next = self.next_token(logits)?;
         self.graph.output("next", next)?;
-        Ok(Decoder { graph: self.graph, own: self.own, carried: self.carried })
+        Ok(Decoder { graph: self.graph, own: self.own, joined: self.joined, carried: self.carried })
     }
 }
 
@@ -342,13 +380,4 @@ impl Builder<'_> {
         let down = self.matrix(&name("ffn_down_exps"), &[e.count, c.width, e.inner])?;
         Ok(self.graph.experts(x, ids, weights, Mixture { gate, up, down, act: c.gate })?)
     }
-}
-
-/// A constant of a graph.
-pub(crate) fn constant(b: &mut Builder<'_>, name: &str, shape: &[usize], values: &[f32]) -> Result<ValueId> {
-    if !b.own.contains_key(name) {
-        b.own.insert(name.to_owned(), Tensor::from_f32(shape, values)?);
-        return b.vector(name, shape);
-    }
-    Err(Error::new(format!("there is already a constant `{name}`")))
 }

@@ -17,12 +17,14 @@
 //! ```
 //!
 //! [`config`] says what a model is like, [`read`] learns it from files, [`names`] what its tensors are called,
-//! [`weights`] where they come from (files, or a seed), [`graph`] and [`rwkv7`] what is computed, [`session`] runs
-//! it on a GPU, [`cost`] says how much a token must read. Nothing here knows how a kernel works.
+//! [`weights`] where they come from (files, or a seed), [`joined`] which of them are one in a graph, [`graph`]
+//! and [`rwkv7`] what is computed, [`session`] runs it on a GPU, [`cost`] says how much a token must read. Nothing
+//! here knows how a kernel works.
 
 pub mod config;
 pub mod cost;
 pub mod graph;
+pub mod joined;
 pub mod model;
 pub mod names;
 pub mod read;

@@ -8,7 +8,8 @@ use tachylite::plan::prepare::Store;
 
 use crate::config::Config;
 use crate::graph::{self, Decoder, Shape};
-use crate::weights::{Files, Layered, Random, Types};
+use crate::joined::{Layered, Rest};
+use crate::weights::{Files, Random, Types};
 use crate::{Error, Result, read};
 
 /// What it is like, and where its weights are.
@@ -87,7 +88,8 @@ impl Model {
         graph::decoder(&self.config, &types, shape)
     }
 
-    /// Does something with the weights of a graph of its.
+    /// Does something with the weights of a graph of its: those that the graph has, and those that they are made
+    /// of.
     ///
     /// # Errors
     /// If a weight is missing or does not fit; those of `work`.
@@ -98,11 +100,11 @@ impl Model {
     ) -> Result<T> {
         match &self.source {
             Source::Random { seed, .. } => {
-                let random = Random::of(&decoder.graph, *seed)?;
-                work(&Layered { own: decoder.own.clone(), rest: &random })
+                let random = Random::of(decoder, *seed)?;
+                work(&Layered { own: decoder.own.clone(), joined: &decoder.joined, rest: Rest(&random) })
             }
             Source::Files(files) => {
-                work(&Layered { own: files.fitted(&decoder.graph, &decoder.own)?, rest: files })
+                work(&Layered { own: files.fitted(decoder)?, joined: &decoder.joined, rest: Rest(files) })
             }
         }
     }

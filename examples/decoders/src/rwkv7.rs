@@ -1,14 +1,17 @@
 //! RWKV-7 (Peng et al. 2025; BlinkDL/RWKV-LM, `RWKV-v7`): a recurrence in the place of attention.
 //!
-//! A layer keeps the last token's vector twice, and a matrix for each head: `shift.*` and `wkv.*`. They are
-//! inputs, and what a call makes of them are outputs (`.after`), so that none is overwritten while it is read.
+//! A layer keeps the last token's vector twice, and a matrix for each head: `shift.time.*`, `shift.channel.*` and
+//! `wkv.*`, states that a call changes where they lie. What reads the same tokens is one weight (`joined`):
+//! receptance, key, value and the first halves of low ranks; the second halves; the mixes; all that there is of
+//! each channel.
 
-use tachylite::op::Attr;
-use tachylite::ops::causal_conv::CausalConv;
-use tachylite::{DType, Dim, Graph, ValueId};
+use tachylite::op::Unary;
+use tachylite::ops::rwkv7::Rwkv7 as Mix;
+use tachylite::{DType, Dim, ValueId};
 
 use crate::config::Rwkv7;
-use crate::graph::{Builder, Decoder, Shape, constant};
+use crate::graph::{Builder, Decoder, Shape};
+use crate::joined::{Joined, Leaf, Part};
 use crate::weights::Types;
 use crate::{Error, Result};
 
@@ -16,61 +19,57 @@ use crate::{Error, Result};
 const HEAD_EPS: f32 = 64e-5;
 /// The least norm of a key.
 const KEY_EPS: f32 = 1e-12;
-
-/// Constants that all layers share.
-struct Constants {
-    /// Taps that take the token before: `[C, 2]`.
-    before: ValueId,
-    /// Ones and zeros, for a norm without a gain: `[N]`.
-    ones: ValueId,
-    zeros: ValueId,
-}
-
-/// What is between the two products of a low rank.
-type Between = fn(&mut Graph, ValueId) -> tachylite::Result<ValueId>;
+/// Low ranks are filled up with zeros to a multiple of this, which slices of a product have.
+const UNIT: usize = 32;
+/// The mixes of the time mix, in the order of the product's slices.
+const MIXES: [&str; 6] = ["r", "k", "v", "w", "a", "g"];
 
 /// The graph.
 pub(crate) fn decoder(c: &Rwkv7, types: &Types<'_>, shape: Shape) -> Result<Decoder> {
-    if !c.width.is_multiple_of(c.head_width) {
-        let (width, head) = (c.width, c.head_width);
+    let (width, head) = (c.width, c.head_width);
+    if !width.is_multiple_of(head) {
         return Err(Error::new(format!("rwkv7: {width} channels are no whole number of heads of {head}")));
     }
+    if !width.is_multiple_of(UNIT) {
+        return Err(Error::new(format!("rwkv7: {width} channels are no multiple of {UNIT}")));
+    }
     let mut b = Builder::new(types, shape)?;
-    let taps: Vec<f32> = [1.0, 0.0].repeat(c.width);
-    let n = c.head_width;
-    let constants = Constants {
-        before: constant(&mut b, "before", &[c.width, 2], &taps)?,
-        ones: constant(&mut b, "ones", &[n], &vec![1.0; n])?,
-        zeros: constant(&mut b, "zeros", &[n], &vec![0.0; n])?,
-    };
     let (x, _) = b.embedding(c.vocabulary, c.width)?;
-    let mut x = norm(&mut b, c, x, "token_embd_norm")?;
+    let (gain, bias) = norm(&mut b, c, "token_embd_norm")?;
+    let mut x = b.graph.layer_norm(x, gain, bias, c.eps)?;
     let mut first = None;
     for layer in 0..c.layers {
-        let mut l = Layer { b: &mut b, c, constants: &constants, layer };
-        let y = norm(l.b, c, x, &format!("blk.{layer}.attn_norm"))?;
-        let y = l.time_mix(y, &mut first)?;
-        x = l.b.graph.add(y, x)?;
-        let y = norm(l.b, c, x, &format!("blk.{layer}.attn_norm_2"))?;
-        let y = l.channel_mix(y)?;
-        x = l.b.graph.add(y, x)?;
+        let mut l = Layer { b: &mut b, c, layer };
+        x = l.time_mix(x, &mut first)?;
+        x = l.channel_mix(x)?;
     }
     let x = b.last(x, c.width)?;
-    let x = norm(&mut b, c, x, "output_norm")?;
+    let (gain, bias) = norm(&mut b, c, "output_norm")?;
+    let x = b.graph.layer_norm(x, gain, bias, c.eps)?;
     let logits = b.linear(x, "output.weight", c.vocabulary, c.width)?;
     b.finish(logits)
 }
 
-fn norm(b: &mut Builder<'_>, c: &Rwkv7, x: ValueId, name: &str) -> Result<ValueId> {
-    let w = b.vector(&format!("{name}.weight"), &[c.width])?;
-    let bias = b.vector(&format!("{name}.bias"), &[c.width])?;
-    Ok(b.graph.layer_norm(x, w, bias, c.eps)?)
+/// Gain and bias of a norm.
+fn norm(b: &mut Builder<'_>, c: &Rwkv7, name: &str) -> Result<(ValueId, ValueId)> {
+    let gain = b.vector(&format!("{name}.weight"), &[c.width])?;
+    Ok((gain, b.vector(&format!("{name}.bias"), &[c.width])?))
+}
+
+/// Rows of a matrix that are multiplied with a slice of what was mixed.
+struct Rows {
+    leaf: Leaf,
+    /// With those that fill it up.
+    rows: usize,
+    /// Which slice.
+    slice: usize,
+    /// What is taken of the products.
+    then: Option<Unary>,
 }
 
 struct Layer<'a, 'b> {
     b: &'a mut Builder<'b>,
     c: &'a Rwkv7,
-    constants: &'a Constants,
     layer: usize,
 }
 
@@ -79,149 +78,181 @@ impl Layer<'_, '_> {
         format!("blk.{}.{part}", self.layer)
     }
 
-    fn vector(&mut self, part: &str) -> Result<ValueId> {
-        let (name, width) = (self.name(part), self.c.width);
-        self.b.vector(&name, &[width])
+    /// A vector of the model's, by the part of its name.
+    fn vector(&self, part: &str, shape: &[usize]) -> Leaf {
+        Leaf { name: self.name(part), dtype: DType::F32, shape: shape.to_vec() }
     }
 
-    fn linear(&mut self, x: ValueId, part: &str, outputs: usize, inputs: usize) -> Result<ValueId> {
-        let name = self.name(part);
-        self.b.linear(x, &name, outputs, inputs)
-    }
-
-    /// What a call finds, and will be found by the next.
-    fn carried(&mut self, part: &str, shape: &[usize]) -> Result<(ValueId, String)> {
-        let name = format!("{part}.{}", self.layer);
-        let dims: Vec<Dim> = shape.iter().map(|n| Dim::from(*n)).collect();
-        let id = self.b.graph.input(&name, DType::F32, &dims)?;
-        let after = format!("{name}.after");
-        self.b.carried.push((name, after.clone()));
-        Ok((id, after))
-    }
-
-    /// x + (the token before - x) · mix, for each of the mixes.
-    fn shifted<const N: usize>(&mut self, x: ValueId, state: &str, mixes: [&str; N]) -> Result<[ValueId; N]> {
-        let (last, after) = self.carried(state, &[self.b.batch, 1, self.c.width])?;
-        let how = CausalConv { state: Some(last), ..CausalConv::default() };
-        let (before, left) = self.b.graph.causal_conv(x, self.constants.before, how)?;
-        self.b.graph.output(&after, left)?;
-        let step = self.b.graph.sub(before, x)?;
-        let mut out = [x; N];
-        for (y, mix) in out.iter_mut().zip(mixes) {
-            let mix = self.vector(mix)?;
-            let part = self.b.graph.mul(step, mix)?;
-            *y = self.b.graph.add(x, part)?;
-        }
-        Ok(out)
-    }
-
-    /// Two products of a low rank with something between them, and perhaps a bias.
-    fn low_rank(&mut self, x: ValueId, part: &str, rank: usize, between: Between) -> Result<ValueId> {
+    /// Vectors below one another, f32, in the shape that the graph wants of them; zeros for what there is not.
+    fn vectors(&mut self, name: &str, shape: &[usize], leaves: Vec<Option<Leaf>>) -> Result<ValueId> {
         let width = self.c.width;
-        let y = self.linear(x, &format!("time_mix_{part}1.weight"), rank, width)?;
-        let y = between(&mut self.b.graph, y)?;
-        let y = self.linear(y, &format!("time_mix_{part}2.weight"), width, rank)?;
-        if part == "g" {
-            return Ok(y);
+        let parts = leaves.into_iter().map(|leaf| Part { leaf, rows: 1, width }).collect();
+        let name = self.name(name);
+        self.b.joined(&name, Joined { dtype: DType::F32, shape: shape.to_vec(), width, parts })
+    }
+
+    /// x normalised, and mixed with the token before by each of the mixes: `[N, B, S, C]`.
+    fn shifted(&mut self, x: ValueId, of: [&str; 3], mixes: &[&str]) -> Result<ValueId> {
+        let [norm_name, mix_name, state] = of;
+        let c = self.c;
+        let (gain, bias) = norm(self.b, c, &self.name(norm_name))?;
+        let leaves =
+            mixes.iter().map(|mix| Some(self.vector(&format!("{mix_name}_{mix}.weight"), &[c.width])));
+        let leaves = leaves.collect();
+        let mix = self.vectors(&format!("{mix_name}.weight"), &[mixes.len(), c.width], leaves)?;
+        let state = self.b.carried(&format!("{state}.{}", self.layer), &[self.b.batch, c.width])?;
+        Ok(self.b.graph.token_shift(x, Some((gain, bias, c.eps)), mix, state)?.0)
+    }
+
+    fn rows(&self, part: &str, rows: usize, has: usize, slice: usize) -> Result<Rows> {
+        let leaf = self.b.leaf(&self.name(&format!("time_mix_{part}.weight")), &[has, self.c.width])?;
+        Ok(Rows { leaf, rows, slice, then: None })
+    }
+
+    /// Products with slices of what was mixed, by one weight, whose rows have one type: f32 where the model's have
+    /// several.
+    fn products(&mut self, z: ValueId, name: &str, all: Vec<Rows>) -> Result<ValueId> {
+        let (Some(first), Some(last)) = (all.first(), all.last()) else {
+            return Err(Error::new(format!("rwkv7: `{name}` has no parts")));
+        };
+        let (from, to, dtype) = (first.slice, last.slice + 1, one_type(&all).unwrap_or(DType::F32));
+        let mut slices = vec![(0, None); to - from];
+        for part in &all {
+            let slice = &mut slices[part.slice - from];
+            *slice = (slice.0 + part.rows, part.then);
         }
-        let bias = self.vector(&format!("time_mix_{part}0.weight"))?;
-        Ok(self.b.graph.add(y, bias)?)
+        let (width, name) = (self.c.width, self.name(name));
+        let rows = all.iter().map(|part| part.rows).sum();
+        let parts = all.into_iter().map(|r| Part { leaf: Some(r.leaf), rows: r.rows, width }).collect();
+        let w = self.b.joined(&name, Joined { dtype, shape: vec![rows, width], width, parts })?;
+        let z = if slices.len() == MIXES.len() { z } else { self.b.graph.slice(z, 0, from, to - from)? };
+        Ok(self.b.graph.matmul_slices(z, w, &slices)?)
+    }
+
+    /// Projections `[B, S, 3·C]`, and what low ranks are between their halves, `[B, S, N·LOW]`.
+    fn projections(&mut self, z: ValueId, low: &[Low], filled: usize) -> Result<[ValueId; 2]> {
+        let c = self.c.width;
+        let all = [("receptance", 0), ("key", 1), ("value", 2)];
+        let all = all.into_iter().map(|(part, slice)| self.rows(part, c, c, slice));
+        let mut all: Vec<Rows> = all.collect::<Result<_>>()?;
+        for l in low {
+            let rows = self.rows(&format!("{}1", l.part), filled, l.rank, l.slice)?;
+            all.push(Rows { then: l.between, ..rows });
+        }
+        let low_width = low.len() * filled;
+        if one_type(&all).is_some() {
+            let all = self.products(z, "time_mix_in.weight", all)?;
+            return Ok([
+                self.b.graph.slice(all, 2, 0, 3 * c)?,
+                self.b.graph.slice(all, 2, 3 * c, low_width)?,
+            ]);
+        }
+        // A weight has one type: two products, where files keep low ranks finer than the rest.
+        let low = all.split_off(3);
+        Ok([self.products(z, "time_mix_rkv.weight", all)?, self.products(z, "time_mix_low.weight", low)?])
     }
 
     fn time_mix(&mut self, x: ValueId, first: &mut Option<ValueId>) -> Result<ValueId> {
-        let (c, [decay, rate, value, gate]) = (self.c, self.c.ranks);
-        let (n, h) = (c.head_width, c.width / c.head_width);
-        let mixes = ["r", "w", "k", "v", "a", "g"].map(|m| format!("time_mix_lerp_{m}.weight"));
-        let [xr, xw, xk, xv, xa, xg] = self.shifted(x, "shift.time", mixes.each_ref().map(String::as_str))?;
-        let same: Between = |_, y| Ok(y);
-
-        let r = self.linear(xr, "time_mix_receptance.weight", c.width, c.width)?;
-        let w = self.low_rank(xw, "w", decay, |g, y| g.tanh(y))?;
-        let w = log_decay(&mut self.b.graph, w)?;
-        let a = self.low_rank(xa, "a", rate, same)?;
-        let a = self.b.graph.sigmoid(a)?;
-        let g = self.low_rank(xg, "g", gate, |g, y| g.sigmoid(y))?;
-        let mut v = self.linear(xv, "time_mix_value.weight", c.width, c.width)?;
-        match *first {
-            None => *first = Some(v),
-            Some(first) => {
-                let gate = self.low_rank(xv, "v", value, same)?;
-                let gate = self.b.graph.sigmoid(gate)?;
-                let step = self.b.graph.sub(first, v)?;
-                let step = self.b.graph.mul(gate, step)?;
-                v = self.b.graph.add(v, step)?;
-            }
-        }
-        let k = self.linear(xk, "time_mix_key.weight", c.width, c.width)?;
+        let (c, n) = (self.c, self.c.head_width);
+        let h = c.width / n;
+        let z = self.shifted(x, ["attn_norm", "time_mix_lerp", "shift.time"], &MIXES)?;
+        let low = Low::all(c, first.is_some());
+        let filled = c.ranks.iter().max().copied().unwrap_or(1).next_multiple_of(UNIT);
+        let [rkv, between] = self.projections(z, &low, filled)?;
+        let gates = self.second_halves(between, &low, filled)?;
         let heads = self.b.of_tokens(&[h, n]);
-        let scale = self.vector("time_mix_k_k.weight")?;
-        let kk = self.b.graph.mul(k, scale)?;
-        let kk = self.b.graph.reshape(kk, &heads)?;
-        let kk = self.b.graph.l2_normalize(kk, KEY_EPS)?;
-        // k · (1 + (a - 1) · k_a)
-        let less = self.b.graph.offset(a, Attr::F32(-1.0))?;
-        let scale = self.vector("time_mix_k_a.weight")?;
-        let less = self.b.graph.mul(less, scale)?;
-        let less = self.b.graph.offset(less, Attr::F32(1.0))?;
-        let k = self.b.graph.mul(k, less)?;
+        let rkv_shape = self.b.of_tokens(&[3, h, n]);
+        let rkv = self.b.graph.reshape(rkv, &rkv_shape)?;
 
-        let mut by_head = |x: ValueId| self.b.graph.reshape(x, &heads);
-        let (r, w, k, v, a) = (by_head(r)?, by_head(w)?, by_head(k)?, by_head(v)?, by_head(a)?);
-        let y = self.recall([r, w, k, v, kk, a])?;
-        let y = self.read_out(y, [r, k, v])?;
-        let g = self.b.graph.reshape(g, &heads)?;
-        let y = self.b.graph.mul(y, g)?;
+        let of = |part: &str| Some(self.vector(&format!("time_mix_{part}"), &[c.width]));
+        let by_head = |part: &str| Some(self.vector(&format!("time_mix_{part}"), &[h, n]));
+        let leaves = vec![
+            of("w0.weight"),
+            of("a0.weight"),
+            first.and_then(|_| of("v0.weight")),
+            of("k_k.weight"),
+            of("k_a.weight"),
+            by_head("r_k.weight"),
+            by_head("ln.weight"),
+            by_head("ln.bias"),
+        ];
+        let vectors = self.vectors("time_mix_vectors.weight", &[leaves.len(), h, n], leaves)?;
+        let state = self.b.carried(&format!("wkv.{}", self.layer), &[self.b.batch, h, n, n])?;
+        let mix = Mix { rkv, gates, vectors, first: *first, eps: HEAD_EPS, norm_eps: KEY_EPS };
+        let (y, _) = self.b.graph.rwkv7(mix, state)?;
+        if first.is_none() {
+            let v = self.b.graph.slice(rkv, 2, 2, 1)?;
+            *first = Some(self.b.graph.reshape(v, &heads)?);
+        }
         let flat = self.b.of_tokens(&[c.width]);
         let y = self.b.graph.reshape(y, &flat)?;
-        self.linear(y, "time_mix_output.weight", c.width, c.width)
+        let name = self.name("time_mix_output.weight");
+        let y = self.b.linear(y, &name, c.width, c.width)?;
+        Ok(self.b.graph.add(y, x)?)
     }
 
-    /// The recurrence. It takes -key and key · rate; with both signs changed it is the same.
-    fn recall(&mut self, [r, w, k, v, kk, a]: [ValueId; 6]) -> Result<ValueId> {
-        let (n, h) = (self.c.head_width, self.c.width / self.c.head_width);
-        let (state, after) = self.carried("wkv", &[self.b.batch, h, n, n])?;
-        let back = self.b.graph.mul(kk, a)?;
-        let back = self.b.graph.neg(back)?;
-        let (y, left) = self.b.graph.wkv7(r, w, k, v, kk, back, state)?;
-        self.b.graph.output(&after, left)?;
-        Ok(y)
-    }
-
-    /// What was recalled, normalised head by head, and the bonus of the token itself.
-    fn read_out(&mut self, y: ValueId, [r, k, v]: [ValueId; 3]) -> Result<ValueId> {
-        let shape = [self.c.width / self.c.head_width, self.c.head_width];
-        let (ones, zeros) = (self.constants.ones, self.constants.zeros);
-        let y = self.b.graph.layer_norm(y, ones, zeros, HEAD_EPS)?;
-        let mut by_head = |part: &str| {
-            let name = self.name(part);
-            self.b.vector(&name, &shape)
-        };
-        let gain = by_head("time_mix_ln.weight")?;
-        let bias = by_head("time_mix_ln.bias")?;
-        let bonus = by_head("time_mix_r_k.weight")?;
-        let y = self.b.graph.mul(y, gain)?;
-        let y = self.b.graph.add(y, bias)?;
-        let same = self.b.graph.mul(r, k)?;
-        let same = self.b.graph.mul(same, bonus)?;
-        let same = self.b.graph.sum(same, &[3], true)?;
-        let same = self.b.graph.mul(v, same)?;
-        Ok(self.b.graph.add(y, same)?)
+    /// The second halves of low ranks: `[N, B, S, H, D]`.
+    fn second_halves(&mut self, between: ValueId, low: &[Low], filled: usize) -> Result<ValueId> {
+        let (c, n) = (self.c.width, self.c.head_width);
+        let leaf = |l: &Low| self.b.leaf(&self.name(&format!("time_mix_{}2.weight", l.part)), &[c, l.rank]);
+        let leaves: Vec<Leaf> = low.iter().map(leaf).collect::<Result<_>>()?;
+        // Several at once are multiplied by in f32 or f16.
+        let dtype = if leaves.iter().all(|l| l.dtype == DType::F16) { DType::F16 } else { DType::F32 };
+        let parts = leaves.into_iter().zip(low);
+        let parts = parts.map(|(leaf, l)| Part { leaf: Some(leaf), rows: c, width: l.rank }).collect();
+        let (name, count) = (self.name("time_mix_out.weight"), low.len());
+        let w =
+            self.b.joined(&name, Joined { dtype, shape: vec![count, c, filled], width: filled, parts })?;
+        let rows = Dim::from(self.b.batch).times(&self.b.tokens);
+        let y = self.b.graph.reshape(between, &[rows, count.into(), filled.into()])?;
+        let y = self.b.graph.transpose(y, &[1, 0, 2])?;
+        let y = self.b.graph.matmul(y, w)?;
+        let shape = [vec![Dim::from(count)], self.b.of_tokens(&[c / n, n])].concat();
+        Ok(self.b.graph.reshape(y, &shape)?)
     }
 
     fn channel_mix(&mut self, x: ValueId) -> Result<ValueId> {
         let (width, inner) = (self.c.width, self.c.inner);
-        let [xk] = self.shifted(x, "shift.channel", ["channel_mix_lerp_k.weight"])?;
-        let k = self.linear(xk, "channel_mix_key.weight", inner, width)?;
+        let z = self.shifted(x, ["attn_norm_2", "channel_mix_lerp", "shift.channel"], &["k"])?;
+        let shape = self.b.of_tokens(&[width]);
+        let z = self.b.graph.reshape(z, &shape)?;
+        let (key, value) = (self.name("channel_mix_key.weight"), self.name("channel_mix_value.weight"));
+        let k = self.b.linear(z, &key, inner, width)?;
         let k = self.b.graph.relu(k)?;
         let k = self.b.graph.square(k)?;
-        self.linear(k, "channel_mix_value.weight", width, inner)
+        let y = self.b.linear(k, &value, width, inner)?;
+        Ok(self.b.graph.add(y, x)?)
     }
 }
 
-/// -softplus(-w) - 1/2, of which `wkv7` takes exp(-exp(·)).
-fn log_decay(g: &mut Graph, w: ValueId) -> Result<ValueId> {
-    let w = g.neg(w)?;
-    let w = g.softplus(w)?;
-    let w = g.neg(w)?;
-    Ok(g.offset(w, Attr::F32(-0.5))?)
+/// Two products of a low rank with something between them.
+struct Low {
+    /// What it is of.
+    part: &'static str,
+    rank: usize,
+    /// Which slice of what was mixed it reads.
+    slice: usize,
+    between: Option<Unary>,
+}
+
+impl Low {
+    /// In the order of the gates: those of the value, unless it is the first layer, the decay, the rate of
+    /// learning and the result.
+    fn all(c: &Rwkv7, value: bool) -> Vec<Self> {
+        let [decay, rate, of_value, gate] = c.ranks;
+        let low = |part, rank, slice, between| Self { part, rank, slice, between };
+        let all = [
+            low("v", of_value, 2, None),
+            low("w", decay, 3, Some(Unary::Tanh)),
+            low("a", rate, 4, None),
+            low("g", gate, 5, Some(Unary::Sigmoid)),
+        ];
+        all.into_iter().skip(usize::from(!value)).collect()
+    }
+}
+
+/// The type that all have.
+fn one_type(all: &[Rows]) -> Option<DType> {
+    let first = all.first()?.leaf.dtype;
+    all.iter().all(|r| r.leaf.dtype == first).then_some(first)
 }

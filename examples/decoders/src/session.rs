@@ -51,8 +51,7 @@ impl Default for Options {
 /// A plan that is loaded, and bound to the session's buffers.
 struct Part {
     executable: Executable,
-    /// For either turn of what is carried.
-    io: [Io; 2],
+    io: Io,
     call: Call,
 }
 
@@ -62,14 +61,13 @@ pub struct Session {
     options: Options,
     prompt: Part,
     single: Part,
-    /// By name: what plans bind. Of what is carried there are two.
-    buffers: BTreeMap<String, [wgpu::Buffer; 2]>,
-    /// Names of what is carried.
+    /// By name: what plans bind.
+    buffers: BTreeMap<String, wgpu::Buffer>,
+    /// Names of states that a token changes all of.
     carried: Vec<String>,
     vocabulary: usize,
     staging: wgpu::Buffer,
     position: usize,
-    turn: usize,
     recording: Duration,
 }
 
@@ -105,28 +103,26 @@ impl Session {
         let (_, prompt) = load(Tokens::UpTo(options.chunk))?;
         let (decoder, single) = load(Tokens::One)?;
         let carried = decoder.carried;
-        let buffers = buffers(gpu, [prompt.plan(), single.plan()], &carried);
+        let buffers = buffers(gpu, [prompt.plan(), single.plan()]);
         let part = |executable: Executable, single: bool| -> Result<Part> {
-            let io = [0, 1].map(|turn| bind(&executable, &buffers, &carried, (turn, single)));
-            let [even, odd] = io;
+            let io = bind(&executable, &buffers, single)?;
             let dims: Vec<_> = executable.plan().scalars.iter().map(|s| (s.name.clone(), 1.0)).collect();
             let dims: Vec<_> = dims.iter().map(|(name, value)| (name.as_str(), *value)).collect();
             let call = executable.plan().call(&dims)?;
-            Ok(Part { io: [even?, odd?], call, executable })
+            Ok(Part { io, call, executable })
         };
         let vocabulary = model.config().vocabulary();
-        let widest = buffers.values().map(|b| b[0].size()).filter(|n| *n <= READ_MOST).max().unwrap_or(16);
+        let widest = buffers.values().map(wgpu::Buffer::size).filter(|n| *n <= READ_MOST).max().unwrap_or(16);
         Ok(Self {
             prompt: part(prompt, false)?,
             single: part(single, true)?,
             staging: buffer(gpu, "read back", widest, wgpu::BufferUsages::MAP_READ),
             gpu: gpu.clone(),
             options: options.clone(),
-            carried: carried.into_iter().map(|(name, _)| name).collect(),
+            carried,
             buffers,
             vocabulary,
             position: 0,
-            turn: 0,
             recording: Duration::ZERO,
         })
     }
@@ -221,7 +217,7 @@ impl Session {
     }
 
     fn write(&self, name: &str, values: &[u32]) {
-        if let Some([buffer, _]) = self.buffers.get(name) {
+        if let Some(buffer) = self.buffers.get(name) {
             // Little-endian on every host that wgpu runs on.
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             self.gpu.queue().write_buffer(buffer, 0, &bytes);
@@ -231,7 +227,7 @@ impl Session {
     /// Calls a plan for `n` tokens.
     fn advance(&mut self, n: usize, single: bool) -> Result<()> {
         let end = (self.position + n) as u32;
-        if let Some([lengths, _]) = self.buffers.get("lengths") {
+        if let Some(lengths) = self.buffers.get("lengths") {
             for b in 0..self.options.batch as u64 {
                 self.gpu.queue().write_buffer(lengths, 4 * b, &end.to_le_bytes());
             }
@@ -245,14 +241,11 @@ impl Session {
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let begun = Instant::now();
-            part.executable.record_segment(&mut pass, &part.io[self.turn], &part.call, steps)?;
+            part.executable.record_segment(&mut pass, &part.io, &part.call, steps)?;
             self.recording += begun.elapsed();
             drop(pass);
             queue.submit([encoder.finish()]);
             part.executable.submitted();
-        }
-        if !self.carried.is_empty() {
-            self.turn = 1 - self.turn;
         }
         self.position += n;
         Ok(())
@@ -288,7 +281,7 @@ impl Session {
     }
 
     fn read(&mut self, name: &str, bytes: usize) -> Result<Vec<u8>> {
-        let Some([from, _]) = self.buffers.get(name) else {
+        let Some(from) = self.buffers.get(name) else {
             return Err(Error::new(format!("there is no buffer `{name}`")));
         };
         let mut encoder =
@@ -313,7 +306,7 @@ impl Session {
     pub fn reset(&mut self) {
         let mut encoder =
             self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for buffer in self.carried.iter().flat_map(|name| &self.buffers[name]) {
+        for buffer in self.carried.iter().map(|name| &self.buffers[name]) {
             encoder.clear_buffer(buffer, 0, None);
         }
         self.gpu.queue().submit([encoder.finish()]);
@@ -340,7 +333,7 @@ impl Session {
         let mut encoder =
             self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let copy = |name: &String| {
-            let from = &self.buffers[name][self.turn];
+            let from = &self.buffers[name];
             let to = buffer(&self.gpu, "saved", from.size(), wgpu::BufferUsages::COPY_SRC);
             encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
             to
@@ -361,7 +354,7 @@ impl Session {
         let mut encoder =
             self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (name, from) in self.carried.iter().zip(&saved.states) {
-            encoder.copy_buffer_to_buffer(from, 0, &self.buffers[name][self.turn], 0, from.size());
+            encoder.copy_buffer_to_buffer(from, 0, &self.buffers[name], 0, from.size());
         }
         self.gpu.queue().submit([encoder.finish()]);
         self.position = saved.position;

@@ -6,19 +6,21 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 use tachylite::files::ModelFiles;
-use tachylite::graph::Source;
 use tachylite::plan::prepare::{Store, Weights};
 use tachylite::rng::Rng;
-use tachylite::{DType, Graph, Tensor, formats};
+use tachylite::{DType, Tensor, formats};
 
 use crate::config::Family;
+use crate::graph::Decoder;
+use crate::joined::Leaf;
 use crate::names::{self, Place};
 use crate::{Error, Result};
 
 /// Which type each weight has that is multiplied with.
 #[derive(Clone, Copy)]
 pub enum Types<'a> {
-    /// This one, or where rows are no whole blocks the next that fits; f16 for low ranks, f32 for routers.
+    /// This one, or where rows are no whole blocks the next that fits; f32 for routers.
+    /// The second matrix of a low rank is f16 beside blocks.
     Chosen(DType),
     /// That which it is stored in.
     Of(&'a dyn Store),
@@ -40,8 +42,8 @@ impl Types<'_> {
     /// If it is not stored, or has no kernels.
     pub fn of(&self, name: &str, shape: &[usize]) -> Result<DType> {
         let width = shape.last().copied().unwrap_or(1);
-        let low_rank = name.contains(".time_mix_")
-            && name.as_bytes().iter().rev().nth(7).is_some_and(u8::is_ascii_digit);
+        // Their rows are as long as the rank, and no whole blocks.
+        let low_rank = name.contains(".time_mix_") && name.ends_with("2.weight");
         match self {
             Self::Chosen(_) if name.ends_with("ffn_gate_inp.weight") => Ok(DType::F32),
             Self::Chosen(dtype) if dtype.is_blocks() && low_rank => Ok(DType::F16),
@@ -54,30 +56,6 @@ impl Types<'_> {
     }
 }
 
-/// Weights of a graph's own, and others behind them.
-pub struct Layered<'a> {
-    /// Looked at first.
-    pub own: Weights,
-    /// And then this.
-    pub rest: &'a dyn Store,
-}
-
-impl std::fmt::Debug for Layered<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Layered({} own)", self.own.len())
-    }
-}
-
-impl Store for Layered<'_> {
-    fn about(&self, name: &str) -> tachylite::Result<Option<(DType, Vec<usize>)>> {
-        if self.own.contains_key(name) { self.own.about(name) } else { self.rest.about(name) }
-    }
-
-    fn bytes(&self, name: &str, range: Range<u64>) -> tachylite::Result<Cow<'_, [u8]>> {
-        if self.own.contains_key(name) { self.own.bytes(name, range) } else { self.rest.bytes(name, range) }
-    }
-}
-
 /// Random weights of true shapes and types, made block by block as they are asked for: the same for the same seed.
 #[derive(Debug, Clone)]
 pub struct Random {
@@ -86,16 +64,13 @@ pub struct Random {
 }
 
 impl Random {
-    /// All weights of a graph.
+    /// All weights that a decoder needs.
     ///
     /// # Errors
     /// If there is a type that no random blocks are made of.
-    pub fn of(graph: &Graph, seed: u64) -> Result<Self> {
-        let weights = graph.values().iter().filter(|v| v.source == Source::Weight);
-        let sizes = |v: &tachylite::graph::Value| -> Vec<usize> {
-            v.shape.iter().map(|d| d.constant().unwrap_or(0) as usize).collect()
-        };
-        let tensors: BTreeMap<_, _> = weights.map(|v| (v.name.clone(), (v.dtype, sizes(v)))).collect();
+    pub fn of(decoder: &Decoder, seed: u64) -> Result<Self> {
+        let leaves = decoder.leaves().into_iter();
+        let tensors: BTreeMap<_, _> = leaves.map(|l| (l.name, (l.dtype, l.shape))).collect();
         for (name, (dtype, _)) in &tensors {
             if *dtype != DType::U32 && block(*dtype, 1.0, &mut Rng::new(0)).is_none() {
                 return Err(Error::new(format!(
@@ -122,9 +97,13 @@ impl Store for Random {
         for i in range.start / each..range.end / each {
             let mut rng = Rng::new(seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
             match like {
-                Like::Matrix(most) => {
-                    out.extend_from_slice(block(*dtype, most, &mut rng).ok_or_else(missing)?.get())
-                }
+                Like::Matrix(most) => match dtype {
+                    // Without a block around each, which is most of the time that making them takes.
+                    DType::F32 => out.extend(((most * rng.signed()) as f32).to_le_bytes()),
+                    DType::F16 => out.extend(f16::from_f64(most * rng.signed()).to_le_bytes()),
+                    DType::Bf16 => out.extend(bf16::from_f64(most * rng.signed()).to_le_bytes()),
+                    _ => out.extend_from_slice(block(*dtype, most, &mut rng).ok_or_else(missing)?.get()),
+                },
                 Like::Around { middle, by } => {
                     out.extend(((middle + by * rng.signed()) as f32).to_le_bytes());
                 }
@@ -250,42 +229,40 @@ impl Files {
         Ok(Tensor::new(dtype, &shape, bytes.as_ref())?.to_f64())
     }
 
-    /// Those weights of a graph that files have as another type or shape: gains, biases, mixes. Gemma's gains are
-    /// stored less 1 in safetensors.
+    /// Those weights of a decoder that files have as another type or shape: gains, biases, mixes; and its own.
+    /// Gemma's gains are stored less 1 in safetensors.
     ///
     /// # Errors
     /// If one is missing, or has another number of elements.
-    pub fn fitted(&self, graph: &Graph, own: &Weights) -> Result<Weights> {
-        let mut out = own.clone();
+    pub fn fitted(&self, decoder: &Decoder) -> Result<Weights> {
+        let mut out = decoder.own.clone();
         let less_one = !self.gguf && matches!(self.family, Family::Gemma2 | Family::Gemma3);
-        for value in graph.values().iter().filter(|v| v.source == Source::Weight && v.dtype == DType::F32) {
-            let shape: Vec<usize> = value.shape.iter().map(|d| d.constant().unwrap_or(0) as usize).collect();
-            let as_is = self.about(&value.name)?.is_some_and(|(t, s)| t == DType::F32 && s == shape);
-            let gain = less_one && value.name.contains("norm");
-            if own.contains_key(&value.name) || as_is && !gain {
+        for Leaf { name, shape, .. } in decoder.leaves().into_iter().filter(|l| l.dtype == DType::F32) {
+            let as_is = self.about(&name)?.is_some_and(|(t, s)| t == DType::F32 && s == shape);
+            let gain = less_one && name.contains("norm");
+            if as_is && !gain {
                 continue;
             }
-            let mut numbers = match self.place(&value.name) {
-                Some(Place::Whole(name)) => self.numbers(&name)?,
-                Some(Place::Part { name, part }) => {
-                    let all = self.numbers(&name)?;
+            let mut numbers = match self.place(&name) {
+                Some(Place::Whole(place)) => self.numbers(&place)?,
+                Some(Place::Part { name: place, part }) => {
+                    let all = self.numbers(&place)?;
                     let n: usize = shape.iter().product();
                     let part = all.get(part * n..(part + 1) * n).map(<[f64]>::to_vec);
-                    part.ok_or_else(|| Error::new(format!("`{name}` has {} elements, too few", all.len())))?
+                    part.ok_or_else(|| Error::new(format!("`{place}` has {} elements, too few", all.len())))?
                 }
-                _ => return Err(Error::new(format!("the model has no tensor `{}`", value.name))),
+                _ => return Err(Error::new(format!("the model has no tensor `{name}`"))),
             };
             if numbers.len() != shape.iter().product::<usize>() {
                 return Err(Error::new(format!(
-                    "`{}` has {} elements, but the configuration asks for {shape:?}",
-                    value.name,
+                    "`{name}` has {} elements, but the configuration asks for {shape:?}",
                     numbers.len()
                 )));
             }
             if gain {
                 numbers.iter_mut().for_each(|g| *g += 1.0);
             }
-            out.insert(value.name.clone(), Tensor::from_f64(DType::F32, &shape, &numbers)?);
+            out.insert(name, Tensor::from_f64(DType::F32, &shape, &numbers)?);
         }
         Ok(out)
     }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use decoders::config::Family;
 use decoders::names::{self, Place};
-use decoders::{Config, Model, Shape, Tokens};
+use decoders::{Config, Model, Session, Shape, Tokens};
 use serde_json::json;
 use tachylite::DType;
 use tachylite::files::{Encoding, GgufWriter, TensorSpec, Value};
-use tachylite::graph::Source;
+
+mod common;
 
 const SHAPE: Shape = Shape { batch: 1, tokens: Tokens::One, positions: 8, cache: DType::F16, draw: None };
 
@@ -21,14 +22,11 @@ fn weights(model: &Model) -> decoders::Result<BTreeMap<String, Tensor>> {
     let decoder = model.decoder(SHAPE)?;
     model.with_weights(&decoder, |store| {
         let mut out = BTreeMap::new();
-        for value in decoder.graph.values().iter().filter(|v| v.source == Source::Weight) {
-            if decoder.own.contains_key(&value.name) {
-                continue;
-            }
-            let (dtype, shape) = store.about(&value.name)?.unwrap();
+        for leaf in decoder.leaves() {
+            let (dtype, shape) = store.about(&leaf.name)?.unwrap();
             let bytes = shape.iter().product::<usize>() / dtype.block() * dtype.block_bytes();
-            let bytes = store.bytes(&value.name, 0..bytes as u64)?.into_owned();
-            out.insert(value.name.clone(), (dtype, shape, bytes));
+            let bytes = store.bytes(&leaf.name, 0..bytes as u64)?.into_owned();
+            out.insert(leaf.name, (dtype, shape, bytes));
         }
         Ok(out)
     })
@@ -89,13 +87,11 @@ fn a_gguf_file_of_qwen3_is_the_model_that_was_written() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-#[test]
-fn a_gguf_file_of_rwkv_7_has_its_mixes_in_one_tensor() {
-    let random = Model::random(Config::tiny(Family::Rwkv7), DType::F16, 9);
-    let written = weights(&random).unwrap();
+/// A GGUF file of the small RWKV-7, its mixes in one tensor.
+fn write_rwkv_7(path: &Path, weights: &BTreeMap<String, Tensor>) {
     let mut tensors = Vec::new();
     let mut fused: BTreeMap<String, Vec<(usize, Vec<u8>)>> = BTreeMap::new();
-    for (name, tensor) in written.clone() {
+    for (name, tensor) in weights.clone() {
         match names::in_gguf(&name) {
             Place::Part { name, part } => fused.entry(name).or_default().push((part, tensor.2)),
             _ => tensors.push((name, tensor)),
@@ -106,7 +102,7 @@ fn a_gguf_file_of_rwkv_7_has_its_mixes_in_one_tensor() {
         let bytes = parts.into_iter().flat_map(|(_, bytes)| bytes).collect();
         tensors.push((name, (DType::F32, vec![6, 1, 1, 256], bytes)));
     }
-    let (folder, n) = (folder("rwkv7"), Value::U32);
+    let n = Value::U32;
     let metadata = [
         ("general.architecture", Value::String("rwkv7".into())),
         ("rwkv7.block_count", n(2)),
@@ -119,11 +115,54 @@ fn a_gguf_file_of_rwkv_7_has_its_mixes_in_one_tensor() {
         ("rwkv7.attention.gate_lora_rank", n(64)),
         ("rwkv7.attention.layer_norm_epsilon", Value::F32(1e-5)),
     ];
+    write_gguf(path, &metadata, &tensors);
+}
+
+#[test]
+fn a_gguf_file_of_rwkv_7_has_its_mixes_in_one_tensor() {
+    let written = weights(&Model::random(Config::tiny(Family::Rwkv7), DType::F16, 9)).unwrap();
+    let folder = folder("rwkv7");
     let path = folder.join("m.gguf");
-    write_gguf(&path, &metadata, &tensors);
+    write_rwkv_7(&path, &written);
     let model = Model::open(&path).unwrap();
     assert_eq!(*model.config(), Config::tiny(Family::Rwkv7));
     assert_eq!(weights(&model).unwrap(), written);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Files keep low ranks finer than the rest: a weight of several is of one type, so that a layer then takes one
+/// dispatch more. The numbers are the same.
+#[test]
+fn low_ranks_of_another_type_are_a_product_of_their_own() {
+    let random = Model::random(Config::tiny(Family::Rwkv7), DType::F16, 9);
+    let mut written = weights(&random).unwrap();
+    let low = |name: &str| {
+        let rank =
+            name.strip_suffix(".weight").and_then(|n| n.rsplit_once("time_mix_")).map(|(_, part)| part);
+        rank.is_some_and(|part| part.ends_with(['1', '2']))
+    };
+    for (name, (dtype, shape, bytes)) in written.iter_mut().filter(|(name, _)| low(name)) {
+        assert_eq!(*dtype, DType::F16, "{name}");
+        let values = tachylite::Tensor::new(*dtype, shape, bytes.as_slice()).unwrap();
+        (*dtype, *bytes) = (DType::F32, values.cast(DType::F32).unwrap().to_bytes());
+    }
+    let folder = folder("rwkv7_low");
+    let path = folder.join("m.gguf");
+    write_rwkv_7(&path, &written);
+    let model = Model::open(&path).unwrap();
+    common::on_mesa22("low_ranks_of_another_type_are_a_product_of_their_own", |gpu| {
+        let run = |model: &Model| {
+            let mut session = Session::new(gpu, model, &common::options(1)).unwrap();
+            session.prefill(&[3, 1, 4, 1, 5]).unwrap();
+            session.give(&[9]).unwrap();
+            session.step().unwrap();
+            (session.logits().unwrap(), session.plan().steps.len())
+        };
+        let ((got, steps), (want, fewer)) = (run(&model), run(&random));
+        assert_eq!(steps, fewer + 2);
+        let apart = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-4 && want.iter().any(|w| w.abs() > 1.0), "{apart}");
+    });
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -136,7 +136,7 @@ fn main(
         var e = array<f32, ROWS>();
         //@unroll r 0..ROWS
         for (var r = 0u; r < ROWS; r++) {
-            e[r] = weight_of(scores[r * KEYS + i + lane], top[r]);
+            e[r] = relative_weight(scores[r * KEYS + i + lane], top[r]);
             mass[r] += e[r];
         }
         var scale = 1.0;

@@ -166,12 +166,12 @@ fn main(
         workgroupBarrier(); // the largest of each part is known
         top = max(max(parts[row * 4u], parts[row * 4u + 1u]), max(parts[row * 4u + 2u], parts[row * 4u + 3u]));
         top = max(top, largest);
-        let shrink = weight_of(largest, top);
+        let shrink = relative_weight(largest, top);
         workgroupBarrier(); // parts was read, and is written again
         var mass = 0.0;
         for (var i = 0u; i < 8u; i++) {
             let at = row * KEYS + part * 8u + i;
-            let e = weight_of(scores[at], top);
+            let e = relative_weight(scores[at], top);
             scores[at] = e;
             mass += e;
         }

@@ -135,11 +135,11 @@ fn main(
                 e[r][j] = select(HIDDEN, score_of(dots[r][j], b, sh[r], t + j, length), t + j < range.y);
             }
             let largest = max(top[r], max(max(e[r].x, e[r].y), max(e[r].z, e[r].w)));
-            let shrink = weight_of(top[r], largest);
+            let shrink = relative_weight(top[r], largest);
             top[r] = largest;
             //@unroll j 0..4
             for (var j = 0u; j < 4u; j++) {
-                e[r][j] = weight_of(e[r][j], largest);
+                e[r][j] = relative_weight(e[r][j], largest);
             }
             mass[r] = mass[r] * shrink + ((e[r].x + e[r].y) + (e[r].z + e[r].w));
             //@unroll c4 0..C4

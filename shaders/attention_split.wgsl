@@ -174,7 +174,7 @@ fn main(
         let top = top_of(r);
         largest[r] = top;
         for (var i = lane; i < KEYS; i += 64u) {
-            let e = weight_of(scores[r * KEYS + i], top);
+            let e = relative_weight(scores[r * KEYS + i], top);
             scores[r * KEYS + i] = e;
             mass[r] += e;
         }

@@ -51,7 +51,7 @@ fn main(
     for (var share = 0u; share < shares; share++) {
         let at = base + share * p.part_row;
         let of_share = part[at + groups];
-        let weight = weight_of(of_share.x, largest);
+        let weight = relative_weight(of_share.x, largest);
         if weight != 0.0 {
             sum += weight * of_share.y;
             acc += weight * part[at + c4]; // of no columns, what stands behind them, and is not stored

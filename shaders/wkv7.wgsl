@@ -16,7 +16,8 @@
 // The rows of S do not meet, so a workgroup owns 4·TEAMS of one head and walks over the positions with them in
 // registers. A team of LANES neighbours has four rows, each invocation 4·HELD of their columns; sums along rows go
 // through workgroup memory, by turns in one of two places, so that one barrier is enough for each. Decays cost two
-// exponentials each, so the workgroup shares them; they are there when a·S is.
+// exponentials each, so the workgroup shares them; they are there when a·S is. On a processor a team is one
+// invocation where rows are short: what all read is then loaded once for all.
 
 alias r_group = vec4<f32>; // knob: four elements of r
 alias w_group = vec4<f32>; // knob: four elements of w
@@ -27,7 +28,8 @@ alias state_group = vec4<f32>; // knob: four elements of state
 alias y_group = vec4<f32>; // knob: four elements of y
 alias state_out_group = vec4<f32>; // knob: four elements of state_out
 const LANES: u32 = 4u; // knob: invocations that share a row, a power of two
-const TEAMS: u32 = 16u; // knob: groups of four rows of a workgroup; LANES · TEAMS is 64
+const TEAMS: u32 = 16u; // knob: groups of four rows of a workgroup
+const SIZE: u32 = 64u; // knob: invocations, LANES · TEAMS
 const HELD: u32 = 1u; // knob: groups of four columns of an invocation, ceil(D / 4 / LANES)
 const ROWS: u32 = 4u; // knob: those of its four rows together, 4 · HELD
 const WIDTH: u32 = 4u; // knob: groups of four of a row, at least ceil(D / 4)
@@ -54,18 +56,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> state_out: array<state_out_group>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-var<workgroup> parts: array<vec4<f32>, 128>;
+var<workgroup> parts: array<vec4<f32>, 2u * SIZE>;
 var<workgroup> decays: array<vec4<f32>, WIDTH>;
-
-// exp(-exp(w)). Of a slow decay what matters is 1 minus it: near 0 the first terms of the series in place of the
-// outer exponential, and 1 where that is the nearest f32; 0 below the normal numbers.
-fn decay(w: vec4<f32>) -> vec4<f32> {
-    let x = exp_(w);
-    let series = 1.0 - x * (1.0 - x * (0.5 - x * (1.0 / 6.0)));
-    let slow = select(series, vec4<f32>(1.0), x < vec4<f32>(2.9802322e-8));
-    let fast = select(exp(-min(x, vec4<f32>(87.0))), vec4<f32>(0.0), x > vec4<f32>(87.0));
-    return select(fast, slow, x < vec4<f32>(0.015625));
-}
 
 // What a column past the last is multiplied by is 0.
 fn within(v: vec4<f32>, j4: u32) -> vec4<f32> {
@@ -75,9 +67,9 @@ fn within(v: vec4<f32>, j4: u32) -> vec4<f32> {
 // The sums of `part`, of four rows, over a team, the same in all of it; after this everybody sees what was written
 // to workgroup memory before. `turn` is 0 or 1, never twice the same in a row.
 fn along_rows(part: vec4<f32>, index: u32, turn: u32) -> vec4<f32> {
-    parts[turn * 64u + index] = part;
+    parts[turn * SIZE + index] = part;
     workgroupBarrier(); // every invocation's part is there, and the decays
-    let first = turn * 64u + index / LANES * LANES;
+    let first = turn * SIZE + index / LANES * LANES;
     var sum = parts[first];
     for (var i = 1u; i < LANES; i++) {
         sum += parts[first + i];
@@ -85,7 +77,7 @@ fn along_rows(part: vec4<f32>, index: u32, turn: u32) -> vec4<f32> {
     return sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(SIZE)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
@@ -119,8 +111,8 @@ fn main(
     var turn = 0u;
     for (var t = 0u; t < p.T; t++) {
         let w_at = p.w_offset + b * p.w_B + t * p.w_T + h * p.w_H;
-        for (var j4 = index; j4 < groups; j4 += 64u) {
-            decays[j4] = decay(within(load4_w(w_at + j4), j4));
+        for (var j4 = index; j4 < groups; j4 += SIZE) {
+            decays[j4] = decay_of(within(load4_w(w_at + j4), j4));
         }
         let ab_at = p.ab_offset + b * p.ab_B + t * p.ab_T + h * p.ab_H;
         var part = vec4<f32>(0.0);

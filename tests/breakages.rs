@@ -84,7 +84,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "let length = kv_length(b);", "let length = p.T;")
     }),
     Breakage("shares of keys joined as they are", &["attention.split/f32/full/B=5"], |p| {
-        edit(p, "weight_of(of_share.x, largest)", "1.0")
+        edit(p, "relative_weight(of_share.x, largest)", "1.0")
     }),
     Breakage("the first lane's key for all lanes", &["attention.lanes/f32/full/B=5"], |p| {
         edit(p, "min(t0 + i + lane, end - 1u)", "min(t0 + i, end - 1u)")

@@ -79,6 +79,16 @@ fn exp_(v: vec4<f32>) -> vec4<f32> {
     return select(inside, vec4<f32>(3.4028234e38), v > vec4<f32>(88.7228));
 }
 
+// exp(-exp(w)). Of a slow decay what matters is 1 minus it: near 0 the first terms of the series in place of the
+// outer exponential, and 1 where that is the nearest f32; 0 below the normal numbers.
+fn decay_of(w: vec4<f32>) -> vec4<f32> {
+    let x = exp_(w);
+    let series = 1.0 - x * (1.0 - x * (0.5 - x * (1.0 / 6.0)));
+    let slow = select(series, vec4<f32>(1.0), x < vec4<f32>(2.9802322e-8));
+    let fast = select(exp(-min(x, vec4<f32>(87.0))), vec4<f32>(0.0), x > vec4<f32>(87.0));
+    return select(fast, slow, x < vec4<f32>(0.015625));
+}
+
 // ln(x), and for 0, of which WGSL promises nothing, the least number, which stands for -infinity.
 fn log_(v: vec4<f32>) -> vec4<f32> {
     return select(log(v), vec4<f32>(-3.4028234e38), v == vec4<f32>(0.0));

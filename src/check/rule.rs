@@ -95,11 +95,15 @@ fn planned(op: &Op, kernel: &Kernel, shape: Shape) -> Result<(), Error> {
     let policy = Policy { kernel: Some(kernel.name.into()), numerics: kernel.numerics, ..Policy::default() };
     let mut graph = Graph::new();
     (op.cases.build)(&mut graph, &shape)?;
+    on_the_ablest(|profile| plan(&graph, profile, &policy)).map(drop)
+}
+
+/// What is planned for a device that can do everything or, if no kernel can on that one, for a processor that can.
+pub(crate) fn on_the_ablest<T>(plan: impl Fn(&Profile) -> Result<T, Error>) -> Result<T, Error> {
     let gpu = Profile::capable();
-    let processor = Profile { kind: DeviceKind::Cpu, subgroup_sizes: (8, 8), ..gpu.clone() };
-    match plan(&graph, &gpu, &policy) {
-        Err(Error::NoKernel(_)) => plan(&graph, &processor, &policy).map(drop),
-        planned => planned.map(drop),
+    match plan(&gpu) {
+        Err(Error::NoKernel(_)) => plan(&Profile { kind: DeviceKind::Cpu, subgroup_sizes: (8, 8), ..gpu }),
+        planned => planned,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::rule::on_the_ablest;
 use super::*;
 use crate::op::{Shape, Sizes};
 use crate::ops;
@@ -144,7 +145,7 @@ fn what_is_to_need_many_workgroups_does() {
     let many = cases().into_iter().filter(|c| c.inputs == Inputs::InTurn);
     for case in many {
         let (graph, call) = case.build().unwrap();
-        let plan = crate::plan::plan(&graph, &crate::Profile::capable(), &case.policy());
+        let plan = on_the_ablest(|profile| crate::plan::plan(&graph, profile, &case.policy()));
         let plan = plan.unwrap_or_else(|e| panic!("{case}: {e}"));
         let most = plan.steps.iter().map(|s| s.workgroups.eval(&call)).max().unwrap();
         assert!(most > 65535, "{case}: {most} workgroups");

@@ -112,7 +112,7 @@ pieces! {
     REACH_OF "reach.wgsl"
     KEYS_OF_ROW "keys_of_row.wgsl"
     HEADS_OF_GROUP "heads_of_group.wgsl"
-    WEIGHT_OF "weight_of.wgsl"
+    RELATIVE_WEIGHT "relative_weight.wgsl"
     ROWS_OF_CACHE "rows_of_cache.wgsl"
     TOUCH_WORD "touch_word.wgsl"
     ORDER "order.wgsl"
@@ -139,7 +139,7 @@ pieces! {
 
 /// Functions that are linked wherever they are called, each with its piece.
 pub(super) const ALONE: [(&str, Source); 12] = [
-    ("weight_of(", WEIGHT_OF),
+    ("relative_weight(", RELATIVE_WEIGHT),
     ("k_row(", ROWS_OF_CACHE),
     ("reach_of(", REACH_OF),
     ("begin_row(", KEYS_OF_ROW),

@@ -9,8 +9,6 @@ pub(crate) const LANES: (u64, u64) = (4, 64);
 /// Who has what of one head's state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Teams {
-    /// Groups of four along a sum, at least one.
-    pub groups: u64,
     /// Invocations of a team, a power of two: each has every so many-th group.
     pub lanes: u64,
     /// Groups that an invocation has.
@@ -26,6 +24,6 @@ impl Teams {
         let groups = (along as u64).div_ceil(4).max(1);
         let lanes = groups.div_ceil(held).next_power_of_two().clamp(LANES.0, LANES.1);
         let blocks = (across as u64).div_ceil(4).div_ceil(BLOCK / lanes);
-        Self { groups, lanes, held: groups.div_ceil(lanes), blocks }
+        Self { lanes, held: groups.div_ceil(lanes), blocks }
     }
 }

@@ -16,6 +16,7 @@ use crate::ops::elementwise::unary::{FLOOR, ROUND, exp_error};
 use crate::ops::teams::{BLOCK, LANES, Teams};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
+use crate::profile::DeviceKind;
 
 /// y[b, t, h] = S_t r[b, t, h], S_t = S_{t-1} diag(exp(-exp(w))) + (S_{t-1} a) bᵀ + v kᵀ.
 pub static WKV7: Op = Op {
@@ -50,8 +51,10 @@ pub static WKV7: Op = Op {
     },
 };
 
-/// Groups of four columns of the state that an invocation holds of each of four rows at most.
+/// Groups of four columns of the state that an invocation holds of each of four rows at most. On a processor no
+/// row of a head as wide as they are in models need be shared: see benches/log.md.
 const HELD: u64 = 2;
+const HELD_ON_CPU: u64 = 16;
 
 static ROWS: Kernel = Kernel {
     name: "wkv7.rows",
@@ -63,14 +66,14 @@ static ROWS: Kernel = Kernel {
         d => Err(format!("`r` has D = {d}, but its registers hold at most 512")),
     },
     knobs: |s| {
-        let Teams { groups, lanes, held, .. } = teams(s);
-        [("LANES", lanes), ("TEAMS", BLOCK / lanes), ("HELD", held), ("ROWS", 4 * held), ("WIDTH", groups)]
-            .map(|(name, n)| (name, format!("{n}u")))
-            .into()
+        let Walk { lanes, size, held, .. } = Walk::of(s);
+        let (teams, width) = (size / lanes, (s.size(D) as u64).div_ceil(4).max(1));
+        let knobs = [("LANES", lanes), ("TEAMS", teams), ("SIZE", size), ("HELD", held), ("ROWS", 4 * held)];
+        knobs.into_iter().chain([("WIDTH", width)]).map(|(name, n)| (name, format!("{n}u"))).collect()
     },
-    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(teams(s).blocks))),
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(Walk::of(s).blocks))),
     cost: |s| {
-        let blocks = teams(s).blocks;
+        let Walk { blocks, size, .. } = Walk::of(s);
         let vectors = s.bytes("r") + s.bytes("w") + s.bytes("k") + s.bytes("ab");
         Work {
             flops: 9.0 * s.sizes.product(&[B, T, H, C, D])
@@ -80,7 +83,7 @@ static ROWS: Kernel = Kernel {
                 + s.bytes("y")
                 + s.bytes("state")
                 + s.bytes("state_out"),
-            invocations: s.sizes.product(&[B, H]) * (blocks * BLOCK) as f64,
+            invocations: s.sizes.product(&[B, H]) * (blocks * size) as f64,
         }
     },
     numerics: Numerics::F32,
@@ -89,8 +92,27 @@ static ROWS: Kernel = Kernel {
 };
 
 /// Who has which columns of a head's rows.
-fn teams(s: &Site<'_>) -> Teams {
-    Teams::new(s.size(D), s.size(C), HELD)
+struct Walk {
+    /// Invocations that share rows, and those of a workgroup.
+    lanes: u64,
+    size: u64,
+    /// Groups of four columns of an invocation.
+    held: u64,
+    /// Workgroups of a head.
+    blocks: u64,
+}
+
+impl Walk {
+    fn of(s: &Site<'_>) -> Self {
+        if s.profile.kind != DeviceKind::Cpu {
+            let Teams { lanes, held, blocks, .. } = Teams::new(s.size(D), s.size(C), HELD);
+            return Self { lanes, size: BLOCK, held, blocks };
+        }
+        let (groups, fours) = ((s.size(D) as u64).div_ceil(4).max(1), (s.size(C) as u64).div_ceil(4));
+        let lanes = groups.div_ceil(HELD_ON_CPU).next_power_of_two();
+        let teams = fours.next_power_of_two().min(BLOCK / lanes);
+        Self { lanes, size: lanes * teams, held: groups.div_ceil(lanes), blocks: fours.div_ceil(teams) }
+    }
 }
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

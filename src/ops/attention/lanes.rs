@@ -22,12 +22,7 @@ const LINE: u64 = 64;
 pub(super) static LANES: Kernel = Kernel {
     name: "attention.lanes",
     blocks: &[(S, 4), (T, KEYS), (D, 64)],
-    fits: |s| {
-        if handing(s.profile).is_none() {
-            return Err("it is for subgroups of one size of 4 to 16 lanes".into());
-        }
-        fits(s)
-    },
+    fits,
     cost: |s| {
         let work = work(s, rows(s), 1);
         Work { flops: work.flops * 2.0, ..work } // half the rate of attention.rows where its lanes are all in use
@@ -65,8 +60,9 @@ fn rows(s: &Site<'_>) -> u64 {
 
 /// Whether lanes can keep whole rows, and are such as had better.
 pub(super) fn fits(s: &Site<'_>) -> Result<(), String> {
-    if s.profile.kind != DeviceKind::Cpu {
-        return Err("it is for processors".into());
+    // Of fewer lanes nobody gains what a text so long takes to compile.
+    if s.profile.kind != DeviceKind::Cpu || handing(s.profile).is_none_or(|lanes| lanes < 8) {
+        return Err("it is for processors with subgroups of one size of 8 to 16 lanes".into());
     }
     let (d, c) = (s.size(D), s.size(C));
     if groups(s) > KEPT {

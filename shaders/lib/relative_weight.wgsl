@@ -2,7 +2,7 @@
 // that is not seen and where it would be no normal number. What is not a number stays so, where a device lets it:
 // it compares with nothing. The file that links it says HIDDEN.
 
-fn weight_of(score: f32, top: f32) -> f32 {
+fn relative_weight(score: f32, top: f32) -> f32 {
     let none = score <= HIDDEN || score - top <= -87.0;
     let some = select(exp(select(score - top, 0.0, none)), 1.0, score == top);
     return select(some, 0.0, none);

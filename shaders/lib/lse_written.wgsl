@@ -3,8 +3,7 @@
 @group(0) @binding(0) var<storage, read_write> lse: array<u32>;
 
 fn write_lse(b: u32, h: u32, s: u32, largest: f32, sum: f32) {
-    // The largest score weighs 1, so only an empty sum is less.
-    let bits = bitcast<u32>(largest + log(select(sum, 0.5, sum < 0.5)));
+    let bits = bitcast<u32>(largest + log(select(sum, 1.0, sum == 0.0)));
     // A driver's log may make a number of what is none.
     let of_sum = bitcast<u32>(sum);
     let some = select(bits, of_sum, (of_sum & 0x7fffffffu) > 0x7f800000u);

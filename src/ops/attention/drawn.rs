@@ -1,7 +1,7 @@
 //! Combinations of what attention can do that nobody chose: drawn by a seed, each so small that its reference
 //! takes a fraction of a second.
 
-use super::{ATTENTION, Attention, Reach, cases};
+use super::{ATTENTION, Attention, Reach, cases, lanes, rows};
 use crate::check::Inputs;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -120,10 +120,16 @@ impl Combination {
             2 => Inputs::Cancelling,
             _ => Inputs::Random,
         };
-        let kernel = ATTENTION.kernels[rng.below(ATTENTION.kernels.len() as u64) as usize];
+        let kernel = rng.next_u64();
         let x = if rng.below(2) == 0 { DType::F32 } else { DType::F16 };
         let mut sizes = Sizes::draw(&mut rng, if inputs == Inputs::Large { MOST_OF_LARGE } else { MOST });
         let form = Form::draw(&mut rng, &mut sizes);
+        // Not every lane keeps rows that are as wide as they come.
+        let keeps = |k: &&&Kernel| {
+            lanes::keeps(sizes.d as usize, sizes.c as usize) || ![&lanes::LANES, &rows::ROWS].contains(*k)
+        };
+        let kernels: Vec<_> = ATTENTION.kernels.iter().filter(keeps).collect();
+        let kernel = *kernels[(kernel % kernels.len() as u64) as usize];
         let mut once_in = |n: u64| rng.below(n) == 0;
         let (causal, slopes, softcap, sinks) = (once_in(2), once_in(4), once_in(4), once_in(4));
         let (lengths, lse, hides) = (once_in(3), once_in(3), once_in(3));

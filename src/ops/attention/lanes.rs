@@ -48,8 +48,13 @@ static PARTS: Kernel = Kernel {
 };
 
 /// Groups of a row of q, or of v if that is wider.
-fn groups(s: &Site<'_>) -> u64 {
-    s.size(D).max(s.size(C)).div_ceil(4).max(1) as u64
+fn groups(d: usize, c: usize) -> u64 {
+    d.max(c).div_ceil(4).max(1) as u64
+}
+
+/// Whether a lane keeps rows of these widths at all.
+pub(super) fn keeps(d: usize, c: usize) -> bool {
+    groups(d, c) <= KEPT
 }
 
 /// Rows that a workgroup does at once: as many as there are, and as a lane keeps.
@@ -65,7 +70,7 @@ pub(super) fn fits(s: &Site<'_>) -> Result<(), String> {
         return Err("it is for processors with subgroups of one size of 8 to 16 lanes".into());
     }
     let (d, c) = (s.size(D), s.size(C));
-    if groups(s) > KEPT {
+    if !keeps(d, c) {
         return Err(format!("it is for up to {} elements of a row, not D = {d}, C = {c}", 4 * KEPT));
     }
     Ok(())
@@ -73,7 +78,7 @@ pub(super) fn fits(s: &Site<'_>) -> Result<(), String> {
 
 /// How many rows a lane keeps.
 pub(super) fn kept(s: &Site<'_>) -> u64 {
-    1 << (KEPT / groups(s)).max(1).ilog2()
+    1 << (KEPT / groups(s.size(D), s.size(C))).max(1).ilog2()
 }
 
 /// How keys and values are read in pairs of words, if the device has u64, and what is touched ahead of them.

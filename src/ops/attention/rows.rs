@@ -47,8 +47,8 @@ pub(super) static ROWS: Kernel = Kernel {
     ..Kernel::PLAIN
 };
 
-/// Rows that a lane does at once: as many as there are, and as it keeps.
+/// Rows that a lane does at once: as many as there are, and as make a text that a driver compiles in two seconds.
 fn rows(s: &Site<'_>) -> u64 {
     let there = (s.size(S) as u64 * group(s)).div_ceil(LANES).clamp(1, MOST_ROWS).next_power_of_two();
-    there.min(kept(s))
+    there.min((kept(s) / 2).max(1))
 }

@@ -127,7 +127,7 @@ static ONLINE: Kernel = Kernel {
     cost: |s| {
         let tiles = (s.size(S) as f64 / 16.0).ceil();
         let width = s.size(C).div_ceil(256).max(1) * s.size(D) + s.size(C);
-        Work {
+        let work = Work {
             flops: 2.0 * tiles * 16.0 * s.sizes.product(&[B, T, H]) * width as f64,
             bytes: s.bytes("q")
                 + s.bytes("o")
@@ -135,12 +135,20 @@ static ONLINE: Kernel = Kernel {
                 + (cache_bytes(s, "k") + cache_bytes(s, "v")) * tiles * s.sizes.product(&[H])
                     / s.sizes.product(&[G]).max(1.0),
             invocations: s.sizes.product(&[B, H]) * tiles * 64.0,
-        }
+        };
+        behind(s, work)
     },
     numerics: Numerics::F32,
     batch_invariant: true,
     ..Kernel::PLAIN
 };
+
+/// The work of a kernel that is made for GPUs: where there are kernels for processors it takes about six times as
+/// long as they do (benches/log.md, 2026-11-30).
+fn behind(s: &Site<'_>, work: Work) -> Work {
+    let times = if lanes::fits(s).is_ok() { 6.0 } else { 1.0 };
+    Work { flops: work.flops * times, bytes: work.bytes * times, ..work }
+}
 
 /// What the pieces are told that read keys and values: where scales begin in rows, and how long pages are.
 fn of_caches(s: &Site<'_>) -> Vec<(&'static str, String)> {

@@ -40,7 +40,8 @@ pub(super) static ROWS: Kernel = Kernel {
         Work {
             // a load of k or v is for so many products
             flops: 2.0 * done * (s.size(D) + s.size(C)) as f64 * (0.5 + 2.0 / rows(s) as f64),
-            bytes: s.bytes("q") + s.bytes("o") + s.bytes("mask") + of_block * blocks,
+            // loads of a few rows, which wait for each other
+            bytes: s.bytes("q") + s.bytes("o") + s.bytes("mask") + 4.0 * of_block * blocks,
             invocations: blocks * 64.0,
         }
     },

@@ -1,7 +1,7 @@
 //! Few queries over many keys: a share of the keys is a workgroup's, which reads each once for all heads that have
 //! it in common, and a second dispatch joins the shares in their order. Shares are as long whatever else there is.
 
-use super::{OPEN, cache_bytes, of_caches};
+use super::{OPEN, behind, cache_bytes, of_caches};
 use crate::dim::{Dim, Expr};
 use crate::dtype::DType;
 use crate::kernel::{Kernel, Scratch, Site, Work};
@@ -34,7 +34,7 @@ pub(super) const SHARED: Kernel = Kernel {
 pub(super) static SPLIT: Kernel = Kernel {
     name: "attention.split",
     blocks: &[(S, 4), (T, KEYS), (D, 64)],
-    cost: |s| work(s, rows(s), chunks(s)),
+    cost: |s| behind(s, work(s, rows(s), chunks(s))),
     first: &[&PARTS],
     ..SHARED
 };

@@ -1,5 +1,5 @@
 // Rows of a workgroup that has the keys and values of one g: queries of the heads that share those, and how they
-// score a key. The file that links it says REACH, LEFT and HIDDEN.
+// score a key. The file that links it says REACH, LEFT, HIDDEN, D4 and TAIL.
 
 // The place of a row of the workgroup among its sequence's queries, and its head.
 fn row_of(row: u32, g: u32) -> vec2<u32> {

@@ -8,7 +8,7 @@ use crate::dim::{Dim, Expr};
 use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, C, D, G, S, T};
 
-/// Invocations of a workgroup: what processors do in one.
+/// Invocations of a workgroup: a subgroup of eight, the only size that was measured.
 const LANES: u64 = 8;
 /// The most rows of q, which are a head's query each, that a lane does at once.
 const MOST_ROWS: u64 = 4;

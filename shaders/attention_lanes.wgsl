@@ -116,7 +116,8 @@ fn main(
         }
         //@unroll r 0..ROWS
         for (var r = 0u; r < ROWS; r++) {
-            let score = score_of(dots[r], b, row_of(row0 + r, g), key, length);
+            let sh = row_of(row0 + r, g);
+            let score = select(HIDDEN, score_of(dots[r], b, sh, key, length), sees(sh.x, key, length));
             scores[r * KEYS + i + lane] = score;
             top[r] = max(top[r], score);
         }

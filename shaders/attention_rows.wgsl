@@ -13,7 +13,9 @@
 //
 // For many queries on a processor, where a load that is the same for all lanes costs a fraction of one that is
 // not: a lane owns ROWS rows, queries of heads that have keys and values in common, and all lanes walk over those
-// together, four at a time. Sums are rescaled when a larger score comes (Milakov and Gimelshein 2018).
+// together, four at a time. They lie in workgroup memory, where nobody checks each element's bounds, and where
+// what a cache's form takes to decode is done once. Sums are rescaled when a larger score comes (Milakov and
+// Gimelshein 2018).
 
 alias q_group = vec4<f32>; // knob: four elements of q
 alias k_group = vec4<f32>; // knob: four elements of k
@@ -21,7 +23,8 @@ alias v_group = vec4<f32>; // knob: four elements of v
 alias o_group = vec4<f32>; // knob: four elements of o
 const REACH: u32 = 0u; // knob: 0 all keys are seen; reach is 1 the keys' number, 2 the queries', 3 length(b)
 const LEFT: bool = false; // knob: whether keys are hidden for lying too far before a query
-const HIDES: bool = false; // knob: whether single keys are hidden from single queries
+const MASKED: bool = false; // knob: whether there is a mask
+const FOURS: u32 = 2u; // knob: fours of keys that lie in workgroup memory at once
 const LANES: u32 = 8u; // knob: invocations of a workgroup
 const ROWS: u32 = 2u; // knob: queries and heads that a lane does at once
 const D4: u32 = 5u; // knob: groups of D
@@ -49,6 +52,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> v: array<v_group>;
 @group(0) @binding(3) var<storage, read_write> o: array<o_group>;
 @group(1) @binding(0) var<uniform> p: Params;
+
+// Keys and values by fours. Indices of all but these are literals, so what naga clamps is one of them at a time.
+var<workgroup> keys: array<array<array<vec4<f32>, max(D4, 1u)>, 4>, FOURS>;
+var<workgroup> values: array<array<array<vec4<f32>, max(C4, 1u)>, 4>, FOURS>;
 
 // The keys from the block with the first one that some row sees to behind the last such; the queries of these rows
 // are s.x to s.y.
@@ -83,7 +90,8 @@ fn main(
     let length = kv_length(b);
     let row1 = min(row0 + ROWS * LANES, rows) - 1u;
     let one_head = row0 / p.S == row1 / p.S;
-    let range = seen_by(select(vec2<u32>(0u, p.S - 1u), vec2<u32>(row0, row1) % p.S, one_head), length);
+    let queries = select(vec2<u32>(0u, p.S - 1u), vec2<u32>(row0, row1) % p.S, one_head);
+    let range = seen_by(queries, length);
 
     var kept: array<vec4<f32>, ROWS * max(D4, 1u)>;
     var sh: array<vec2<u32>, ROWS>;
@@ -99,64 +107,78 @@ fn main(
             kept[r * D4 + d4] = query4(b, sh[r], d4);
         }
     }
-    for (var t = range.x; t < range.y; t += 4u) {
-        var k_at = array<u32, 4>();
-        var v_at = array<u32, 4>();
-        var scales = vec4<f32>(1.0);
-        //@unroll j 0..4
-        for (var j = 0u; j < 4u; j++) {
-            k_at[j] = k_row(b, min(t + j, range.y - 1u)) + g * p.k_G;
-            v_at[j] = v_row(b, min(t + j, range.y - 1u)) + g * p.v_G;
-        }
-        var dots = array<vec4<f32>, ROWS>();
-        //@unroll d4 0..D4
-        for (var d4 = 0u; d4 < D4; d4++) {
-            var k4 = array<vec4<f32>, 4>();
-            //@unroll j 0..4
-            for (var j = 0u; j < 4u; j++) {
-                //@if k_scaled
-                if d4 % 8u == 0u { scales[j] = scale_k(k_at[j], d4 / 8u); }
-                k4[j] = whole4(four_k(k_at[j], d4, scales[j]), d4);
+    for (var t0 = range.x; t0 < range.y; t0 += FOURS * 4u) {
+        workgroupBarrier();
+        fetch(b, g, t0, range.y, lane);
+        workgroupBarrier();
+        for (var i = 0u; i < FOURS && t0 + i * 4u < range.y; i++) {
+            let t = t0 + i * 4u;
+            let whole = all_see(queries, t, length);
+            var e = array<vec4<f32>, ROWS>();
+            //@unroll d4 0..D4
+            for (var d4 = 0u; d4 < D4; d4++) {
+                let k0 = keys[i][0][d4];
+                let k1 = keys[i][1][d4];
+                let k2 = keys[i][2][d4];
+                let k3 = keys[i][3][d4];
+                //@unroll r 0..ROWS
+                for (var r = 0u; r < ROWS; r++) {
+                    let q4 = kept[r * D4 + d4];
+                    //@unroll c 0..4
+                    for (var c = 0u; c < 4u; c++) {
+                        e[r] = fma(vec4<f32>(q4[c]), vec4<f32>(k0[c], k1[c], k2[c], k3[c]), e[r]);
+                    }
+                }
             }
             //@unroll r 0..ROWS
             for (var r = 0u; r < ROWS; r++) {
-                let q4 = kept[r * D4 + d4];
-                //@unroll i 0..4
-                for (var i = 0u; i < 4u; i++) {
-                    dots[r] = fma(vec4<f32>(q4[i]), vec4<f32>(k4[0][i], k4[1][i], k4[2][i], k4[3][i]), dots[r]);
+                //@unroll j 0..4
+                for (var j = 0u; j < 4u; j++) {
+                    e[r][j] = score_of(e[r][j], b, sh[r], t + j, length);
+                }
+                if !whole {
+                    //@unroll j 0..4
+                    for (var j = 0u; j < 4u; j++) {
+                        e[r][j] = select(HIDDEN, e[r][j], sees(sh[r].x, t + j, length));
+                    }
+                }
+                let largest = max(top[r], max(max(e[r].x, e[r].y), max(e[r].z, e[r].w)));
+                let shrink = relative_weight(top[r], largest);
+                top[r] = largest;
+                //@unroll j 0..4
+                for (var j = 0u; j < 4u; j++) {
+                    e[r][j] = relative_weight(e[r][j], largest);
+                }
+                mass[r] = mass[r] * shrink + ((e[r].x + e[r].y) + (e[r].z + e[r].w));
+                if shrink != 1.0 { // rare, once the largest scores have come
+                    //@unroll c4 0..C4
+                    for (var c4 = 0u; c4 < C4; c4++) {
+                        acc[r * C4 + c4] *= shrink;
+                    }
                 }
             }
-        }
-        var e = array<vec4<f32>, ROWS>();
-        //@unroll r 0..ROWS
-        for (var r = 0u; r < ROWS; r++) {
-            //@unroll j 0..4
-            for (var j = 0u; j < 4u; j++) {
-                e[r][j] = select(HIDDEN, score_of(dots[r][j], b, sh[r], t + j, length), t + j < range.y);
-            }
-            let largest = max(top[r], max(max(e[r].x, e[r].y), max(e[r].z, e[r].w)));
-            let shrink = relative_weight(top[r], largest);
-            top[r] = largest;
-            //@unroll j 0..4
-            for (var j = 0u; j < 4u; j++) {
-                e[r][j] = relative_weight(e[r][j], largest);
-            }
-            mass[r] = mass[r] * shrink + ((e[r].x + e[r].y) + (e[r].z + e[r].w));
-            //@unroll c4 0..C4
-            for (var c4 = 0u; c4 < C4; c4++) {
-                acc[r * C4 + c4] *= shrink;
-            }
-        }
-        //@unroll c4 0..C4
-        for (var c4 = 0u; c4 < C4; c4++) {
-            //@unroll j 0..4
-            for (var j = 0u; j < 4u; j++) {
-                //@if v_scaled
-                if c4 % 8u == 0u { scales[j] = scale_v(v_at[j], c4 / 8u); }
-                let value = four_v(v_at[j], c4, scales[j]);
-                //@unroll r 0..ROWS
-                for (var r = 0u; r < ROWS; r++) {
-                    acc[r * C4 + c4] = weighed(e[r][j], value, acc[r * C4 + c4]);
+            if MASKED || whole {
+                //@unroll c4 0..C4
+                for (var c4 = 0u; c4 < C4; c4++) {
+                    //@unroll j 0..4
+                    for (var j = 0u; j < 4u; j++) {
+                        let value = values[i][j][c4];
+                        //@unroll r 0..ROWS
+                        for (var r = 0u; r < ROWS; r++) {
+                            acc[r * C4 + c4] = weighed(e[r][j], value, acc[r * C4 + c4], MASKED);
+                        }
+                    }
+                }
+            } else {
+                for (var j = 0u; j < 4u; j++) { // few blocks come here, and a text of a quarter compiles sooner
+                    //@unroll c4 0..C4
+                    for (var c4 = 0u; c4 < C4; c4++) {
+                        let value = values[i][j][c4];
+                        //@unroll r 0..ROWS
+                        for (var r = 0u; r < ROWS; r++) {
+                            acc[r * C4 + c4] = weighed(e[r][j], value, acc[r * C4 + c4], true);
+                        }
+                    }
                 }
             }
         }
@@ -175,11 +197,37 @@ fn main(
     }
 }
 
-// What a key adds to a row's sums. A value that is no number is nothing to who does not see it.
-fn weighed(e: f32, value: vec4<f32>, sums: vec4<f32>) -> vec4<f32> {
-    let sum = fma(vec4<f32>(e), value, sums);
-    if HIDES {
-        return select(sum, sums, e == 0.0);
+// Has keys and values from t0 on, as many as are seen and a tile holds, in workgroup memory; behind the last, that
+// again, which weighs nothing.
+fn fetch(b: u32, g: u32, t0: u32, end: u32, lane: u32) {
+    let count = min(FOURS * 4u, (end - t0 + 3u) / 4u * 4u);
+    for (var i = lane; i < count * D4; i += LANES) {
+        let j = i / max(D4, 1u);
+        let d4 = i % max(D4, 1u);
+        let at = k_row(b, min(t0 + j, end - 1u)) + g * p.k_G;
+        var scale = 1.0;
+        //@if k_scaled
+        scale = scale_k(at, d4 / 8u);
+        keys[j / 4u][j % 4u][d4] = whole4(four_k(at, d4, scale), d4);
     }
-    return sum;
+    for (var i = lane; i < count * C4; i += LANES) {
+        let j = i / max(C4, 1u);
+        let c4 = i % max(C4, 1u);
+        let at = v_row(b, min(t0 + j, end - 1u)) + g * p.v_G;
+        var scale = 1.0;
+        //@if v_scaled
+        scale = scale_v(at, c4 / 8u);
+        values[j / 4u][j % 4u][c4] = four_v(at, c4, scale);
+    }
+}
+
+// Whether all queries s.x to s.y see the four keys from t on, whatever a mask says.
+fn all_see(s: vec2<u32>, t: u32, length: u32) -> bool {
+    return sees(s.x, t + 3u, length) && sees(s.y, t, length);
+}
+
+// What a key adds to a row's sums. A value that is no number is nothing to who does not see it, and may be hidden.
+fn weighed(e: f32, value: vec4<f32>, sums: vec4<f32>, hides: bool) -> vec4<f32> {
+    let sum = fma(vec4<f32>(e), value, sums);
+    return select(sum, sums, hides && e == 0.0);
 }

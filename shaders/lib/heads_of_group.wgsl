@@ -7,15 +7,19 @@ fn row_of(row: u32, g: u32) -> vec2<u32> {
     return vec2<u32>(r % p.S, g * (p.H / p.G) + r / p.S);
 }
 
-// A row's score of a key, HIDDEN if it does not see it.
-fn score_of(dots: f32, b: u32, sh: vec2<u32>, key: u32, length: u32) -> f32 {
-    let last = sh.x + reach_of(length);
-    let along = f32(i32(key + p.S) - i32(last));
-    let score = tilted(capped(vec4<f32>(dots * p.scale)), sh.y, vec4<f32>(along)).x;
+// Whether a query sees a key, whatever a mask says.
+fn sees(s: u32, key: u32, length: u32) -> bool {
+    let last = s + reach_of(length);
     let near = !LEFT || key + p.S + min(p.left, p.S + p.T) >= last;
     let behind = REACH == 0u || key + p.S <= last + min(p.right, p.S + p.T);
-    let seen = key < length && near && behind;
-    return select(HIDDEN, masked(score, b, sh.y, sh.x, min(key, p.T - 1u)), seen);
+    return key < length && near && behind;
+}
+
+// A row's score of a key that it sees; HIDDEN if the mask hides that.
+fn score_of(dots: f32, b: u32, sh: vec2<u32>, key: u32, length: u32) -> f32 {
+    let along = f32(i32(key + p.S) - i32(sh.x + reach_of(length)));
+    let score = tilted(capped(vec4<f32>(dots * p.scale)), sh.y, vec4<f32>(along)).x;
+    return masked(score, b, sh.y, sh.x, min(key, p.T - 1u));
 }
 
 // Four elements of q of a row, zeros past the last.

@@ -375,9 +375,12 @@ impl Text {
     }
 }
 
-/// A literal, or the value of a module constant.
+/// A literal, the value of a module constant, or that and at least 1, as arrays are long.
 pub(crate) fn number<'a>(mut lines: impl Iterator<Item = &'a str>, text: &str) -> Option<u32> {
     let text = text.trim();
+    if let Some(name) = text.strip_prefix("max(").and_then(|rest| rest.strip_suffix(", 1u)")) {
+        return Some(number(lines, name)?.max(1));
+    }
     if let Ok(n) = text.trim_end_matches('u').parse() {
         return Some(n);
     }

@@ -59,26 +59,38 @@ impl Text {
     }
 
     pub(super) fn workgroup_bytes(&self) -> u32 {
-        let mut bytes = 0;
-        for line in &self.lines {
-            let Some(rest) = line.text.strip_prefix("var<workgroup> ") else { continue };
-            let (element, count) = rest
-                .split_once("array<")
-                .and_then(|(_, r)| r.strip_suffix(">;"))
-                .and_then(|r| r.rsplit_once(", "))
-                .unwrap_or_else(|| self.fail("has workgroup memory that is no array"));
-            let size = match element {
-                "f16" => 2,
-                _ if element.starts_with("vec4") => 16,
-                _ => 4,
-            };
-            bytes += size * count.split('*').map(|part| self.number(part)).product::<u32>();
+        let declared = self.lines.iter().filter_map(|l| l.text.strip_prefix("var<workgroup> "));
+        declared.map(|rest| self.bytes_of(rest.split(": ").nth(1).unwrap_or("").trim_end_matches(';'))).sum()
+    }
+
+    /// Bytes of what arrays hold, or arrays of those.
+    fn bytes_of(&self, name: &str) -> u32 {
+        let inside = name.strip_prefix("array<").and_then(|r| r.strip_suffix('>'));
+        let count_at = inside.and_then(last_comma);
+        match (inside, count_at) {
+            (Some(inside), Some(at)) => {
+                let counts = inside[at + 1..].split('*').map(|part| self.number(part));
+                self.bytes_of(inside[..at].trim()) * counts.product::<u32>()
+            }
+            _ if name.starts_with("vec4<") => 16,
+            _ if matches!(name, "f16") => 2,
+            _ if matches!(name, "f32" | "u32" | "i32" | "atomic<u32>") => 4,
+            _ => self.fail(&format!("has workgroup memory of a type `{name}`")),
         }
-        bytes
     }
 
     fn number(&self, text: &str) -> u32 {
         number(self.lines.iter().map(|l| l.text.as_str()), text)
             .unwrap_or_else(|| self.fail(&format!("`{text}` is no number or const")))
     }
+}
+
+/// The comma before the last argument.
+fn last_comma(arguments: &str) -> Option<usize> {
+    let mut depth = 0;
+    let outer = |(at, c): (usize, char)| {
+        depth += i32::from(matches!(c, '<' | '(')) - i32::from(matches!(c, '>' | ')'));
+        (c == ',' && depth == 0).then_some(at)
+    };
+    arguments.char_indices().filter_map(outer).last()
 }

@@ -68,7 +68,16 @@ pub struct Session {
     vocabulary: usize,
     staging: wgpu::Buffer,
     position: usize,
-    recording: Duration,
+    host: Host,
+}
+
+/// What calls take the host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Host {
+    /// Parameters worked out and handed over, and commands recorded.
+    pub recording: Duration,
+    /// What WebGPU does then to check commands and make them a command buffer, which is not yet submitted.
+    pub encoding: Duration,
 }
 
 /// Where a session was, and what it carried then.
@@ -123,7 +132,7 @@ impl Session {
             buffers,
             vocabulary,
             position: 0,
-            recording: Duration::ZERO,
+            host: Host::default(),
         })
     }
 
@@ -147,9 +156,9 @@ impl Session {
         self.position
     }
 
-    /// Time that recording took the host, and nothing else, since this was asked last.
-    pub fn take_recording(&mut self) -> Duration {
-        std::mem::take(&mut self.recording)
+    /// What calls took the host since this was asked last.
+    pub fn take_host(&mut self) -> Host {
+        std::mem::take(&mut self.host)
     }
 
     /// Reads tokens: as many of every sequence, sequence by sequence.
@@ -242,9 +251,12 @@ impl Session {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let begun = Instant::now();
             part.executable.record_segment(&mut pass, &part.io, &part.call, steps)?;
-            self.recording += begun.elapsed();
+            self.host.recording += begun.elapsed();
+            let begun = Instant::now();
             drop(pass);
-            queue.submit([encoder.finish()]);
+            let recorded = encoder.finish();
+            self.host.encoding += begun.elapsed();
+            queue.submit([recorded]);
             part.executable.submitted();
         }
         self.position += n;

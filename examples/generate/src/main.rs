@@ -98,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     told += &format!("prompt: {} tokens, {:.2} tokens/s\n", prompt.len(), prompt.len() as f64 / read);
     if steps > 0 {
         told += &format!("generated: {steps} steps, {:.2} tokens/s\n", steps as f64 / generated);
-        let each = session.take_recording().as_secs_f64() * 1e6 / steps as f64;
+        let each = session.take_host().recording.as_secs_f64() * 1e6 / steps as f64;
         let dispatches = session.plan().steps.len();
         told += &format!("{dispatches} dispatches a token, recorded in {each:.0} µs\n");
     }
@@ -139,7 +139,7 @@ fn open(arguments: &Arguments) -> Result<(Model, Text)> {
 fn generate(arguments: &Arguments, session: &mut Session, text: &Text) -> Result<usize> {
     let mut said = Vec::new();
     let mut shown = String::new();
-    session.take_recording();
+    session.take_host();
     for step in 0..arguments.tokens {
         let token = session.next_tokens()?[0];
         if text.ends(token) {

@@ -134,6 +134,7 @@ fn main(
     var mass: array<f32, ROWS>;
     for (var i = 0u; i < KEYS && t0 + i < end; i += LANES) {
         let v_at = v_row(b, min(t0 + i + lane, end - 1u)) + g * p.v_G;
+        let hides = HIDES || t0 + i + lane >= end;
         var e = array<f32, ROWS>();
         //@unroll r 0..ROWS
         for (var r = 0u; r < ROWS; r++) {
@@ -148,7 +149,7 @@ fn main(
             let value = four_v(v_at, c4, scale);
             //@unroll r 0..ROWS
             for (var r = 0u; r < ROWS; r++) {
-                acc[r * C4 + c4] += select(e[r] * value, vec4<f32>(0.0), HIDES && e[r] == 0.0);
+                acc[r * C4 + c4] += select(e[r] * value, vec4<f32>(0.0), hides && e[r] == 0.0);
             }
         }
     }

@@ -52,7 +52,9 @@ fn main(
         let at = base + share * p.part_row;
         let of_share = part[at + groups];
         let weight = relative_weight(of_share.x, largest);
-        if weight != 0.0 {
+        // Of scores that are no numbers none is the largest, but their sum says so.
+        let is_number = (bitcast<u32>(of_share.y) & 0x7fffffffu) <= 0x7f800000u;
+        if weight != 0.0 || !is_number {
             sum += weight * of_share.y;
             acc += weight * part[at + c4]; // of no columns, what stands behind them, and is not stored
         }

@@ -34,9 +34,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> lse: array<u32>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-// exp(x), 0 where that is about f32's least normal number.
+// exp(x), 0 where that is about f32's least normal number. What is no number stays so, where a device lets it.
 fn weight_of(x: f32, is_there: bool) -> f32 {
-    return select(0.0, exp(max(x, -87.0)), is_there && x > -87.0);
+    let is_number = (bitcast<u32>(x) & 0x7fffffffu) <= 0x7f800000u;
+    return select(select(x, exp(max(x, -87.0)), is_number), 0.0, !is_there || x <= -87.0);
 }
 
 @compute @workgroup_size(64)
@@ -68,14 +69,17 @@ fn main(
     let sum = w1 + w2;
     if c4 == 0u {
         // The larger weighs 1, so only an empty sum is less.
-        let bits = bitcast<u32>(top + log(max(sum, 0.5)));
+        // A driver's log may make a number of what is none.
+        let of_sum = bitcast<u32>(sum);
+        let some = bitcast<u32>(top + log(max(sum, 0.5)));
+        let bits = select(some, of_sum, (of_sum & 0x7fffffffu) > 0x7f800000u);
         lse[(p.lse_offset + b * p.lse_B + h * p.lse_H) * 4u + s] = select(NOTHING, bits, is1 || is2);
     }
     if c4 < groups {
         let v1 = load4_o1(p.o1_offset + b * p.o1_B + s * p.o1_S + h * p.o1_H + c4);
         let v2 = load4_o2(p.o2_offset + b * p.o2_B + s * p.o2_S + h * p.o2_H + c4);
-        let both = select(vec4<f32>(0.0), w1 * v1, w1 > 0.0) + select(vec4<f32>(0.0), w2 * v2, w2 > 0.0);
+        let both = select(w1 * v1, vec4<f32>(0.0), w1 == 0.0) + select(w2 * v2, vec4<f32>(0.0), w2 == 0.0);
         // By the inverse, so that 0 stays 0: a quotient may be off by units of the least number.
-        store4_o(p.o_offset + b * p.o_B + s * p.o_S + h * p.o_H + c4, both * (1.0 / max(sum, 0.5)));
+        store4_o(p.o_offset + b * p.o_B + s * p.o_S + h * p.o_H + c4, both * (1.0 / select(sum, 0.5, sum < 0.5)));
     }
 }

@@ -224,6 +224,15 @@ impl Expr {
         }
     }
 
+    /// Calls back with each scalar that the value depends on, some of them more than once.
+    pub(crate) fn each_scalar(&self, see: &mut impl FnMut(u32)) {
+        match self {
+            Self::Dim(d) => d.vars.iter().for_each(|v| see(v.0)),
+            Self::Mul(parts) => parts.iter().for_each(|e| e.each_scalar(see)),
+            Self::CeilDiv(e, _) => e.each_scalar(see),
+        }
+    }
+
     fn fold(&self, size: &impl Fn(&Dim) -> u64) -> u64 {
         match self {
             Self::Dim(d) => size(d),

@@ -17,6 +17,7 @@ mod bench;
 mod bind;
 mod cache;
 mod executable;
+mod fresh;
 mod load;
 #[cfg(not(target_arch = "wasm32"))]
 mod measure;

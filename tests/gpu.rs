@@ -110,25 +110,30 @@ fn two_calls_with_different_scalars_go_into_one_submit() {
         let (x, y1, y2) = (buffer(&gpu, 1600), buffer(&gpu, 1600), buffer(&gpu, 1600 + 256));
         let first = plan.call(&[("R", 5.0), ("s", 2.0)]).unwrap();
         let second = plan.call(&[("R", 9.0), ("s", -3.0)]).unwrap();
+        let five = first.clone();
         let values = hand::input(9);
         gpu.queue().write_buffer(&x, 0, &plan.inputs[0].pack(&plan.scalars, &second, &values).unwrap());
         let whole = wgpu::Buffer::as_entire_buffer_binding;
         let io1 = exe.bind(&[("x", whole(&x)), ("y", whole(&y1))]).unwrap();
         let later = wgpu::BufferBinding { buffer: &y2, offset: 256, size: None };
         let io2 = exe.bind(&[("x", whole(&x)), ("y", later)]).unwrap();
-        let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        exe.record(&mut pass, &io1, &first).unwrap();
-        exe.record(&mut pass, &io2, &second).unwrap();
-        assert_eq!(exe.record(&mut pass, &io1, &first), Err(Error::SlotsExhausted { slots: 2 }));
-        drop(pass);
-        gpu.queue().submit([encoder.finish()]);
-        exe.submitted();
-        let unpack = |bytes: Vec<f32>, call, skip: usize| {
-            plan.outputs[0].unpack(call, bytemuck::cast_slice(&bytes[skip..])).unwrap().to_f32()
-        };
-        assert_eq!(unpack(read_f32(&gpu, &y1), &first, 0), hand::expected(&hand::input(5), 2.0));
-        assert_eq!(unpack(read_f32(&gpu, &y2), &second, 64), hand::expected(&values, -3.0));
+        // A slot keeps what its last call left: each then has calls like that one, and others.
+        for (first, second) in [(&first, &second), (&first, &second), (&second, &first), (&first, &first)] {
+            let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            exe.record(&mut pass, &io1, first).unwrap();
+            exe.record(&mut pass, &io2, second).unwrap();
+            assert_eq!(exe.record(&mut pass, &io1, first), Err(Error::SlotsExhausted { slots: 2 }));
+            drop(pass);
+            gpu.queue().submit([encoder.finish()]);
+            exe.submitted();
+            for (y, skip, call) in [(&y1, 0, first), (&y2, 64, second)] {
+                let bytes = read_f32(&gpu, y);
+                let out = plan.outputs[0].unpack(call, bytemuck::cast_slice(&bytes[skip..])).unwrap();
+                let (rows, scale) = if *call == five { (5, 2.0) } else { (9, -3.0) };
+                assert_eq!(out.to_f32(), hand::expected(&hand::input(rows), scale));
+            }
+        }
     });
 }
 

@@ -50,7 +50,9 @@ fn attended(
     kv: [&Tensor; 2],
     table: Option<&[u32]>,
 ) -> [Vec<u8>; 2] {
-    let gpu = VirtualGpu::new(Personality::plain()).with_threads(2);
+    let processors = matches!(kernel, "attention.lanes" | "attention.rows");
+    let personality = Personality::named(if processors { "software-8" } else { "plain" }).unwrap();
+    let gpu = VirtualGpu::new(personality).with_threads(2);
     let mut g = Graph::new();
     let mut given = vec![Tensor::from_f32(&[B, S, H, D], &numbers(1, B * S * H * D)).unwrap()];
     given.extend(kv.map(Clone::clone));
@@ -102,7 +104,7 @@ fn pages_give_the_same_bits_as_one_piece() {
     for forms in [[None, None], [Some(CacheForm::Q8_0), Some(CacheForm::Q4_0)]] {
         let (k, v) = (cache(2, forms[0]), cache(3, forms[1]));
         let pages = [&k, &v].map(|cache| in_pages(cache, &table));
-        for kernel in ["attention.online", "attention.split"] {
+        for kernel in ["attention.online", "attention.split", "attention.lanes", "attention.rows"] {
             let whole = attended(kernel, forms, [&k, &v], None);
             assert!(whole[0].iter().any(|byte| *byte != 0));
             for table in [&table, &wild] {

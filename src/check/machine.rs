@@ -95,7 +95,7 @@ mod own {
             block_on(exe.dispatch(call))?;
             // Kernels must not notice how workgroups are folded, nor that there are more than they need: so
             // every second run has them folded otherwise.
-            exe.otherwise = !exe.otherwise;
+            exe.fold_otherwise();
             reads.iter().map(|buffer| block_on(exe.read_buffer(*buffer))).collect()
         }
     }

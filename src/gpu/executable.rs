@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dim::Call;
 use crate::error::{Error, Result};
+use crate::gpu::fresh::Fresh;
 use crate::gpu::pipeline::{Pipeline, params_layout};
 use crate::gpu::scope::answer_now;
 use crate::gpu::{Gpu, LoadOptions, LoadTimings};
@@ -41,8 +42,10 @@ pub struct Executable {
     staged: Vec<u8>,
     /// The grids of the call being recorded.
     grids: Vec<[u32; 3]>,
+    /// What of these is still that of the last call.
+    fresh: Fresh,
     /// Whether workgroups are folded as no host would, to see that kernels do not notice.
-    pub(crate) otherwise: bool,
+    otherwise: bool,
     /// Slots taken since the last submit.
     pub(super) pending: u32,
     /// Our own inputs and outputs, bound.
@@ -110,6 +113,7 @@ impl Executable {
             stride: stride as usize,
             staged: vec![0; steps * stride as usize],
             grids: vec![[0, 1, 1]; steps],
+            fresh: Fresh::new(&loaded.plan, loaded.options.slots),
             otherwise: false,
             pending: 0,
             own: None,
@@ -204,7 +208,8 @@ impl Executable {
         steps: Range<usize>,
     ) -> Result<()> {
         self.check(io)?;
-        self.stage(call, steps.clone())?;
+        self.check_steps(&steps)?;
+        self.stage(call)?;
         self.issue(pass, io, steps);
         self.pending += 1;
         Ok(())
@@ -218,14 +223,13 @@ impl Executable {
     pub fn resolve(&mut self, call: &Call, steps: Range<usize>) -> Result<()> {
         let plan = &self.loaded.plan;
         plan.check_call(call)?;
-        if steps.start > steps.end || steps.end > plan.steps.len() {
-            return Err(Error::Argument(format!(
-                "record: {steps:?} leaves the plan's {} steps",
-                plan.steps.len()
-            )));
-        }
+        self.check_steps(&steps)?;
         let limit = self.loaded.gpu.profile().limits.workgroups_per_axis;
+        self.fresh.called(call);
         for i in steps {
+            if self.fresh.resolved[i] {
+                continue;
+            }
             let step = &plan.steps[i];
             step.write_params(call, &mut self.staged[i * self.stride..(i + 1) * self.stride])?;
             let n = step.workgroups.eval(call);
@@ -233,8 +237,17 @@ impl Executable {
             self.grids[i] = grid.ok_or_else(|| {
                 Error::Limit(format!("{}: {n} workgroups are more than {limit} x {limit}", step.kernel_name))
             })?;
+            self.fresh.changed(i);
         }
         Ok(())
+    }
+
+    fn check_steps(&self, steps: &Range<usize>) -> Result<()> {
+        let all = self.loaded.plan.steps.len();
+        if steps.start <= steps.end && steps.end <= all {
+            return Ok(());
+        }
+        Err(Error::Argument(format!("record: {steps:?} leaves the plan's {all} steps")))
     }
 
     /// Whether a call with these buffers can be recorded now.
@@ -254,19 +267,26 @@ impl Executable {
     /// Makes a whole call ready to be [issued](Self::issue), any number of times, from a slot that stays free.
     pub(super) fn stage_alone(&mut self, io: &Io, call: &Call) -> Result<()> {
         self.check(io)?;
-        self.stage(call, 0..self.loaded.plan.steps.len())
+        self.stage(call)
     }
 
-    /// Works out parameters and grids, and writes the parameters to the next slot, in one write.
-    pub(super) fn stage(&mut self, call: &Call, steps: Range<usize>) -> Result<()> {
-        self.resolve(call, steps.clone())?;
-        let slot = self.pending as usize * self.staged.len();
-        let staged = steps.start * self.stride..steps.end * self.stride;
-        if !staged.is_empty() {
-            let at = (slot + staged.start) as u64;
+    /// Works out parameters and grids, and writes the parameters that the next slot lacks, in one write: those of
+    /// all steps, since a call's other segments follow, and a write takes wgpu 20 µs.
+    pub(super) fn stage(&mut self, call: &Call) -> Result<()> {
+        let slot = self.pending as usize;
+        self.resolve(call, 0..self.loaded.plan.steps.len())?;
+        if let Some(steps) = self.fresh.send(slot) {
+            let staged = steps.start * self.stride..steps.end * self.stride;
+            let at = (slot * self.staged.len() + staged.start) as u64;
             self.loaded.gpu.queue().write_buffer(&self.params, at, &self.staged[staged]);
         }
         Ok(())
+    }
+
+    /// Folds workgroups the other way from now on.
+    pub(crate) fn fold_otherwise(&mut self) {
+        self.otherwise = !self.otherwise;
+        self.fresh.resolved.fill(false);
     }
 
     /// Dispatches what was [staged](Self::stage) last.

@@ -175,6 +175,36 @@ impl Graph {
     /// `at.start + S`. Those that would lie past the end are not written. What it returns is the cache from
     /// then on. A smaller start in the next call rolls back what came behind it.
     ///
+    /// One sequence of up to 1024 positions, of which a call brings S more, from `at` on:
+    ///
+    /// ```
+    /// use tachylite::ops::append::At;
+    /// use tachylite::ops::attention::{Attention, Reach};
+    /// use tachylite::{DType, Dim, Graph};
+    ///
+    /// # fn main() -> tachylite::Result<()> {
+    /// let mut g = Graph::new();
+    /// let (s, at) = (g.dim("S", 64)?, g.dim("at", 1023)?);
+    /// let rows = |heads: u64| [1.into(), s.clone(), heads.into(), 64.into()];
+    /// let q = g.input("q", DType::F32, &rows(32))?;
+    /// let (k, v) = (g.input("k", DType::F32, &rows(8))?, g.input("v", DType::F32, &rows(8))?);
+    /// let lengths = g.input("lengths", DType::U32, &[1.into()])?; // at + S
+    /// let cache: [Dim; 4] = [1, 1024, 8, 64].map(Dim::from);
+    /// let (keys, values) = (g.state("keys", DType::F16, &cache)?, g.state("values", DType::F16, &cache)?);
+    /// let start = At { start: at, ..At::default() };
+    /// let (keys, values) = (g.append(keys, k, start.clone())?, g.append(values, v, start)?);
+    /// let seen = Attention {
+    ///     lengths: Some(lengths),
+    ///     causal: true,
+    ///     reach: Reach::Lengths, // the last of the S queries stands at lengths - 1
+    ///     ..Attention::default()
+    /// };
+    /// let o = g.attention(q, keys, values, seen)?;
+    /// g.output("o", o)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Rows that are kept in a form have the bytes of [`CacheForm::encode`], but where the quotient of an element
     /// and the scale lies so near to the middle of two codes that the device's roundings decide, either may be
     /// there, and of a scale that is rounded either neighbour. x must be finite.

@@ -185,7 +185,8 @@ pub struct Attention {
     pub reach: Reach,
     /// How many keys before its own a query sees: those from `at - left` on; all of them unless given.
     pub left: Option<u32>,
-    /// How many keys after its own a query sees: those up to `at + right`; all of them unless given or causal.
+    /// How many keys after its own a query sees: those up to `at + right`; all of them unless given. Causality, by
+    /// which none is seen, comes first.
     pub right: Option<u32>,
     /// c in c·tanh(score / c), which keeps scores within ±c before anything is added to them.
     pub softcap: Option<f32>,
@@ -214,7 +215,7 @@ pub enum Reach {
     Keys,
     /// S: the queries are those of the first keys.
     Queries,
-    /// `lengths[b]`: the queries are those of the last keys that exist.
+    /// `lengths[b]`: the queries are those of the last keys that exist. Without lengths that is all T.
     Lengths,
 }
 

@@ -46,7 +46,10 @@ pub(super) fn run(wanted: &Wanted<'_>) -> Result<ExitCode, String> {
     let dtype = DType::parse(wanted.dtype).ok_or_else(|| format!("there is no type `{}`", wanted.dtype))?;
     let single = wanted.tokens.unwrap_or(WHOLE.1).clamp(1, WHOLE.1);
     let prompt = (4 * single).min(WHOLE.0);
-    let config = whole.clone().shortened(wanted.layers.unwrap_or(usize::MAX).max(1));
+    if let Some(n) = wanted.layers.filter(|n| !(1..=whole.layers()).contains(n)) {
+        return Err(format!("--layers {n}: {} has {} layers", wanted.name, whole.layers()));
+    }
+    let config = whole.clone().shortened(wanted.layers.unwrap_or(usize::MAX));
     if let Some(path) = wanted.json {
         will_write(path)?;
     }

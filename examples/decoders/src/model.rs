@@ -41,7 +41,7 @@ impl Model {
                 "{path} says not what its model is like: give its folder, with config.json"
             )));
         }
-        let config = read::gguf(&files)?;
+        let config = read::gguf(&files).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
         Ok(Self::of_files(config, files, true))
     }
 
@@ -51,7 +51,7 @@ impl Model {
             |path: &PathBuf, e: &dyn std::fmt::Display| Error::new(format!("{}: {e}", path.display()));
         let text = std::fs::read_to_string(&place).map_err(|e| cannot(&place, &e))?;
         let json = serde_json::from_str(&text).map_err(|e| cannot(&place, &e))?;
-        let config = read::json(&json)?;
+        let config = read::json(&json).map_err(|e| cannot(&place, &e))?;
         let index = folder.join("model.safetensors.index.json");
         let file = if index.exists() { index } else { folder.join("model.safetensors") };
         Ok(Self::of_files(config, ModelFiles::open(&file)?, false))

@@ -15,8 +15,11 @@ use crate::graph::{Decoder, Draw, Shape, Tokens};
 use crate::{Error, Model, Result};
 
 mod buffers;
+mod saved;
 
 use buffers::{READ_MOST, bind, buffer, buffers};
+use saved::Kept;
+pub use saved::Saved;
 
 /// How a model is run.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +71,7 @@ pub struct Session {
     vocabulary: usize,
     staging: wgpu::Buffer,
     position: usize,
+    kept: Kept,
     host: Host,
 }
 
@@ -80,13 +84,6 @@ pub struct Host {
     pub encoding: Duration,
 }
 
-/// Where a session was, and what it carried then.
-#[derive(Debug)]
-pub struct Saved {
-    position: usize,
-    states: Vec<wgpu::Buffer>,
-}
-
 impl Session {
     /// Plans and loads.
     ///
@@ -97,10 +94,12 @@ impl Session {
             let Options { batch, positions, cache, draw, .. } = *options;
             Shape { batch, tokens, positions, cache, draw }
         };
-        if options.batch * options.chunk * options.positions == 0 {
-            return Err(Error::new(
-                "a session needs a sequence, a position, and a chunk of a token at least",
-            ));
+        let &Options { batch, chunk, positions, .. } = options;
+        if batch.checked_mul(chunk).and_then(|n| n.checked_mul(positions)).is_none_or(|n| n == 0) {
+            return Err(Error::new(format!(
+                "a session needs a sequence, a position, and a chunk of a token at least, and no more than can be \
+                 counted, not {batch}, {positions} and {chunk}"
+            )));
         }
         let load = |tokens| -> Result<(Decoder, Executable)> {
             let decoder = model.decoder(shape(tokens))?;
@@ -132,6 +131,7 @@ impl Session {
             buffers,
             vocabulary,
             position: 0,
+            kept: Kept::default(),
             host: Host::default(),
         })
     }
@@ -323,54 +323,7 @@ impl Session {
         }
         self.gpu.queue().submit([encoder.finish()]);
         self.position = 0;
-    }
-
-    /// Goes back to an earlier position: what came after is overwritten by what comes.
-    ///
-    /// # Errors
-    /// If it is no earlier position, or the model keeps a state and no cache: then [`save`](Self::save).
-    pub fn rewind(&mut self, position: usize) -> Result<()> {
-        if position > self.position {
-            return Err(Error::new(format!("position {position} is not before {}", self.position)));
-        }
-        if !self.carried.is_empty() && position < self.position {
-            return Err(Error::new("a recurrent model goes back only to where it was saved"));
-        }
-        self.position = position;
-        Ok(())
-    }
-
-    /// Keeps what the model carries: of one with caches nothing but where it is.
-    pub fn save(&self) -> Saved {
-        let mut encoder =
-            self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let copy = |name: &String| {
-            let from = &self.buffers[name];
-            let to = buffer(&self.gpu, "saved", from.size(), wgpu::BufferUsages::COPY_SRC);
-            encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
-            to
-        };
-        let states = self.carried.iter().map(copy).collect();
-        self.gpu.queue().submit([encoder.finish()]);
-        Saved { position: self.position, states }
-    }
-
-    /// Goes back to where it was saved.
-    ///
-    /// # Errors
-    /// If that is no earlier position, or was saved of another model.
-    pub fn restore(&mut self, saved: &Saved) -> Result<()> {
-        if saved.position > self.position || saved.states.len() != self.carried.len() {
-            return Err(Error::new("what was saved is of another model, or later"));
-        }
-        let mut encoder =
-            self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for (name, from) in self.carried.iter().zip(&saved.states) {
-            encoder.copy_buffer_to_buffer(from, 0, &self.buffers[name], 0, from.size());
-        }
-        self.gpu.queue().submit([encoder.finish()]);
-        self.position = saved.position;
-        Ok(())
+        self.kept.cut(0);
     }
 }
 

@@ -185,50 +185,75 @@ fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|v| v.to_bits()).collect()
 }
 
+/// Tokens of a sequence: past a tile of keys of every kernel of attention.
+const LONG: usize = 70;
+
 /// However a text is split, and whatever came after it before, its logits are the same bits.
 fn splits_and_detours_change_nothing(family: Family, dtype: DType) {
     on_mesa22(&format!("splits_and_detours_change_nothing {family:?}"), |gpu| {
         let model = tiny(family, dtype);
-        let mut session = Session::new(gpu, &model, &options(2)).unwrap();
-        let all = prompt(10);
+        let mut session = Session::new(gpu, &model, &Options { positions: LONG + 2, ..options(2) }).unwrap();
+        let all = prompt(LONG);
         session.prefill(&all).unwrap();
         let whole = session.logits().unwrap();
         assert!(whole.iter().all(|v| v.is_finite()) && whole.iter().any(|v| v.abs() > 0.1), "{family:?}");
 
         session.reset();
-        session.prefill(&part(&all, 0..7)).unwrap();
-        for i in 7..10 {
+        session.prefill(&part(&all, 0..LONG - 3)).unwrap();
+        for i in LONG - 3..LONG {
             session.give(&part(&all, i..i + 1)).unwrap();
             session.step().unwrap();
         }
-        assert_eq!(bits(&session.logits().unwrap()), bits(&whole), "{family:?}: prompt of 7, then 3 steps");
+        assert_eq!(bits(&session.logits().unwrap()), bits(&whole), "{family:?}: prompt, then 3 steps");
 
-        // From position 5 five tokens of their own, then back to 7, where others were.
+        // From five positions before the end five tokens of their own, then back two, where others were.
         session.reset();
-        session.prefill(&part(&all, 0..5)).unwrap();
+        session.prefill(&part(&all, 0..LONG - 5)).unwrap();
         let mut saved = None;
         for i in 0..5 {
             if i == 2 {
                 saved = Some(session.save());
             }
-            let token = if i < 2 { part(&all, 5 + i..6 + i) } else { vec![300 - i as u32; 2] };
+            let token = if i < 2 { part(&all, LONG - 5 + i..LONG - 4 + i) } else { vec![300 - i as u32; 2] };
             session.give(&token).unwrap();
             session.step().unwrap();
         }
         assert_ne!(bits(&session.logits().unwrap()), bits(&whole));
         if family == Family::Rwkv7 {
-            assert!(session.rewind(7).is_err());
+            assert!(session.rewind(LONG - 3).is_err());
             session.restore(&saved.unwrap()).unwrap();
         } else {
-            session.rewind(7).unwrap();
+            session.rewind(LONG - 3).unwrap();
         }
-        for i in 7..10 {
+        for i in LONG - 3..LONG {
             session.give(&part(&all, i..i + 1)).unwrap();
             session.step().unwrap();
         }
         assert_eq!(bits(&session.logits().unwrap()), bits(&whole), "{family:?}: after a detour");
-        assert_eq!(session.position(), 10);
+        assert_eq!(session.position(), LONG);
+
+        // A state is whole wherever it comes back to; caches are not, once others were written over them.
+        let saved = session.save();
+        session.reset();
+        session.prefill(&part(&all, 3..8)).unwrap();
+        if family == Family::Rwkv7 {
+            session.restore(&saved).unwrap();
+            assert_eq!(session.position(), LONG);
+        } else {
+            let text = session.restore(&saved).unwrap_err().to_string();
+            assert_eq!(text, format!("the caches no longer hold the {LONG} positions that were saved"));
+        }
     });
+}
+
+#[test]
+fn splits_and_detours_change_nothing_of_qwen_3() {
+    splits_and_detours_change_nothing(Family::Qwen3, DType::Q4K);
+}
+
+#[test]
+fn splits_and_detours_change_nothing_of_gemma_2() {
+    splits_and_detours_change_nothing(Family::Gemma2, DType::F32);
 }
 
 #[test]

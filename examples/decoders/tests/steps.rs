@@ -4,7 +4,7 @@
 use decoders::Session;
 use decoders::config::Family;
 use decoders::session::Options;
-use tachylite::DType;
+use tachylite::{DType, Gpu, wgpu};
 
 mod common;
 #[path = "../../../tests/counting/mod.rs"]
@@ -44,12 +44,48 @@ fn steps_allocate_nothing((family, dtype): (Family, DType)) {
             }
         }
         assert!(std::ptr::eq(plan, session.plan()) && *session.plan() == before);
-        // wgpu allocates for a command buffer and what is written: for the last steps no more than for the first.
+        // wgpu allocates for a command buffer and what is written, for the last steps no more than for the first;
+        // nobody else does: as much as for the plan's call alone, and the write of lengths.
         let least = |steps: &[u64]| steps.iter().min().copied().unwrap();
         let (first, last) = (least(&taken[..50]), least(&taken[STEPS - 50..]));
-        println!("{family:?}: allocations of a step, wgpu's: {first} at first, {last} at last");
+        let alone = least(&(0..5).map(|at| of_a_call(gpu, &mut session, at)).collect::<Vec<_>>());
+        println!(
+            "{family:?}: allocations of a step, wgpu's: {first} at first, {last} at last, {alone} by hand"
+        );
         assert!(last <= first, "{first} allocations at first, {last} at last");
+        assert!(last <= alone, "{last} allocations of a step, {alone} by hand");
         assert_eq!(session.position(), STEPS + 3);
         assert!(session.next_tokens().unwrap()[0] < 320);
     });
+}
+
+/// The allocations of a call of the session's plan, recorded and submitted by hand, and of the write of lengths
+/// if it takes those.
+fn of_a_call(gpu: &Gpu, session: &mut Session, at: usize) -> u64 {
+    let (executable, call) = session.parts();
+    let io = pollster::block_on(executable.own_io()).unwrap();
+    let (mut call, specs) = (call.clone(), executable.plan().scalars.clone());
+    if specs.iter().any(|s| s.name == "at") {
+        call.set(&specs, "at", at as f64).unwrap(); // parameters that changed are written
+    }
+    let lengths = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 16,
+        usage: wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    session.wait().unwrap();
+    let (executable, _) = session.parts();
+    let takes_lengths = executable.plan().inputs.iter().any(|port| port.name == "lengths");
+    allocations(|| {
+        if takes_lengths {
+            gpu.queue().write_buffer(&lengths, 0, &[0; 4]);
+        }
+        let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        executable.record(&mut pass, &io, &call).unwrap();
+        drop(pass);
+        gpu.queue().submit([encoder.finish()]);
+        executable.submitted();
+    })
 }

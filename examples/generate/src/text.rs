@@ -103,18 +103,24 @@ impl Text {
         self.ends.contains(&token)
     }
 
-    /// The tokens of a text; or, without a tokenizer, of numbers with commas. Other text is then as many numbers
-    /// as it has bytes.
+    /// The tokens of a text; or, without a tokenizer, of numbers with commas. Text without a digit is then as many
+    /// numbers as it has bytes.
     ///
     /// # Errors
-    /// If the tokenizer fails.
+    /// If the tokenizer fails, or what looks like numbers is none.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
         if let Some(tokenizer) = &self.tokenizer {
             let encoding = tokenizer.encode(text, true);
             return Ok(encoding.map_err(|e| Error::new(format!("tokenizer: {e}")))?.get_ids().to_vec());
         }
-        let numbers: std::result::Result<Vec<u32>, _> = text.split(',').map(|n| n.trim().parse()).collect();
-        Ok(numbers.unwrap_or_else(|_| text.bytes().map(u32::from).collect()))
+        if !text.contains(|c: char| c.is_ascii_digit()) {
+            return Ok(text.bytes().map(u32::from).collect());
+        }
+        let number = |n: &str| {
+            let none = || format!("there is no tokenizer, so tokens are numbers, as 1,2,3; `{n}` is none");
+            n.trim().parse().map_err(|_| Error::new(none()))
+        };
+        text.split(',').map(number).collect()
     }
 
     /// The text of tokens; or their numbers.

@@ -153,7 +153,7 @@ fn select(arguments: &Arguments, suites: &[Suite]) -> Result<Vec<Named>, String>
     };
     let flags: Vec<bool> = all.iter().map(asked).collect();
     let chosen: Vec<_> = all.into_iter().zip(flags).filter_map(|(c, asked)| asked.then_some(c)).collect();
-    if chosen.is_empty() { Err("no case is all that was asked for".to_owned()) } else { Ok(chosen) }
+    if chosen.is_empty() { Err("no case has all that was asked for".to_owned()) } else { Ok(chosen) }
 }
 
 /// A number of a child's report, as JSON can write it.

@@ -43,7 +43,7 @@ pub(super) fn select(arguments: &Arguments, mut cases: Vec<Case>) -> Result<Vec<
         }
         None => chosen,
     };
-    if chosen.is_empty() { Err("no case is all that was asked for".to_owned()) } else { Ok(chosen) }
+    if chosen.is_empty() { Err("no case has all that was asked for".to_owned()) } else { Ok(chosen) }
 }
 
 /// `K/N`, K from 1 to N.

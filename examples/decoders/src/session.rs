@@ -296,6 +296,10 @@ impl Session {
         let Some(from) = self.buffers.get(name) else {
             return Err(Error::new(format!("there is no buffer `{name}`")));
         };
+        if bytes as u64 > self.staging.size() {
+            let most = self.staging.size();
+            return Err(Error::new(format!("`{name}` has {bytes} bytes, but at most {most} are read back")));
+        }
         let mut encoder =
             self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(from, 0, &self.staging, 0, bytes as u64);

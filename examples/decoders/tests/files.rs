@@ -83,7 +83,8 @@ fn a_gguf_file_of_qwen3_is_the_model_that_was_written() {
     let other = folder.join("other.gguf");
     write_gguf(&other, &[("general.architecture", Value::String("falcon".into()))], &fewer[..1]);
     let said = Model::open(&other).unwrap_err().to_string();
-    assert!(said.starts_with("architecture `falcon` is not known; known are llama"), "{said}");
+    let text = format!("{}: architecture `falcon` is not known; known are llama", other.display());
+    assert!(said.starts_with(&text), "{said}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

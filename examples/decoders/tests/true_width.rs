@@ -213,9 +213,6 @@ fn small(test: &str, family: Family) {
     });
 }
 
-/// The first tokens, one in the middle and the last.
-const SOME: [usize; 4] = [0, 1, 31, STEPS - 1];
-
 fn at_true_width(test: &str, name: &str, dtype: DType, judged: &[usize]) {
     on_mesa22(test, |gpu| {
         let model = two_layers(name, dtype);
@@ -282,35 +279,38 @@ fn qwen3_at_true_width() {
     at_true_width("qwen3_at_true_width", "qwen3-0.6b", DType::F16, &[1, STEPS - 1]);
 }
 
+/// Every token of the text is judged, step by step of the plan.
+fn every() -> Vec<usize> {
+    (0..STEPS).collect()
+}
+
+#[test]
+#[ignore = "takes long"]
+fn qwen3_at_true_width_every_token() {
+    at_true_width("qwen3_at_true_width_every_token", "qwen3-0.6b", DType::F16, &every());
+}
+
 #[test]
 #[ignore = "takes long"]
 fn llama_at_true_width() {
-    at_true_width("llama_at_true_width", "llama-3.2-1b", DType::F16, &SOME);
+    at_true_width("llama_at_true_width", "llama-3.2-1b", DType::F16, &every());
 }
 
 #[test]
 #[ignore = "takes long"]
 fn gemma_3_at_true_width() {
-    at_true_width("gemma_3_at_true_width", "gemma-3-1b", DType::F16, &SOME);
+    at_true_width("gemma_3_at_true_width", "gemma-3-1b", DType::F16, &every());
 }
 
 /// In blocks of four bits: one buffer holds gates and others of all experts.
 #[test]
 #[ignore = "takes long"]
 fn a_mixture_of_64_experts_at_true_width() {
-    at_true_width("a_mixture_of_64_experts_at_true_width", "qwen3-30b-a3b", DType::Q4_0, &SOME);
+    at_true_width("a_mixture_of_64_experts_at_true_width", "qwen3-30b-a3b", DType::Q4_0, &every());
 }
 
 #[test]
 #[ignore = "takes long"]
 fn rwkv_7_at_true_width() {
-    at_true_width("rwkv_7_at_true_width", "rwkv7-0.4b", DType::F16, &SOME);
-}
-
-#[test]
-#[ignore = "takes long"]
-fn every_token_at_true_width() {
-    let every: Vec<usize> = (0..STEPS).collect();
-    at_true_width("every_token_at_true_width", "qwen3-0.6b", DType::F16, &every);
-    at_true_width("every_token_at_true_width", "rwkv7-0.4b", DType::F16, &every);
+    at_true_width("rwkv_7_at_true_width", "rwkv7-0.4b", DType::F16, &every());
 }

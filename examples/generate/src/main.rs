@@ -16,19 +16,19 @@ use text::Text;
 
 /// Generates text with a language model.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, group = clap::ArgGroup::new("weights").required(true).args(["model", "random"]))]
 struct Arguments {
     /// A GGUF file, or a folder with config.json, model.safetensors and tokenizer.json
-    #[arg(long, value_name = "FILE.gguf|DIR", required_unless_present = "random")]
+    #[arg(long, value_name = "FILE.gguf|DIR")]
     model: Option<PathBuf>,
     /// Random weights in the shapes of a model: llama-3.2-1b, qwen3-0.6b, gemma-3-270m, rwkv7-0.4b, ...; what it
     /// says means nothing
-    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    #[arg(long, value_name = "NAME")]
     random: Option<String>,
     /// The type of random matrices: f32 f16 q8_0 q4_0 q4_k q6_k ...
     #[arg(long = "type", value_name = "TYPE", default_value = "q8_0", conflicts_with = "model")]
     dtype: String,
-    /// Text; or token ids with commas, which is all there is where no tokenizer is
+    /// Text; or, where no tokenizer is, token ids with commas. Text without a digit is a token for each byte then
     #[arg(long, default_value = "Once upon a time")]
     prompt: String,
     /// The most tokens that are generated
@@ -127,7 +127,7 @@ fn open(arguments: &Arguments) -> Result<(Model, Text)> {
     }
     let name = arguments.random.as_deref().unwrap_or(config::NAMES[0]);
     let dtype = DType::parse(&arguments.dtype)
-        .ok_or_else(|| Error::new(format!("there is no type `{}`", arguments.dtype)))?;
+        .ok_or_else(|| Error::new(format!("there is no type `{}`, but f32, f16, q8_0 …", arguments.dtype)))?;
     Ok((
         Model::random(Config::named(name)?, dtype, arguments.seed.into()),
         Text::ids_only("weights are random"),

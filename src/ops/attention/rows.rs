@@ -70,6 +70,6 @@ fn lanes(s: &Site<'_>) -> u64 {
 
 /// Fours of keys that lie in workgroup memory at once.
 fn fours(s: &Site<'_>) -> u64 {
-    let each = 64 * (s.size(D).div_ceil(4) + s.size(C).div_ceil(4)).max(1) as u64;
-    (MEMORY / each).min(MOST_KEYS / 4)
+    let each: usize = [D, C].map(|axis| 64 * s.size(axis).div_ceil(4).max(1)).iter().sum();
+    (MEMORY / each as u64).min(MOST_KEYS / 4)
 }

@@ -187,8 +187,43 @@ pub(super) fn failures(record: &Record, dir: &Path) {
     }
 }
 
+/// Adapters that stand side by side in a table; more are a line for each of their suites.
+const ABREAST: usize = 4;
+
 /// Prints suite × adapter.
 pub(super) fn table(records: &[Record], stale: &[String]) {
+    if records.len() > ABREAST {
+        many(records)
+    } else {
+        abreast(records)
+    }
+    for entry in stale {
+        say(&format!("on the list of what is unsupported, but nothing needs it any more: {entry}\n"));
+    }
+}
+
+fn cells(c: [String; 4]) -> String {
+    format!(" |{:>11}{:>8}{:>8}{:>10}", c[0], c[1], c[2], c[3])
+}
+
+fn many(records: &[Record]) {
+    let width = records.iter().map(|r| r.name().chars().count()).max().unwrap_or(0).max(7);
+    let head = cells(["passed", "failed", "unsupp.", "expected"].map(str::to_owned));
+    let mut out = format!("\n{:<width$} {:<11}{head}\n", "adapter", "suite");
+    for record in records {
+        let mut suites: Vec<&str> = record.rows.iter().map(|row| row.suite).collect();
+        suites.sort_unstable();
+        suites.dedup();
+        for suite in suites {
+            let counts = summary(record.rows.iter().filter(|row| row.suite == suite));
+            let counts = cells(counts.map(|n| n.to_string()));
+            out += &format!("{:<width$} {suite:<11}{counts}\n", record.name());
+        }
+    }
+    say(&out);
+}
+
+fn abreast(records: &[Record]) {
     let mut suites: Vec<&str> = Vec::new();
     for row in records.iter().flat_map(|r| &r.rows) {
         if !suites.contains(&row.suite) {
@@ -196,7 +231,6 @@ pub(super) fn table(records: &[Record], stale: &[String]) {
         }
     }
     let letter = |i: usize| if records.len() == 1 { String::new() } else { format!("[{}] ", i + 1) };
-    let cells = |c: [String; 4]| format!(" |{:>11}{:>8}{:>8}{:>10}", c[0], c[1], c[2], c[3]);
     let line = |name: &str, is_in: &dyn Fn(&Row) -> bool| {
         let group = |r: &Record| cells(summary(r.rows.iter().filter(|r| is_in(r))).map(|n| n.to_string()));
         format!("{name:<14}{}", records.iter().map(group).collect::<String>())
@@ -215,9 +249,6 @@ pub(super) fn table(records: &[Record], stale: &[String]) {
         out += &format!("{}{} (driver: {driver})\n", letter(i), record.name());
     }
     say(&(out + &lines.join("\n") + "\n"));
-    for entry in stale {
-        say(&format!("on the list of what is unsupported, but nothing needs it any more: {entry}\n"));
-    }
 }
 
 /// Everything, for programs.

@@ -108,9 +108,9 @@ fn main(
         }
     }
     for (var t0 = range.x; t0 < range.y; t0 += FOURS * 4u) {
-        workgroupBarrier();
+        workgroupBarrier(); // the tile before was read
         fetch(b, g, t0, range.y, lane);
-        workgroupBarrier();
+        workgroupBarrier(); // this one is there
         for (var i = 0u; i < FOURS && t0 + i * 4u < range.y; i++) {
             let t = t0 + i * 4u;
             let whole = all_see(queries, t, length);

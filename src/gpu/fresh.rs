@@ -44,7 +44,8 @@ impl Fresh {
     pub(super) fn called(&mut self, call: &Call) {
         let mut changed = 0;
         for (id, (seen, value)) in self.seen.iter_mut().zip(&call.0).enumerate() {
-            if *seen != *value {
+            if seen.to_bits() != value.to_bits() {
+                // -0 equals 0, and is another parameter
                 changed |= 1u64 << id.min(63);
                 *seen = *value;
             }
@@ -70,5 +71,36 @@ impl Fresh {
         let last = sent.iter().rposition(|sent| !sent)?;
         sent.fill(true);
         Some(first..last + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_depends_on_makes_it_stale_in_every_slot() {
+        // Step 0 depends on scalar 0, step 1 on the 70th and so on the last bit, step 2 on nothing.
+        let mut fresh = Fresh {
+            seen: vec![0.0; 80],
+            scalars: vec![1, 1 << 63, 0],
+            resolved: vec![true; 3],
+            sent: vec![true; 6],
+        };
+        let mut call = Call(vec![0.0; 80]);
+        fresh.called(&call);
+        assert_eq!((fresh.resolved.clone(), fresh.send(0)), (vec![true; 3], None));
+        call.0[0] = -0.0;
+        fresh.called(&call);
+        assert_eq!(fresh.resolved, [false, true, true]);
+        fresh.changed(0);
+        call.0[70] = 1.0;
+        fresh.called(&call);
+        assert_eq!(fresh.resolved, [true, false, true]);
+        fresh.changed(1);
+        assert_eq!(
+            [fresh.send(0), fresh.send(0), fresh.send(1), fresh.send(1)],
+            [Some(0..2), None, Some(0..2), None]
+        );
     }
 }

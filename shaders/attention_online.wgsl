@@ -22,7 +22,8 @@
 // rescaled when the largest score grows (Milakov and Gimelshein 2018; Dao et al. 2022). Only a tile of
 // scores is ever stored, in workgroup memory. More columns than 256 are other workgroups', which go over
 // the scores again. The 64 invocations are laid out three times: 4 x 16 blocks of four queries by two keys
-// for the scores, 16 queries by 4 parts for the softmax, four queries by 16 groups of C for the output.
+// for the scores, 16 queries by 4 parts for the softmax, which subgroups join where there are such, four queries
+// by 16 groups of C for the output.
 // Tiles start at multiples of 32 whatever the length, so a sequence's bits do not depend on padding. What
 // is hidden from a query is left out of its sums, so that v may hold anything there.
 
@@ -62,7 +63,6 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 var<workgroup> scores: array<f32, ROWS * KEYS>;
-var<workgroup> parts: array<f32, ROWS * 4u>;
 var<workgroup> factor: array<f32, ROWS>;
 
 // Scores of four queries and two keys: q rows at `q_at` and k rows at `k_at`, in groups or words.
@@ -105,8 +105,17 @@ fn seen_by(s0: u32, length: u32, reach: u32) -> vec2<u32> {
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    @builtin(local_invocation_index) index: u32,
+    //@if by_subgroup
+    @builtin(subgroup_id) subgroup: u32,
+    //@if by_subgroup
+    @builtin(subgroup_size) size: u32,
+    //@if by_subgroup
+    @builtin(subgroup_invocation_id) place: u32,
 ) {
+    var lane = index;
+    //@if by_subgroup
+    lane = subgroup * size + place;
     let tiles = (p.S + ROWS - 1u) / ROWS;
     let groups = (p.C + 3u) / 4u;
     let chunks = max((groups + 63u) / 64u, 1u);
@@ -162,12 +171,8 @@ fn main(
         for (var i = 0u; i < 8u; i++) {
             top = max(top, scores[row * KEYS + part * 8u + i]);
         }
-        parts[lane] = top;
-        workgroupBarrier(); // the largest of each part is known
-        top = max(max(parts[row * 4u], parts[row * 4u + 1u]), max(parts[row * 4u + 2u], parts[row * 4u + 3u]));
-        top = max(top, largest);
+        top = max(quad_max(top, lane), largest);
         let shrink = relative_weight(largest, top);
-        workgroupBarrier(); // parts was read, and is written again
         var mass = 0.0;
         for (var i = 0u; i < 8u; i++) {
             let at = row * KEYS + part * 8u + i;
@@ -175,13 +180,10 @@ fn main(
             scores[at] = e;
             mass += e;
         }
-        parts[lane] = mass;
         if part == 0u {
             factor[row] = shrink;
         }
-        workgroupBarrier(); // exponentials, their sums and the factors are there
-        mass = (parts[row * 4u] + parts[row * 4u + 1u]) + (parts[row * 4u + 2u] + parts[row * 4u + 3u]);
-        sum = sum * shrink + mass;
+        sum = sum * shrink + quad_sum(mass, lane); // exponentials and factors are there, too
         largest = top;
 
         let keys = min(KEYS, range.y - t0);

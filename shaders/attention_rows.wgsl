@@ -57,20 +57,6 @@ struct Params {
 var<workgroup> keys: array<array<array<vec4<f32>, max(D4, 1u)>, 4>, FOURS>;
 var<workgroup> values: array<array<array<vec4<f32>, max(C4, 1u)>, 4>, FOURS>;
 
-// The keys from the block with the first one that some row sees to behind the last such; the queries of these rows
-// are s.x to s.y.
-fn seen_by(s: vec2<u32>, length: u32) -> vec2<u32> {
-    if REACH == 0u {
-        return vec2<u32>(0u, length);
-    }
-    let reach = reach_of(length);
-    // with more queries than keys, maybe none
-    let seen = s.y + 1u + reach + min(p.right, p.S + p.T);
-    let end = min(length, seen - min(seen, p.S));
-    let first = s.x + reach - min(s.x + reach, p.S + min(p.left, p.S + p.T));
-    return vec2<u32>(select(0u, first - first % 4u, LEFT), end);
-}
-
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -89,9 +75,8 @@ fn main(
     }
     let length = kv_length(b);
     let row1 = min(row0 + ROWS * LANES, rows) - 1u;
-    let one_head = row0 / p.S == row1 / p.S;
-    let queries = select(vec2<u32>(0u, p.S - 1u), vec2<u32>(row0, row1) % p.S, one_head);
-    let range = seen_by(queries, length);
+    let queries = queries_of(row0, row1);
+    let range = seen_by(queries, length, 4u);
 
     var kept: array<vec4<f32>, ROWS * max(D4, 1u)>;
     var sh: array<vec2<u32>, ROWS>;

@@ -22,7 +22,7 @@ const TILE: u32 = 64u; // knob: four times as many
 const LANES: u32 = 128u; // knob: invocations in four subgroups
 const MP: u32 = 64u; // knob: rows of xh that belong to a b
 const NP: u32 = 64u; // knob: rows of wh that belong to a b
-const ONE: i32 = 141;
+const ONE: i32 = 141; // see lib/staged.wgsl
 
 struct Params {
     B: u32, M: u32, N: u32, K: u32,
@@ -39,13 +39,6 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 var<workgroup> sums: array<f32, TILE * TILE>;
-
-// 2^n in two factors, neither of which is past what f32 has, nor is what is between them.
-fn times_power(v: vec4<f32>, n: vec4<i32>) -> vec4<f32> {
-    let half = n >> vec4<u32>(1u);
-    let first = bitcast<vec4<f32>>((half + 127) << vec4<u32>(23u));
-    return v * first * bitcast<vec4<f32>>((n - half + 127) << vec4<u32>(23u));
-}
 
 @compute @workgroup_size(LANES)
 fn main(

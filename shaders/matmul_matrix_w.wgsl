@@ -14,8 +14,6 @@ const BLOCK: u32 = 64u; // invocations per column, a power of two
 const TILE: u32 = 64u; // knob: columns of a tile
 const NP: u32 = 64u; // knob: rows of wh that belong to a b
 const BLOCK4: u32 = 8u; // knob: groups of four in a block of w that shares a scale
-const LEAST: f32 = 7.888609052210118e-31; // 2^-100
-const ONE: u32 = 141u; // the exponent of what the largest of a column becomes: 2^14
 
 struct Params {
     B: u32, N: u32, K: u32,
@@ -57,13 +55,11 @@ fn main(
         most = max(most, abs(value4(b, n, k4)));
     }
     let largest = workgroup_max(max(max(most.x, most.y), max(most.z, most.w)), lane);
-    let exponent = select(ONE, bitcast<u32>(largest) >> 23u, largest >= LEAST);
-    let scale = select(0.0, bitcast<f32>((127u + ONE - exponent) << 23u), largest >= LEAST);
+    let scale = staged_scale(largest);
     for (var k4 = lane; k4 < k4s; k4 += BLOCK) {
-        let v = value4(b, n, k4) * scale;
-        wh[(b * NP + n) * p.wh_row + k4] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
+        wh[(b * NP + n) * p.wh_row + k4] = staged4(value4(b, n, k4) * scale);
     }
     if lane == 0u {
-        we[b * NP + n] = exponent;
+        we[b * NP + n] = staged_exponent(largest);
     }
 }

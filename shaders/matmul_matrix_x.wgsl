@@ -11,8 +11,6 @@ alias x_group = vec4<f32>; // knob: four elements of x
 const BLOCK: u32 = 64u; // invocations per row, a power of two
 const TILE: u32 = 64u; // knob: rows of a tile
 const MP: u32 = 64u; // knob: rows of xh that belong to a b
-const LEAST: f32 = 7.888609052210118e-31; // 2^-100
-const ONE: u32 = 141u; // the exponent of what the largest of a row becomes: 2^14
 
 struct Params {
     B: u32, M: u32, K: u32,
@@ -51,13 +49,11 @@ fn main(
         most = max(most, abs(value4(b, m, k4)));
     }
     let largest = workgroup_max(max(max(most.x, most.y), max(most.z, most.w)), lane);
-    let exponent = select(ONE, bitcast<u32>(largest) >> 23u, largest >= LEAST);
-    let scale = select(0.0, bitcast<f32>((127u + ONE - exponent) << 23u), largest >= LEAST);
+    let scale = staged_scale(largest);
     for (var k4 = lane; k4 < k4s; k4 += BLOCK) {
-        let v = value4(b, m, k4) * scale;
-        xh[(b * MP + m) * p.xh_row + k4] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
+        xh[(b * MP + m) * p.xh_row + k4] = staged4(value4(b, m, k4) * scale);
     }
     if lane == 0u {
-        xe[b * MP + m] = exponent;
+        xe[b * MP + m] = staged_exponent(largest);
     }
 }

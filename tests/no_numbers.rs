@@ -4,10 +4,12 @@
 
 use tachylite::check::{Fill, Machine};
 use tachylite::ops::attention::Attention;
-use tachylite::plan::{Policy, plan};
+use tachylite::plan::{Numerics, Policy, plan};
 use tachylite::virtual_gpu::{Personality, VirtualGpu};
 use tachylite::{Call, DType, Graph, Tensor, ValueId};
 
+/// Queries, all the same: fewer are not for matrices.
+const S: usize = 4;
 const D: usize = 8;
 
 /// What a graph's outputs are of f32 inputs, by a kernel.
@@ -28,7 +30,8 @@ fn run(
     let [o, lse] = build(&mut g, &ids);
     g.output("o", o).unwrap();
     g.output("lse", lse).unwrap();
-    let policy = Policy { kernel: Some(kernel.into()), ..Policy::default() };
+    let numerics = if kernel.contains(".matrix_") { Numerics::F16Staged } else { Numerics::F32 };
+    let policy = Policy { kernel: Some(kernel.into()), numerics, ..Policy::default() };
     let plan = plan(&g, gpu.profile(), &policy).unwrap();
     let call = Call::default();
     let pack = |(port, (_, shape, x)): (&tachylite::plan::Port, &(&str, &[usize], Vec<f32>))| {
@@ -43,7 +46,7 @@ fn run(
     [0, 1].map(|i| plan.outputs[i].unpack(&call, &read[i]).unwrap().to_f32())
 }
 
-/// One query over `t` keys, of which q, k and v are as `spoil` leaves them.
+/// What one query is given over `t` keys, of which q, k and v are as `spoil` leaves them.
 fn attend(
     kernel: &str,
     t: usize,
@@ -55,14 +58,24 @@ fn attend(
     let (mut q, mut k, mut v): (Vec<f32>, Vec<f32>, Vec<f32>) =
         (numbers(1, D), numbers(2, t * D), numbers(3, t * D));
     spoil(&mut q, &mut k, &mut v);
-    let (one, many): (&[usize], &[usize]) = (&[1, 1, 1, D], &[1, t, 1, D]);
-    run(kernel, &[("q", one, q), ("k", many, k), ("v", many, v)], |g, ids| {
+    let (queries, many): (&[usize], &[usize]) = (&[1, S, 1, D], &[1, t, 1, D]);
+    let [o, lse] = run(kernel, &[("q", queries, q.repeat(S)), ("k", many, k), ("v", many, v)], |g, ids| {
         let (o, lse) = g.attention_lse(ids[0], ids[1], ids[2], how).unwrap();
         [o, lse]
-    })
+    });
+    let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert!(o.chunks(D).all(|row| bits(row) == bits(&o[..D])), "{kernel}: {o:?}");
+    [o[..D].to_vec(), lse[..1].to_vec()]
 }
 
-const KERNELS: [&str; 4] = ["attention.online", "attention.split", "attention.lanes", "attention.rows"];
+const KERNELS: [&str; 6] = [
+    "attention.online",
+    "attention.split",
+    "attention.lanes",
+    "attention.rows",
+    "attention.matrix_8",
+    "attention.matrix_16",
+];
 
 #[test]
 fn a_score_that_is_no_number_makes_the_row_none() {
@@ -96,11 +109,39 @@ fn an_infinite_value_is_infinite_in_its_column_alone() {
 }
 
 #[test]
+fn queries_and_keys_too_small_to_tell_from_nothing_see_all_keys_alike() {
+    for kernel in KERNELS {
+        for (of_q, of_k) in [(1e-39, 1.0), (1.0, 1e-39), (1e-33, 1e-33), (0.0, 0.0)] {
+            let [o, lse] = attend(kernel, 40, Attention::default(), |q, k, v| {
+                q.iter_mut().for_each(|x| *x *= of_q);
+                k.iter_mut().for_each(|x| *x *= of_k);
+                v.fill(0.5);
+            });
+            let off = (lse[0] - 40f32.ln()).abs();
+            assert!(off < 1e-5 && o.iter().all(|x| (x - 0.5).abs() < 1e-6), "{kernel}: {o:?} {lse:?}");
+        }
+    }
+}
+
+#[test]
+fn an_element_may_be_much_larger_than_the_rest_of_its_row() {
+    for kernel in KERNELS {
+        for at in 0..D {
+            let [o, lse] = attend(kernel, 5, Attention::default(), |q, k, _| {
+                q[at] = 1e30;
+                k.chunks_mut(D).for_each(|row| row[at] = -1e-30);
+            });
+            assert!(o.iter().chain(&lse).all(|x| x.is_finite()), "{kernel} {at}: {o:?} {lse:?}");
+        }
+    }
+}
+
+#[test]
 fn masks_and_sinks_that_are_no_numbers_make_the_row_none() {
     for kernel in KERNELS {
         for (name, shape) in [("mask", &[1usize, 1, 1, 5] as &[usize]), ("sinks", &[1])] {
             let inputs = [
-                ("q", &[1usize, 1, 1, D] as &[usize], vec![0.5; D]),
+                ("q", &[1usize, S, 1, D] as &[usize], vec![0.5; S * D]),
                 ("k", &[1, 5, 1, D], vec![0.25; 5 * D]),
                 ("v", &[1, 5, 1, D], vec![1.0; 5 * D]),
                 (name, shape, vec![f32::NAN; shape.iter().product()]),

@@ -5,7 +5,7 @@
 use tachylite::check::{Fill, Machine};
 use tachylite::formats::CacheForm;
 use tachylite::ops::attention::{Attention, Reach};
-use tachylite::plan::{Policy, plan};
+use tachylite::plan::{Numerics, Policy, plan};
 use tachylite::virtual_gpu::{Personality, VirtualGpu};
 use tachylite::{Call, DType, Graph, Tensor};
 
@@ -80,7 +80,8 @@ fn attended(
     let (o, lse) = g.attention_lse(ids[0], ids[1], ids[2], how).unwrap();
     g.output("o", o).unwrap();
     g.output("lse", lse).unwrap();
-    let policy = Policy { kernel: Some(kernel.into()), ..Policy::default() };
+    let numerics = if kernel.contains(".matrix_") { Numerics::F16Staged } else { Numerics::F32 };
+    let policy = Policy { kernel: Some(kernel.into()), numerics, ..Policy::default() };
     let plan = plan(&g, gpu.profile(), &policy).unwrap();
     let call = Call::default();
     let packed: Vec<_> =
@@ -104,7 +105,9 @@ fn pages_give_the_same_bits_as_one_piece() {
     for forms in [[None, None], [Some(CacheForm::Q8_0), Some(CacheForm::Q4_0)]] {
         let (k, v) = (cache(2, forms[0]), cache(3, forms[1]));
         let pages = [&k, &v].map(|cache| in_pages(cache, &table));
-        for kernel in ["attention.online", "attention.split", "attention.lanes", "attention.rows"] {
+        let names = ["online", "split", "lanes", "rows", "matrix_8", "matrix_16"];
+        for kernel in names.map(|name| format!("attention.{name}")) {
+            let kernel = kernel.as_str();
             let whole = attended(kernel, forms, [&k, &v], None);
             assert!(whole[0].iter().any(|byte| *byte != 0));
             for table in [&table, &wild] {

@@ -197,6 +197,7 @@ impl Text {
             self.append(if given("w_scale") { source::SCALE_INT8 } else { source::SCALE_NONE });
         }
         let handing = rows::handing(site.profile).is_some();
+        let quads = rows::has_quads(site.profile);
         let softcap = site.attrs.iter().any(|(name, a)| *name == "softcap" && *a != Attr::F32(0.0));
         let panels = site.arg("w").is_some_and(|w| w.panels);
         let gates = given("up") || site.attr_u32("gates") > 0;
@@ -207,6 +208,7 @@ impl Text {
             ("capped(", if softcap { source::SOFTCAP_GIVEN } else { source::SOFTCAP_NONE }),
             ("share_of(", source::SHARES),
             ("team_sum(", if rows::by_subgroup(site) { source::TEAM_SUBGROUP } else { source::TEAM_MEMORY }),
+            ("quad_max(", if quads { source::QUAD_SUBGROUP } else { source::QUAD_MEMORY }),
             ("x_slice(", if slices { source::SLICES_GIVEN } else { source::SLICES_NONE }),
             ("w_column(", if panels { source::COLUMN_PANEL } else { source::COLUMN_STRIDED }),
             ("fetch_w(", if eight { source::fetch_eight(w) } else { source::FETCH_ONE }),

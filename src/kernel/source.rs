@@ -70,6 +70,8 @@ pieces! {
     WORKGROUP_MAX "workgroup_max.wgsl"
     TEAM_MEMORY "team_memory.wgsl"
     TEAM_SUBGROUP "team_subgroup.wgsl"
+    QUAD_MEMORY "quad_memory.wgsl"
+    QUAD_SUBGROUP "quad_subgroup.wgsl"
     SLICES_GIVEN "slices_given.wgsl"
     SLICES_NONE "slices_none.wgsl"
     COLUMN_PANEL "column_panel.wgsl"
@@ -112,8 +114,15 @@ pieces! {
     REACH_OF "reach.wgsl"
     KEYS_OF_ROW "keys_of_row.wgsl"
     HEADS_OF_GROUP "heads_of_group.wgsl"
+    QUERY4 "query4.wgsl"
+    WHOLE4 "whole4.wgsl"
+    ROWS_OF_GROUP "rows_of_group.wgsl"
+    STAGED_ROW "staged_row.wgsl"
+    STAGED "staged.wgsl"
+    TIMES_POWER "times_power.wgsl"
     RELATIVE_WEIGHT "relative_weight.wgsl"
-    ROWS_OF_CACHE "rows_of_cache.wgsl"
+    K_ROW "k_row.wgsl"
+    V_ROW "v_row.wgsl"
     TOUCH_WORD "touch_word.wgsl"
     ORDER "order.wgsl"
     SELECT "select.wgsl"
@@ -138,9 +147,16 @@ pieces! {
 }
 
 /// Functions that are linked wherever they are called, each with its piece.
-pub(super) const ALONE: [(&str, Source); 12] = [
+pub(super) const ALONE: [(&str, Source); 19] = [
     ("relative_weight(", RELATIVE_WEIGHT),
-    ("k_row(", ROWS_OF_CACHE),
+    ("query4(", QUERY4),
+    ("whole4(", WHOLE4),
+    ("row_of(", ROWS_OF_GROUP),
+    ("stage_row(", STAGED_ROW),
+    ("staged4(", STAGED),
+    ("times_power(", TIMES_POWER),
+    ("k_row(", K_ROW),
+    ("v_row(", V_ROW),
     ("reach_of(", REACH_OF),
     ("begin_row(", KEYS_OF_ROW),
     ("workgroup_max(", WORKGROUP_MAX),

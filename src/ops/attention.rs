@@ -18,6 +18,7 @@ mod cases;
 pub(crate) mod drawn;
 mod infer;
 mod lanes;
+mod matrix;
 pub(crate) mod reference;
 mod rows;
 mod split;
@@ -66,7 +67,7 @@ pub static ATTENTION: Op = Op {
     infer: infer::infer,
     reference: reference::reference,
     flops: |s| 2.0 * s.product(&[B, S, T, H]) * (s.product(&[D]) + s.product(&[C])),
-    kernels: &[&ONLINE, &split::SPLIT, &lanes::LANES, &rows::ROWS],
+    kernels: &[&ONLINE, &split::SPLIT, &lanes::LANES, &rows::ROWS, &matrix::MATRIX_16, &matrix::MATRIX_8],
     cases: Cases {
         axes: &[(B, 2), (S, 5), (T, 7), (D, 20)],
         weights: &[DType::F32],
@@ -94,8 +95,8 @@ pub static ATTENTION: Op = Op {
             "q8_0",
             "paged",
         ],
-        // A workgroup for each of two heads.
         applies: |_| true,
+        // A workgroup for each of two heads.
         many_workgroups: |_| Some(Sizes::new(&[(B, past_one_axis(1) / 2), (S, 1), (T, 2), (D, 3)])),
         build: cases::build,
         fill: cases::fill,

@@ -18,7 +18,7 @@ use crate::plan::Numerics;
 mod broadcast;
 mod int8;
 mod int8_rows;
-mod matrix;
+pub(super) mod matrix;
 mod shared;
 mod split;
 mod staged;

@@ -55,6 +55,12 @@ pub(super) fn subgroup(profile: &Profile) -> u64 {
     if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
 }
 
+/// Whether a workgroup of 64 is whole subgroups, and each of those whole fours.
+pub(crate) fn has_quads(profile: &Profile) -> bool {
+    let size = subgroup(profile);
+    (4..=64).contains(&size) && size.is_power_of_two()
+}
+
 /// The size of subgroups, where lanes had better hand each other what they loaded than load the same. Measured on
 /// processors, whose subgroups are this small; on a GPU with such subgroups nobody measured it.
 pub(crate) fn handing(profile: &Profile) -> Option<u64> {

@@ -9,6 +9,8 @@ use crate::op::RefCall;
 use crate::ops::attention::OPEN;
 use crate::ops::elementwise::unary::{DIVISION, log_error, tanh};
 use crate::ops::for_each_row;
+use crate::ops::matmul::matrix::staged_rows;
+use crate::plan::Numerics;
 
 /// The score of a key that a query sees, with its error.
 pub(crate) struct Score {
@@ -20,7 +22,7 @@ pub(crate) struct Score {
     pub error: f64,
 }
 
-// What a quantised row stands for has the error of its product with the scale. Score: the sum's bound, two
+// Rows that are staged as f16 have what that rounds. What a quantised row stands for has the error of its product with the scale. Score: the sum's bound, two
 // roundings for the scale; capped, a division, tanh and a product; a product and a sum for the slope, of whole
 // numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at its end. The sink
 // is one term more, of one factor more. exp(score - largest): the score's error and the difference's rounding
@@ -32,7 +34,13 @@ pub(crate) struct Score {
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, s, h, width] = [B, S, H, C].map(|a| c.sizes.get(a));
     let (k, v) = (decoded(c, 1, "k_form", c.sizes.get(D)), decoded(c, 2, "v_form", width));
-    let (k, v) = (&*k, &*v);
+    let (q, k) = match c.numerics {
+        Numerics::F16Staged => {
+            (Cow::Owned(staged_rows(c.input(0), c.sizes.get(D))), Cow::Owned(staged_rows(&k, c.sizes.get(D))))
+        }
+        _ => (Cow::Borrowed(c.input(0)), k),
+    };
+    let (q, k, v) = (&*q, &*k, &*v);
     let work = b * s * h * c.sizes.get(T) * (c.sizes.get(D) + width);
     let (t, g) = (c.sizes.get(T), c.sizes.get(G));
     // A key's row: of a page that is named, if there are pages.
@@ -47,7 +55,7 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let kv = |row: usize, key: usize| place(row / (s * h), key) * g + row % h / (h / g);
     let mut out = Approx::exact(&[b, s, h, width], vec![0.0; b * s * h * width]);
     for_each_row(width, &mut out.value, &mut out.error, work, |row, value, error| {
-        let scores = scores(c, row, k, |key| kv(row, key));
+        let scores = scores(c, row, [q, k], |key| kv(row, key));
         let v = |key: Option<usize>, i| key.map_or((0.0, 0.0), |key| v.at(kv(row, key) * width + i));
         weigh(&scores, tiles(&scores), v, value, error);
     });
@@ -57,7 +65,7 @@ pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let mut lse = Approx::exact(&[b, h, s], vec![0.0; b * h * s]);
     for_each_row(1, &mut lse.value, &mut lse.error, work, |at, value, error| {
         let row = (at / (h * s) * s + at % s) * h + at / s % h;
-        let scores = scores(c, row, k, |key| kv(row, key));
+        let scores = scores(c, row, [q, k], |key| kv(row, key));
         (value[0], error[0]) = log_sum_exp(&scores, tiles(&scores));
     });
     vec![out, lse]
@@ -77,9 +85,9 @@ fn decoded<'a>(c: &RefCall<'a>, arg: usize, form: &str, width: usize) -> Cow<'a,
 
 /// How many keys a query may see by the lengths and causality, and the scores of those that no mask
 /// hides. `row` counts over [B, S, H], `kv` gives the row of a key.
-fn scores(c: &RefCall<'_>, row: usize, k: &Approx, kv: impl Fn(usize) -> usize) -> Vec<Score> {
+fn scores(c: &RefCall<'_>, row: usize, [q, k]: [&Approx; 2], kv: impl Fn(usize) -> usize) -> Vec<Score> {
     let [s, t, h, d] = [S, T, H, D].map(|a| c.sizes.get(a));
-    let (q, lengths, mask) = (c.input(0), c.inputs[3], c.inputs[4]);
+    let (lengths, mask) = (c.inputs[3], c.inputs[4]);
     let (slopes, sinks, cap) = (c.inputs[5], c.inputs[6], c.attr("softcap"));
     let (batch, query, head) = (row / (s * h), row / h % s, row % h);
     let length = lengths.map_or(t, |l| (l.value[batch] as usize).min(t));

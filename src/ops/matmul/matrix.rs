@@ -61,7 +61,7 @@ macro_rules! kernels {
 kernels!(MATRIX_16 X_16 W_16 "16" 16 matrix_16);
 kernels!(MATRIX_8 X_8 W_8 "8" 8 matrix_8);
 
-fn fits(s: &Site<'_>, has: bool, side: u64) -> Result<(), String> {
+pub(in crate::ops) fn fits(s: &Site<'_>, has: bool, side: u64) -> Result<(), String> {
     let (least, most) = s.profile.subgroup_sizes;
     if !has || !s.profile.features.shader_f16 {
         return Err(format!("the device has no cooperative matrices of {side} x {side} f16"));
@@ -74,18 +74,21 @@ fn fits(s: &Site<'_>, has: bool, side: u64) -> Result<(), String> {
 
 fn knobs(s: &Site<'_>, side: u64) -> Vec<(&'static str, String)> {
     let grouped = scale_knobs(s).into_iter();
+    let own = [padded_knob(s, M, "MP", side), padded_knob(s, N, "NP", side)];
+    grouped.chain(of_subgroups(s, side)).chain(own).collect()
+}
+
+/// The knobs of a workgroup of four subgroups that multiply matrices.
+pub(in crate::ops) fn of_subgroups(s: &Site<'_>, side: u64) -> [(&'static str, String); 6] {
     let matrix = |role: &str, of: &str| format!("coop_mat{side}x{side}<{of}, {role}>");
-    let own = [
+    [
         ("mat_a", matrix("A", "f16")),
         ("mat_b", matrix("B", "f16")),
         ("mat_c", matrix("C", "f32")),
         ("SIDE", format!("{side}u")),
         ("LANES", format!("{}u", 4 * s.profile.subgroup_sizes.0)),
         tile_knob(side),
-        padded_knob(s, M, "MP", side),
-        padded_knob(s, N, "NP", side),
-    ];
-    grouped.chain(own).collect()
+    ]
 }
 
 fn tile_knob(side: u64) -> (&'static str, String) {
@@ -127,7 +130,7 @@ fn cost(s: &Site<'_>, tile: f64) -> Work {
 
 /// Rows as they are multiplied: each element rounded once to f16, relative to the largest of its row, unless it
 /// is an f16 anyway; what is 2^28 times less than that may become 0.
-pub(super) fn staged_rows(rows: &Approx, k: usize) -> Approx {
+pub(in crate::ops) fn staged_rows(rows: &Approx, k: usize) -> Approx {
     let mut out = rows.clone();
     for (values, errors) in out.value.chunks(k.max(1)).zip(out.error.chunks_mut(k.max(1))) {
         let largest = values.iter().zip(&*errors).fold(0.0, |m, (v, e)| f64::max(m, v.abs() + e));

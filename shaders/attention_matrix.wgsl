@@ -14,11 +14,11 @@
 //
 // For many queries on cooperative matrices of SIDE x SIDE. A workgroup is four subgroups and owns TILE rows,
 // queries of heads that have keys and values in common; it walks over those keys KEYS at a time, as
-// attention.online does. Scores are made of matrices, SIDE rows of them by each subgroup, straight from buffers;
-// a tile's rows and keys behind the last are those
-// of the next g, which nobody sees. Weights stay f32, and what they weigh is summed in registers: what a shader itself wrote to workgroup memory may
-// not be seen by coopLoad (wgpu #8805), only what coopStore leaves there is read after a barrier. No operation on
-// matrices may stand under a condition that differs between invocations, or in a function.
+// attention.online does. Scores are made of matrices, SIDE rows of them by each subgroup, straight from buffers; a
+// tile's rows and keys behind the last are those of the next g, which nobody sees. Weights stay f32, and what they
+// weigh is summed in registers: what a shader itself wrote to workgroup memory may not be seen by coopLoad (wgpu
+// #8805), only what coopStore leaves there is read after a barrier. No operation on matrices may stand under a
+// condition that differs between invocations, or in a function.
 
 alias mat_a = coop_mat16x16<f16, A>; // knob: of qh
 alias mat_b = coop_mat16x16<f16, B>; // knob: of kh

@@ -1,6 +1,6 @@
 // The largest and the sum of `v` over four neighbours, the same in all of them and the same bits as those of
-// lib/quad_memory.wgsl. Lanes are numbered as they lie in subgroups. After a sum everybody sees what was written to
-// workgroup memory before.
+// lib/quad_memory.wgsl. Lanes are numbered as they lie in subgroups. After a sum everybody sees what was written
+// to workgroup memory before.
 
 const by_subgroup: bool = true;
 

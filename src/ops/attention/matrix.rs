@@ -1,5 +1,5 @@
-//! Many queries on cooperative matrices: rows of q and k are first staged as f16, padded to whole tiles and relative
-//! to powers of two, so that nothing overflows; scores are summed in f32, and what follows them is f32.
+//! Many queries on cooperative matrices: rows of q and k are first staged as f16, padded to whole matrices and
+//! relative to powers of two, so that nothing overflows; scores are summed in f32, and what follows them is f32.
 
 use super::split::{group, knobs_of_share};
 use super::{behind, cache_bytes};

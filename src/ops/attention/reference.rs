@@ -22,8 +22,8 @@ pub(crate) struct Score {
     pub error: f64,
 }
 
-// Rows that are staged as f16 have what that rounds. What a quantised row stands for has the error of its product with the scale. Score: the sum's bound, two
-// roundings for the scale; capped, a division, tanh and a product; a product and a sum for the slope, of whole
+// Rows that are staged as f16 have what that rounds. What a quantised row stands for has the error of its product
+// with the scale. Score: the sum's bound, two roundings for the scale; capped, a division, tanh and a product; a product and a sum for the slope, of whole
 // numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at its end. The sink
 // is one term more, of one factor more. exp(score - largest): the score's error and the difference's rounding
 // become relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor whenever a larger score

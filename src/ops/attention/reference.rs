@@ -22,15 +22,15 @@ pub(crate) struct Score {
     pub error: f64,
 }
 
-// Rows that are staged as f16 have what that rounds. What a quantised row stands for has the error of its product
-// with the scale. Score: the sum's bound, two roundings for the scale; capped, a division, tanh and a product; a product and a sum for the slope, of whole
-// numbers that f32 holds; a sum for the mask; what leaves f32 downwards stays at its end. The sink
-// is one term more, of one factor more. exp(score - largest): the score's error and the difference's rounding
-// become relative, and exp costs (3 + 2|x|) ulp; rescaling multiplies one such factor whenever a larger score
-// came, whose exponents add up to |x| again; where none came the factor is 1. Numerator and denominator are sums
-// of n terms; a division (or an inverse and a product). Never worse than max|v| + |o|, since the result is a mean
-// of v. The log-sum-exp moves by the scores' largest error at most, by the denominator's relative one, and by what
-// WGSL allows log; one more sum.
+// Rows that are staged as f16 have what that rounds. What a quantised row stands for has the error of its
+// product with the scale. Score: the sum's bound, two roundings for the scale; capped, a division, tanh and a
+// product; a product and a sum for the slope, of whole numbers that f32 holds; a sum for the mask; what leaves
+// f32 downwards stays at its end. The sink is one term more, of one factor more. exp(score - largest): the
+// score's error and the difference's rounding become relative, and exp costs (3 + 2|x|) ulp; rescaling
+// multiplies one such factor whenever a larger score came, whose exponents add up to |x| again; where none came
+// the factor is 1. Numerator and denominator are sums of n terms; a division (or an inverse and a product).
+// Never worse than max|v| + |o|, since the result is a mean of v. The log-sum-exp moves by the scores' largest
+// error at most, by the denominator's relative one, and by what WGSL allows log; one more sum.
 pub(super) fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, s, h, width] = [B, S, H, C].map(|a| c.sizes.get(a));
     let (k, v) = (decoded(c, 1, "k_form", c.sizes.get(D)), decoded(c, 2, "v_form", width));

@@ -171,7 +171,7 @@ impl Default for At {
 }
 
 impl Graph {
-    /// Writes `x [B, S, G, D]` into the state `cache [B, T, G, D]` from a position on: the rows `at.start` to
+    /// Writes `k [B, S, G, D]` into the state `k_cache [B, T, G, D]` from a position on: the rows `at.start` to
     /// `at.start + S`. Those that would lie past the end are not written. What it returns is the cache from
     /// then on. A smaller start in the next call rolls back what came behind it.
     ///
@@ -207,13 +207,13 @@ impl Graph {
     ///
     /// Rows that are kept in a form have the bytes of [`CacheForm::encode`], but where the quotient of an element
     /// and the scale lies so near to the middle of two codes that the device's roundings decide, either may be
-    /// there, and of a scale that is rounded either neighbour. x must be finite.
+    /// there, and of a scale that is rounded either neighbour. k must be finite.
     ///
     /// # Errors
-    /// [`Error::Shape`] where sizes differ, [`Error::Argument`] if `cache` is no [`state`](Self::state).
-    pub fn append(&mut self, cache: ValueId, x: ValueId, at: At) -> Result<ValueId> {
+    /// [`Error::Shape`] where sizes differ, [`Error::Argument`] if `k_cache` is no [`state`](Self::state).
+    pub fn append(&mut self, k_cache: ValueId, k: ValueId, at: At) -> Result<ValueId> {
         let attrs = at.attrs(APPEND.name)?;
-        self.apply_one(&APPEND, &[Some(x), None, at.starts, at.pages, Some(cache), None], &attrs)
+        self.apply_one(&APPEND, &[Some(k), None, at.starts, at.pages, Some(k_cache), None], &attrs)
     }
 
     /// [`append`](Self::append) for two caches at once, in one dispatch: keys and values `[B, S, G, D]` and

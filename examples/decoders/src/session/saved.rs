@@ -1,5 +1,7 @@
 //! Going back: to an earlier position, or to what was saved.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tachylite::wgpu;
 
 use super::{Session, buffer};
@@ -16,9 +18,11 @@ pub struct Saved {
 /// Positions that were saved, while caches still hold what they did then.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    ids: u64,
     live: Vec<(u64, usize)>,
 }
+
+/// How often anything was saved, by whatever session, so that none takes another's for its own.
+static SAVED: AtomicU64 = AtomicU64::new(0);
 
 impl Kept {
     /// Says that what comes overwrites caches from a position on.
@@ -56,16 +60,16 @@ impl Session {
         };
         let states = self.carried.iter().map(copy).collect();
         self.gpu.queue().submit([encoder.finish()]);
-        self.kept.ids += 1;
-        self.kept.live.push((self.kept.ids, self.position));
-        Saved { id: self.kept.ids, position: self.position, states }
+        let id = SAVED.fetch_add(1, Ordering::Relaxed);
+        self.kept.live.push((id, self.position));
+        Saved { id, position: self.position, states }
     }
 
     /// Goes back to where it was saved.
     ///
     /// # Errors
-    /// If it was saved of another model or another number of sequences; or if the model has caches, which keep
-    /// nothing themselves, and these were overwritten since from before that position on.
+    /// If it was saved of another model or another number of sequences; or if the model has caches, of which
+    /// nothing is copied, and another session saved it, or they were overwritten since from before there on.
     pub fn restore(&mut self, saved: &Saved) -> Result<()> {
         let sizes = self.carried.iter().map(|name| self.buffers[name].size());
         if !sizes.eq(saved.states.iter().map(wgpu::Buffer::size)) {
@@ -73,7 +77,7 @@ impl Session {
         }
         if self.carried.is_empty() && !self.kept.live.contains(&(saved.id, saved.position)) {
             return Err(Error::new(format!(
-                "the caches no longer hold the {} positions that were saved",
+                "the caches do not hold, or no longer, the {} positions that were saved",
                 saved.position
             )));
         }

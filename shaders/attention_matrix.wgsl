@@ -17,7 +17,8 @@
 // attention.online does. Scores are made of matrices, SIDE rows of them by each subgroup, straight from buffers; a
 // tile's rows and keys behind the last are those of the next g, which nobody sees. Weights stay f32, and what they
 // weigh is summed in registers: what a shader itself wrote to workgroup memory may not be seen by coopLoad (wgpu
-// #8805), only what coopStore leaves there is read after a barrier. No operation on matrices may stand under a
+// #8805). What coopStore leaves there drivers show after a barrier, as they show all else, though nothing in
+// naga's SPIR-V says so either. No operation on matrices may stand under a
 // condition that differs between invocations, or in a function.
 
 alias mat_a = coop_mat16x16<f16, A>; // knob: of qh
@@ -152,6 +153,7 @@ fn main(
     for (var row = lane; row < TILE; row += LANES) {
         tops[row] = HIDDEN;
         masses[row] = 0.0;
+        factor[row] = 0.0; // of rows that there are not, nobody else writes it
     }
     for (var t0 = range.x; t0 < range.y; t0 += KEYS) {
         let k_at = ((b * p.G + g) * p.T + t0) * k_pitch;

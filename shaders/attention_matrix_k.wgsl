@@ -1,13 +1,14 @@
 // attention.matrix, part 2    kh[b, g, t, d] = k[b, t, g, d] · 2^-e(k[b, t, g])
 //
 //   k      [B, T, G, D]  f32 f16  in, or rows of a quantised cache; with pages [N, PAGE, G, D]
+//   lengths  [B]         u32      in, may be left out
 //   pages  [B, 1 + T / PAGE]  u32  in, may be left out
 //   kh     [B · G · T + TILE, DP + 8]  f16  out  groups of four along D, zeros behind the last of k, e behind DP
 //
-// As the first part does it, of all T keys, whatever the sequences' lengths.
+// As the first part does it, of all T keys; what lies behind a sequence's end is not read, and 0.
 
 alias k_group = vec4<f32>; // knob: four elements of k
-const TILE: u32 = 64u; // knob: keys of a tile, and rows behind the last, for matrices that end there
+const TILE: u32 = 32u; // knob: keys of a tile, and rows behind the last, for matrices that end there
 const DP4: u32 = 16u; // knob: groups of D, padded to whole matrices
 const D4: u32 = 5u; // knob: groups of D
 const TAIL: bool = false; // knob: whether the last of them is not full
@@ -15,7 +16,7 @@ const TAIL: bool = false; // knob: whether the last of them is not full
 struct Params {
     B: u32, T: u32, G: u32, D: u32,
     k_offset: u32, k_B: u32, k_T: u32, k_G: u32,
-    pages_offset: u32, pages_B: u32, N: u32,
+    lengths_offset: u32, pages_offset: u32, pages_B: u32, N: u32,
     kh_row: u32,
 }
 
@@ -24,11 +25,15 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 fn element4(b: u32, g: u32, row: u32, d4: u32) -> vec4<f32> {
-    let at = k_row(b, row) + g * p.k_G;
-    var scale = 1.0;
-    //@if k_scaled
-    scale = scale_k(at, d4 / 8u);
-    return whole4(four_k(at, d4, scale), d4);
+    var v = vec4<f32>(0.0);
+    if row < kv_length(b) {
+        let at = k_row(b, row) + g * p.k_G;
+        var scale = 1.0;
+        //@if k_scaled
+        scale = scale_k(at, d4 / 8u);
+        v = whole4(four_k(at, d4, scale), d4);
+    }
+    return v;
 }
 
 fn put(at: u32, four: vec2<u32>) {

@@ -8,7 +8,7 @@ use tachylite::plan::{Numerics, Policy, plan};
 use tachylite::virtual_gpu::{Personality, VirtualGpu};
 use tachylite::{Call, DType, Graph, Tensor, ValueId};
 
-/// Queries, all the same: fewer are not for matrices.
+/// Queries, all the same.
 const S: usize = 4;
 const D: usize = 8;
 

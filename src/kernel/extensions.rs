@@ -34,21 +34,27 @@ const PACKED_WORDS: [&str; 8] = [
     "unpack4xU8",
 ];
 
+/// A built-in value that came later than the extension that it belongs to.
+const SUBGROUP_ID: &str = "subgroup_id";
+
 /// The extensions that a text uses, sorted.
 pub fn used(wgsl: &str) -> Vec<Cow<'static, str>> {
     let mut out: Vec<Cow<'static, str>> = Vec::new();
     let code = wgsl.lines().map(|l| l.split("//").next().unwrap_or(""));
     for word in code.flat_map(|l| l.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')) {
-        let found = match word {
-            "f16" => "f16",
-            "u64" => INT64,
-            _ if word.starts_with("coop_mat") => MATRICES,
-            _ if word.starts_with("subgroup") => "subgroups",
-            _ if PACKED_WORDS.contains(&word) => PACKED,
+        let found: &[&'static str] = match word {
+            "f16" => &["f16"],
+            "u64" => &[INT64],
+            SUBGROUP_ID => &["subgroups", SUBGROUP_ID],
+            _ if word.starts_with("coop_mat") => &[MATRICES],
+            _ if word.starts_with("subgroup") => &["subgroups"],
+            _ if PACKED_WORDS.contains(&word) => &[PACKED],
             _ => continue,
         };
-        if !out.iter().any(|known| known == found) {
-            out.push(found.into());
+        for found in found {
+            if !out.iter().any(|known| known == found) {
+                out.push((*found).into());
+            }
         }
     }
     out.sort();
@@ -83,6 +89,7 @@ mod tests {
         let text =
             "// f16 in a comment\nlet a = unpack4xI8(w[i]);\nlet b = subgroupAdd(x);\nvar h: vec4<f16>;";
         assert_eq!(used(text), ["f16", PACKED, "subgroups"]);
+        assert_eq!(used("fn main(@builtin(subgroup_id) s: u32) {}"), [SUBGROUP_ID, "subgroups"]);
         assert_eq!(
             directives(&used(text)),
             "enable f16; requires packed_4x8_integer_dot_product; enable subgroups; "

@@ -55,7 +55,7 @@ pub(super) fn subgroup(profile: &Profile) -> u64 {
     if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
 }
 
-/// Whether a workgroup of 64 is whole subgroups, and each of those whole fours.
+/// Whether a workgroup of 64 is whole subgroups, as every driver known makes them, and each of those whole fours.
 pub(crate) fn has_quads(profile: &Profile) -> bool {
     let size = subgroup(profile);
     (4..=64).contains(&size) && size.is_power_of_two()

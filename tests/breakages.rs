@@ -140,6 +140,9 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("codes of 4 bits in another order", &["attention.online/f32/int8_q4_0"], |p| {
         edit(p, "(0u, 4u, 8u, 12u) + vec4<u32>(c4", "(4u, 0u, 8u, 12u) + vec4<u32>(c4")
     }),
+    Breakage("what was learnt kept from one decay", &["wkv7.chunked/f32/plain/"], |p| {
+        edit(p, "            key *= decays[at];\n", "")
+    }),
     Breakage("parts weighed alike", &["merge.rows/f32"], |p| edit(p, "exp(max(x, -87.0))", "1.0")),
     Breakage("a column's element taken for its neighbour", &["mul/elementwise.rows/f32/column/R=3"], |p| {
         edit(p, "[at0 & 3u]", "[(at0 + 1u) & 3u]")

@@ -116,6 +116,8 @@ const ITEMS: &[Item] = items! {
         "matmul" "plain" [M 2048 N 64 K 2048] ONE NONE;
         "attention" "full" [B 1 S 2048 T 2048 D 64] ONE NONE;
         "attention" "causal" [B 1 S 2048 T 2048 D 64] ONE NONE;
+    of "recurrence":
+        "wkv7" "plain" [B 8 T 1024 C 64 D 64] ONE NONE;
     of "Qwen3-0.6B":
         "matmul" "plain" [M 1 N 2048 K 1024] ALL NONE;
         "matmul" "plain" [M 1 N 3072 K 1024] ALL NONE;

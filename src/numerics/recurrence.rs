@@ -8,9 +8,15 @@
 //! P ← M·P·Mᵀ + diag(ω²) + ω_a²·b·bᵀ, where ω_a is the scalar a·s's. The worst case, e ← |M|·e + ω, is a bound
 //! too, and the better one for a few steps; then it grows where the state does not. Errors of inputs follow no
 //! such law: those go by |M|.
+//!
+//! A kernel may take steps in chunks and form no state within one ([`Row::in_chunks`]). The map is the same, and
+//! so is what becomes of an error; other numbers round. See [`chunk`].
 
 use super::{EITHER_NEIGHBOUR, LAMBDA, Sum, U32, grain, sum_error};
 use crate::dtype::DType;
+use chunk::Chunk;
+
+mod chunk;
 
 /// A number with its error.
 pub(crate) type Number = (f64, f64);
@@ -38,6 +44,8 @@ pub(crate) struct Row {
     given: Vec<f64>,
     /// P, row by row; nothing while it is 0.
     spread: Vec<f64>,
+    /// What a kernel has in place of the state, if it takes steps in chunks.
+    chunk: Option<Chunk>,
 }
 
 const ROUND: f64 = EITHER_NEIGHBOUR * U32;
@@ -57,7 +65,37 @@ impl Row {
     /// A row before the first step.
     pub fn new(start: impl Iterator<Item = Number>) -> Self {
         let (value, worst): (Vec<_>, Vec<_>) = start.unzip();
-        Self { value, given: worst.clone(), worst, spread: Vec::new() }
+        Self { value, given: worst.clone(), worst, spread: Vec::new(), chunk: None }
+    }
+
+    /// Likewise for a kernel that takes `length` steps at a time. It knows no `beside`.
+    pub fn in_chunks(start: impl Iterator<Item = Number>, length: usize) -> Self {
+        Self { chunk: Some(Chunk::new(length)), ..Self::new(start) }
+    }
+
+    /// Before a step one chunk may have to end, and another to begin.
+    fn begin(&mut self) {
+        if self.chunk.as_ref().is_some_and(Chunk::is_full) {
+            self.finish();
+        }
+        if self.chunk.as_ref().is_some_and(Chunk::is_empty) {
+            let state: Vec<_> = (0..self.value.len()).map(|j| self.at(j)).collect();
+            self.chunk.iter_mut().for_each(|chunk| chunk.begin(&state));
+        }
+    }
+
+    /// After the last step a chunk ends, wherever it is.
+    pub fn finish(&mut self) {
+        let Some(chunk) = &mut self.chunk else { return };
+        let rounded = chunk.end();
+        let n = self.value.len();
+        if self.spread.is_empty() && rounded.iter().any(|[square, _]| *square > 0.0) {
+            self.spread = vec![0.0; n * n];
+        }
+        for (j, [square, worst]) in rounded.into_iter().enumerate().filter(|(_, r)| r[0] > 0.0) {
+            self.spread[j * n + j] += square;
+            self.worst[j] += worst;
+        }
     }
 
     /// An element with the error that it allows.
@@ -83,13 +121,17 @@ impl Row {
                 square += x * row.iter().zip(r.clone()).map(|(p, (y, _))| p * y).sum::<f64>();
             }
         }
-        let (value, own) = sum.finish();
+        let (value, mut own) = sum.finish();
+        if let Some(chunk) = &self.chunk {
+            own = chunk.sum(r).together();
+        }
         (value, own + of_r + worst.min(given + LAMBDA * square.max(0.0).sqrt()))
     }
 
     /// One step, `v` being the row's own number. `beside` is what a·s is subtracted from and then scaled, where
     /// kernels do that before they multiply by b.
     pub fn step(&mut self, step: &Step, v: Number, beside: Option<f64>) {
+        self.begin();
         let n = self.value.len();
         let (mut sum, mut worst, mut given) = (Sum::new(), 0.0, 0.0);
         for (j, ((a, ea), _)) in step.erase.iter().enumerate() {
@@ -97,7 +139,10 @@ impl Row {
             worst += a.abs() * self.worst[j] + ea * (self.value[j].abs() + self.worst[j]);
             given += a.abs() * self.given[j] + ea * (self.value[j].abs() + self.given[j]);
         }
-        let [own_worst, mut own] = rounded(&sum);
+        let [own_worst, mut own] = match &self.chunk {
+            None => rounded(&sum),
+            Some(chunk) => chunk.sum(step.erase.iter().map(|e| e.0)).apart(),
+        };
         let mut scalar = [worst + own_worst, given];
         if let Some(other) = beside {
             let terms = [sum.value, other];
@@ -108,6 +153,8 @@ impl Row {
             }
         }
         let mut squares = vec![0.0; n];
+        // Whether a product is exactly that: nothing is off, or a factor is nothing.
+        let exact = |x: Number, y: Number| x.1 + y.1 == 0.0 || x == (0.0, 0.0) || y == (0.0, 0.0);
         for (j, own_square) in squares.iter_mut().enumerate() {
             let (s, here) = self.at(j);
             let (d, off) = step.decay.get(j).copied().unwrap_or((1.0, 0.0));
@@ -118,8 +165,14 @@ impl Row {
             let most: f64 = terms.iter().map(|t| t.abs()).sum();
             let mut square = (off * s).powi(2);
             let mut at_worst = off * (s.abs() + here);
-            // A product rounds once, and each of two sums.
-            if !holds(most, terms.into_iter()) {
+            if let Some(chunk) = &mut self.chunk {
+                let added =
+                    [(terms[1], exact(v, (k, ek))), (terms[2], exact((sum.value, scalar[0]), (b, eb)))];
+                let [own, most] = chunk.carry(j, (d, off + d_given), (s, here), added);
+                square += own;
+                at_worst += most;
+            } else if !holds(most, terms.into_iter()) {
+                // A product rounds once, and each of two sums.
                 let most = most + d.abs() * here;
                 square += ROUND * ROUND * (terms.map(|t| t * t).iter().sum::<f64>() + 2.0 * most * most)
                     + 25.0 * FLOOR * FLOOR;
@@ -137,6 +190,14 @@ impl Row {
             self.given[j] = inputs(self.given[j], scalar[1]);
             self.value[j] = terms.iter().sum();
             *own_square = square;
+        }
+        if let Some(chunk) = &mut self.chunk {
+            let or_zeros = |mut of: Vec<f64>| {
+                of.resize(n, 0.0);
+                of
+            };
+            let (b, k) = (step.erase.iter().map(|e| e.1.0).collect(), step.key.iter().map(|k| k.0).collect());
+            chunk.pass([(sum.value, or_zeros(b)), (v.0, or_zeros(k))]);
         }
         self.spread(step, own, &squares);
     }
@@ -178,7 +239,11 @@ impl Row {
 /// Whether terms whose sizes come to `most` are multiples of one power of two that 24 bits hold, so that nothing
 /// of them rounds, in whatever order.
 fn holds(most: f64, terms: impl Iterator<Item = f64>) -> bool {
-    let finest = terms.map(grain).fold(f64::INFINITY, f64::min);
+    fits(most, terms.map(grain).fold(f64::INFINITY, f64::min))
+}
+
+/// Likewise for multiples of `finest`.
+fn fits(most: f64, finest: f64) -> bool {
     most == 0.0 || most <= finest * 16_777_216.0 && finest >= DType::F32.min_normal()
 }
 
@@ -191,54 +256,111 @@ mod tests {
         (0..n).map(|_| f64::from((scale * rng.signed()) as f32)).collect()
     }
 
-    /// Steps of the delta rule with normalised keys, and the same in f32.
-    fn run(n: usize, steps: usize, seed: u64) -> (Row, Vec<f32>) {
-        let mut rng = Rng::new(seed);
-        let start = vector(n, &mut rng, 1.0);
-        let mut kernel: Vec<f32> = start.iter().map(|v| *v as f32).collect();
-        let mut row = Row::new(start.into_iter().map(|v| (v, 0.0)));
-        for _ in 0..steps {
-            let key = vector(n, &mut rng, 1.0);
+    /// Steps of the delta rule with normalised keys, as numbers: decays, a, b, k and v.
+    type Steps = Vec<([Vec<f64>; 4], f64)>;
+
+    fn steps(n: usize, count: usize, rng: &mut Rng) -> Steps {
+        let mut one = || {
+            let key = vector(n, rng, 1.0);
             let norm = key.iter().map(|k| k * k).sum::<f64>().sqrt();
             let a: Vec<f64> = key.iter().map(|k| f64::from((-k / norm) as f32)).collect();
             let b: Vec<f64> = a.iter().map(|a| f64::from((-0.75 * a) as f32)).collect();
             let d: Vec<f64> = (0..n).map(|_| f64::from((1.0 - 0.1 * rng.unit()) as f32)).collect();
-            let (k, v) = (vector(n, &mut rng, 1.0), f64::from(rng.signed() as f32));
+            ([d, a, b, vector(n, rng, 1.0)], f64::from(rng.signed() as f32))
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    fn bounded(mut row: Row, steps: &Steps) -> Row {
+        for ([d, a, b, k], v) in steps {
             let exact = |v: &[f64]| v.iter().map(|v| (*v, 0.0)).collect::<Vec<Number>>();
-            let erase = exact(&a).into_iter().zip(exact(&b)).collect();
-            let step = Step { decay: exact(&d), erase, key: exact(&k), ..Step::default() };
-            let sa = a.iter().zip(&kernel).fold(0f32, |sum, (a, s)| sum + *a as f32 * s);
-            for j in 0..n {
-                kernel[j] = kernel[j] * d[j] as f32 + v as f32 * k[j] as f32 + sa * b[j] as f32;
-            }
-            row.step(&step, (v, 0.0), None);
+            let erase = exact(a).into_iter().zip(exact(b)).collect();
+            row.step(&Step { decay: exact(d), erase, key: exact(k), ..Step::default() }, (*v, 0.0), None);
         }
-        (row, kernel)
+        row.finish();
+        row
+    }
+
+    /// The same in f32, `length` steps at a time, after which the state is formed; 1 is the recurrence itself.
+    fn in_f32(start: &[f64], steps: &Steps, length: usize) -> Vec<f32> {
+        let f32s = |v: &[f64]| v.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).fold(0f32, |sum, (x, y)| sum + x * y);
+        let times = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).collect::<Vec<f32>>();
+        let mut s = f32s(start);
+        for steps in steps.chunks(length) {
+            // What the state is a sum of: vectors and what each is multiplied by.
+            let mut left = vec![1f32; s.len()];
+            let mut terms: Vec<(f32, Vec<f32>)> = Vec::new();
+            for ([d, a, b, k], v) in steps {
+                let [d, a, b, k] = [d, a, b, k].map(|x| f32s(x));
+                let u = terms
+                    .iter()
+                    .fold(dot(&times(&left, &a), &s), |sum, (by, carried)| sum + by * dot(carried, &a));
+                left = times(&left, &d);
+                terms.iter_mut().for_each(|(_, carried)| *carried = times(carried, &d));
+                terms.extend([(u, b), (*v as f32, k)]);
+            }
+            s = times(&s, &left);
+            for (by, carried) in &terms {
+                s.iter_mut().zip(carried).for_each(|(s, c)| *s += by * c);
+            }
+        }
+        s
     }
 
     #[test]
     fn f32_stays_within_the_bound_which_does_not_grow_with_the_worst_case() {
         for seed in 0..20 {
-            let (row, kernel) = run(16, 200, seed);
-            for (j, got) in kernel.iter().enumerate() {
-                let (want, allowed) = row.at(j);
-                assert!((f64::from(*got) - want).abs() <= allowed, "{seed} {j}: {got} {want} {allowed:e}");
-                assert!(allowed < 1e-4 && row.worst[j] > 1e3 * allowed, "{allowed:e} {:e}", row.worst[j]);
+            let mut rng = Rng::new(seed);
+            let (start, steps) = (vector(16, &mut rng, 1.0), steps(16, 201, &mut rng));
+            let before = || start.iter().map(|v| (*v, 0.0));
+            let one_by_one = bounded(Row::new(before()), &steps);
+            for (row, length) in [(&one_by_one, 1), (&bounded(Row::in_chunks(before(), 4), &steps), 4)] {
+                for (j, got) in in_f32(&start, &steps, length).iter().enumerate() {
+                    let (want, allowed) = row.at(j);
+                    let off = (f64::from(*got) - want).abs();
+                    assert!(off <= allowed, "{seed} {length} {j}: {got} {want} {allowed:e}");
+                    assert!(allowed < 1e-4 && row.worst[j] > 1e3 * allowed, "{allowed:e} {:e}", row.worst[j]);
+                    let beside = allowed / one_by_one.at(j).1;
+                    assert!((0.8..1.3).contains(&beside), "chunks allow {beside} times as much");
+                }
             }
+            let one = bounded(Row::new(before()), &steps[..1].to_vec());
+            assert!((0..16).all(|j| one.at(j).1 == one.worst[j]), "of one step the worst case is the less");
         }
-        let (one, _) = run(16, 1, 1);
-        assert!((0..16).all(|j| one.at(j).1 == one.worst[j]), "of one step the worst case is the less");
+    }
+
+    #[test]
+    fn chunks_add_up_what_cancels_in_the_state() {
+        let erase = |b: f64| vec![((1.0, 0.0), (b, 0.0))];
+        // 2²⁰ + 1/64 is learnt and taken back: no state needs more than 24 bits, but what a sum is made of does.
+        let learn = |k: f64, b: f64| Step { erase: erase(b), key: vec![(k, 0.0)], ..Step::default() };
+        let mut rows = [Row::new([(0.0, 0.0)].into_iter()), Row::in_chunks([(0.0, 0.0)].into_iter(), 3)];
+        for row in &mut rows {
+            for step in
+                [learn(f64::from(1 << 20), 0.0), learn(-f64::from(1 << 20), 0.0), learn(0.015625, 0.0)]
+            {
+                row.step(&step, (1.0, 0.0), None);
+            }
+            row.finish();
+        }
+        let [one_by_one, chunked] = rows.map(|row| row.at(0));
+        assert_eq!(one_by_one, (0.015625, 0.0));
+        assert!(chunked.0 == 0.015625 && chunked.1 > U32 * f64::from(1 << 20), "{chunked:?}");
     }
 
     #[test]
     fn small_integers_are_carried_exactly_and_errors_of_inputs_are_not_averaged() {
-        let mut row = Row::new([(1.0, 0.0), (-2.0, 0.0)].into_iter());
+        let start = || [(1.0, 0.0), (-2.0, 0.0)].into_iter();
         let erase = vec![((1.0, 0.0), (-1.0, 0.0)), ((0.5, 0.0), (2.0, 0.0))];
         let step = Step { erase, key: vec![(3.0, 0.0), (1.0, 0.0)], ..Step::default() };
-        for _ in 0..8 {
-            row.step(&step, (2.0, 0.0), Some(2.0));
+        for (mut row, beside) in [(Row::new(start()), Some(2.0)), (Row::in_chunks(start(), 3), None)] {
+            for _ in 0..8 {
+                row.step(&step, (2.0, 0.0), beside);
+            }
+            row.finish();
+            assert_eq!((row.at(0).1, row.at(1).1, row.read([(1.0, 0.0); 2].into_iter()).1), (0.0, 0.0, 0.0));
         }
-        assert_eq!((row.at(0).1, row.at(1).1, row.read([(1.0, 0.0); 2].into_iter()).1), (0.0, 0.0, 0.0));
         let mut off = Row::new([(1.0, 1e-3)].into_iter());
         let half = Step { decay: vec![(0.5, 0.0)], ..Step::default() };
         off.step(&half, (0.0, 0.0), None);

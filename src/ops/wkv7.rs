@@ -38,7 +38,7 @@ pub static WKV7: Op = Op {
     infer,
     reference,
     flops: |s| 9.0 * s.product(&[B, T, H, C, D]),
-    kernels: &[&ROWS],
+    kernels: &[&ROWS, &CHUNKED],
     cases: Cases {
         axes: &[(B, 2), (T, 5), (C, 7), (D, 12)],
         weights: &[DType::F32],
@@ -66,30 +66,75 @@ static ROWS: Kernel = Kernel {
         d => Err(format!("`r` has D = {d}, but its registers hold at most 512")),
     },
     knobs: |s| {
-        let Walk { lanes, size, held, .. } = Walk::of(s);
-        let (teams, width) = (size / lanes, (s.size(D) as u64).div_ceil(4).max(1));
-        let knobs = [("LANES", lanes), ("TEAMS", teams), ("SIZE", size), ("HELD", held), ("ROWS", 4 * held)];
-        knobs.into_iter().chain([("WIDTH", width)]).map(|(name, n)| (name, format!("{n}u"))).collect()
+        let width = (s.size(D) as u64).div_ceil(4).max(1);
+        Walk::of(s).knobs().into_iter().chain([("WIDTH", format!("{width}u"))]).collect()
     },
     workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(Walk::of(s).blocks))),
     cost: |s| {
-        let Walk { blocks, size, .. } = Walk::of(s);
-        let vectors = s.bytes("r") + s.bytes("w") + s.bytes("k") + s.bytes("ab");
-        Work {
-            flops: 9.0 * s.sizes.product(&[B, T, H, C, D])
-                + 40.0 * s.sizes.product(&[B, T, H, D]) * blocks as f64,
-            bytes: vectors * blocks as f64
-                + s.bytes("v")
-                + s.bytes("y")
-                + s.bytes("state")
-                + s.bytes("state_out"),
-            invocations: s.sizes.product(&[B, H]) * (blocks * size) as f64,
-        }
+        let walk = Walk::of(s);
+        let flops = 9.0 * s.sizes.product(&[B, T, H, C, D])
+            + 40.0 * s.sizes.product(&[B, T, H, D]) * walk.blocks as f64;
+        // A processor knows no barriers, and has no other lanes to wait for.
+        let waits = if s.profile.kind == DeviceKind::Cpu { 0.0 } else { 2.0 * s.sizes.product(&[T]) };
+        walk.work(s, flops, waits)
     },
     numerics: Numerics::F32,
     batch_invariant: true,
     ..Kernel::PLAIN
 };
+
+/// Chunks start at a call's first position, so that the bits show how positions are shared out among calls.
+static CHUNKED: Kernel = Kernel {
+    name: "wkv7.chunked",
+    file: "wkv7_chunked.wgsl",
+    source: include_str!("../../shaders/wkv7_chunked.wgsl"),
+    // Past 64 columns chunks are shorter. Of four rows and no more, the groups behind them are nobody's.
+    blocks: &[(T, 4), (C, 4), (C, 4 * BLOCK / LANES.0), (D, 4 * HELD * LANES.0), (D, 64)],
+    fits: |s| match s.size(D) {
+        d if chunk(d) == 0 => {
+            Err(format!("`r` has D = {d}, but workgroup memory holds chunks of at most 128 columns"))
+        }
+        _ => Ok(()),
+    },
+    knobs: |s| {
+        let (walk, chunk) = (Walk::in_chunks(s), chunk(s.size(D)) as u64);
+        let own = [("WIDTH", walk.lanes * walk.held), ("CHUNK", chunk), ("PAIRS", chunk * (chunk + 1) / 2)];
+        walk.knobs().into_iter().chain(own.map(|(name, n)| (name, format!("{n}u")))).collect()
+    },
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(Walk::in_chunks(s).blocks))),
+    cost: |s| {
+        let (walk, length) = (Walk::in_chunks(s), chunk(s.size(D)).max(1));
+        let chunks = s.size(T).div_ceil(length) as f64;
+        let positions = chunks * length as f64 * s.sizes.product(&[B, H]);
+        // Two products with the state for results and two to change it; beside those with the columns of a
+        // position, so many pairs of positions.
+        let flops = positions * s.sizes.product(&[C, D]) * (8.0 + 1.0 / length as f64)
+            + positions
+                * s.sizes.product(&[D])
+                * (40.0 + 10.0 * (length + 1) as f64 / 2.0)
+                * walk.blocks as f64;
+        // On processors lanes take turns at every barrier: measured, 4 times as long as rows that nobody shares.
+        let by_turns = if s.profile.kind == DeviceKind::Cpu { 4.0 } else { 1.0 };
+        walk.work(s, flops * by_turns, 3.0 * chunks)
+    },
+    numerics: Numerics::F32,
+    batch_invariant: false,
+    ..Kernel::PLAIN
+};
+
+/// Positions of a chunk for rows of `d` columns: as many as 16 KiB of workgroup memory have room for; 0 where two
+/// are too many.
+fn chunk(d: usize) -> usize {
+    match d {
+        0..=64 => 4,
+        65..=128 => 2,
+        _ => 0,
+    }
+}
+
+/// What an invocation could compute, in operations, while it waits at a barrier, and behind that for what it loads
+/// there: a hundred cycles.
+const WAIT: f64 = 200.0;
 
 /// Who has which columns of a head's rows.
 struct Walk {
@@ -105,13 +150,42 @@ struct Walk {
 impl Walk {
     fn of(s: &Site<'_>) -> Self {
         if s.profile.kind != DeviceKind::Cpu {
-            let Teams { lanes, held, blocks, .. } = Teams::new(s.size(D), s.size(C), HELD);
-            return Self { lanes, size: BLOCK, held, blocks };
+            return Self::by_teams(s);
         }
         let (groups, fours) = ((s.size(D) as u64).div_ceil(4).max(1), (s.size(C) as u64).div_ceil(4));
         let lanes = groups.div_ceil(HELD_ON_CPU).next_power_of_two();
         let teams = fours.next_power_of_two().min(BLOCK / lanes);
         Self { lanes, size: lanes * teams, held: groups.div_ceil(lanes), blocks: fours.div_ceil(teams) }
+    }
+
+    fn by_teams(s: &Site<'_>) -> Self {
+        let Teams { lanes, held, blocks } = Teams::new(s.size(D), s.size(C), HELD);
+        Self { lanes, size: BLOCK, held, blocks }
+    }
+
+    /// No more teams than there are rows for, but an invocation for each position and group of columns of a chunk.
+    fn in_chunks(s: &Site<'_>) -> Self {
+        let (Self { lanes, held, .. }, fours) = (Self::by_teams(s), (s.size(C) as u64).div_ceil(4));
+        let teams = fours.next_power_of_two().max(chunk(s.size(D)) as u64 * held).min(BLOCK / lanes);
+        Self { lanes, size: lanes * teams, held, blocks: fours.div_ceil(teams) }
+    }
+
+    fn knobs(&self) -> Vec<(&'static str, String)> {
+        let Self { lanes, size, held, .. } = *self;
+        let knobs = [("LANES", lanes), ("TEAMS", size / lanes), ("SIZE", size), ("HELD", held)];
+        knobs.into_iter().chain([("ROWS", 4 * held)]).map(|(name, n)| (name, format!("{n}u"))).collect()
+    }
+
+    /// What a kernel does that computes so much, and of which every invocation waits so many times.
+    fn work(&self, s: &Site<'_>, flops: f64, waits: f64) -> Work {
+        let invocations = s.sizes.product(&[B, H]) * (self.blocks * self.size) as f64;
+        let vectors = s.bytes("r") + s.bytes("w") + s.bytes("k") + s.bytes("ab");
+        let once = s.bytes("v") + s.bytes("y") + s.bytes("state") + s.bytes("state_out");
+        Work {
+            flops: flops + WAIT * waits * invocations,
+            bytes: vectors * self.blocks as f64 + once,
+            invocations,
+        }
     }
 }
 
@@ -167,7 +241,8 @@ fn decay((w, e): Number) -> (Number, f64) {
     ((d, own), carried)
 }
 
-// A recurrence, row by row; the decay's own error is that of its two exponentials.
+// A recurrence, row by row; the decay's own error is that of its two exponentials. Kernels take positions one by
+// one or in chunks: the larger bound of both orders.
 fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let [b, t, h, rows, d] = [B, T, H, C, D].map(|a| c.sizes.get(a));
     let (r, w, k, v) = (c.input(0), c.input(1), c.input(2), c.input(3));
@@ -182,15 +257,23 @@ fn reference(c: &RefCall<'_>) -> Vec<Approx> {
     let long = t + d;
     let all = b * h * rows;
     let (mut value, mut error) = (vec![0.0; all * long], vec![0.0; all * long]);
-    for_each_row(long, &mut value, &mut error, all * t * d * d, |at, value, error| {
+    for_each_row(long, &mut value, &mut error, 2 * all * t * d * d, |at, value, error| {
         let (head, i) = (at / rows, at % rows);
-        let mut row = Row::new((at * d..at * d + d).map(|j| state.at(j)));
-        for s in 0..t {
-            let from = (head / h * t + s) * h + head % h;
-            row.step(&steps[from], v.at(from * rows + i), None);
-            (value[s], error[s]) = row.read((from * d..from * d + d).map(|j| r.at(j)));
+        let before = || (at * d..at * d + d).map(|j| state.at(j));
+        let chunked = (chunk(d) > 0).then(|| Row::in_chunks(before(), chunk(d)));
+        for mut row in [Row::new(before())].into_iter().chain(chunked) {
+            for s in 0..t {
+                let from = (head / h * t + s) * h + head % h;
+                row.step(&steps[from], v.at(from * rows + i), None);
+                let (y, e) = row.read((from * d..from * d + d).map(|j| r.at(j)));
+                (value[s], error[s]) = (y, error[s].max(e));
+            }
+            row.finish();
+            for j in 0..d {
+                let (left, e) = row.at(j);
+                (value[t + j], error[t + j]) = (left, error[t + j].max(e));
+            }
         }
-        (0..d).for_each(|j| (value[t + j], error[t + j]) = row.at(j));
     });
     let mut y = Approx::exact(&[b, t, h, rows], vec![0.0; b * t * h * rows]);
     let mut left = Approx::exact(&[b, h, rows, d], vec![0.0; all * d]);

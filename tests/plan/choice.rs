@@ -68,6 +68,34 @@ fn a_processor_with_subgroups_of_one_size_lets_lanes_share_what_they_load() {
     }
 }
 
+/// The recurrence of RWKV-7 over so many positions, two heads of 64.
+fn recurrence(t: u64) -> Graph {
+    let mut g = Graph::new();
+    let inputs = ["r", "w", "k", "v", "a", "b"];
+    let [r, w, k, v, a, b] =
+        inputs.map(|name| g.input(name, DType::F32, &[1.into(), t.into(), 2.into(), 64.into()]).unwrap());
+    let state = g.input("state", DType::F32, &fixed(&[1, 2, 64, 64])).unwrap();
+    let (y, left) = g.wkv7(r, w, k, v, a, b, state).unwrap();
+    g.output("y", y).unwrap();
+    g.output("left", left).unwrap();
+    g
+}
+
+#[test]
+fn on_gpus_many_positions_are_taken_in_chunks_unless_their_number_must_not_show() {
+    let invariant = Policy { determinism: Determinism::BatchInvariant, ..Policy::default() };
+    for (kind, t, policy, expected) in [
+        (DeviceKind::Discrete, 1, &Policy::default(), "wkv7.rows"),
+        (DeviceKind::Discrete, 64, &Policy::default(), "wkv7.chunked"),
+        (DeviceKind::Integrated, 1, &Policy::default(), "wkv7.rows"),
+        (DeviceKind::Integrated, 1024, &Policy::default(), "wkv7.chunked"),
+        (DeviceKind::Integrated, 1024, &invariant, "wkv7.rows"),
+        (DeviceKind::Cpu, 1024, &Policy::default(), "wkv7.rows"),
+    ] {
+        assert_eq!(chosen(&recurrence(t), &profile(kind), policy), expected, "{} {t}", kind.name());
+    }
+}
+
 #[test]
 fn every_candidate_is_logged_best_first() {
     let g = matmul(4096, 1024, 1024, DType::F32);

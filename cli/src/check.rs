@@ -120,6 +120,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     {
         return cannot_run(&why);
     }
+    if !records.is_empty() && records.iter().all(Record::ran_none) {
+        return cannot_run(&format!(
+            "none of {} could run on {}: the lines that say `unsupported` tell why",
+            crate::count(cases.len(), "case"),
+            adapters.join(", ")
+        ));
+    }
     match (missing, records.iter().all(Record::passed)) {
         (true, _) => ExitCode::from(2),
         (false, true) => ExitCode::SUCCESS,

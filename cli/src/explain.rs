@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tachylite::plan::{Determinism, Policy, plan};
+use tachylite::plan::{Determinism, Numerics, Policy, plan};
 use tachylite::tune::Tuning;
 use tachylite::{DType, Gpu, Graph, Plan, Profile};
 
@@ -45,6 +45,30 @@ pub(crate) struct Source {
     /// Let no row's bits depend on other rows
     #[arg(long)]
     batch_invariant: bool,
+    /// What kernels may compute besides f32: another function, of less accuracy
+    #[arg(long, value_enum, default_value = "f32")]
+    numerics: Class,
+}
+
+/// [`Numerics`], as they are asked for.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Class {
+    /// Inputs as given
+    F32,
+    /// Operands rounded to f16, relative to the largest of their row: for cooperative matrices
+    F16Staged,
+    /// Rows of activations rounded to int8
+    Int8Activations,
+}
+
+impl From<Class> for Numerics {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::F32 => Self::F32,
+            Class::F16Staged => Self::F16Staged,
+            Class::Int8Activations => Self::Int8Activations,
+        }
+    }
 }
 
 impl Source {
@@ -61,7 +85,8 @@ impl Source {
         }
         let determinism =
             if self.batch_invariant { Determinism::BatchInvariant } else { Determinism::Repeatable };
-        let policy = Policy { fuse: !self.no_fuse, determinism, ..Policy::default() };
+        let numerics = self.numerics.into();
+        let policy = Policy { fuse: !self.no_fuse, determinism, numerics, ..Policy::default() };
         let plan = plan(&graph, &profile, &policy).map_err(|e| e.to_string())?;
         Ok((graph, profile, plan))
     }

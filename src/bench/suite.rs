@@ -196,9 +196,13 @@ impl Selection {
             }
         }
         if out.is_empty() {
+            let asked = [("op", &self.ops), ("kernel", &self.kernels), ("group", &self.groups)];
+            let asked = asked.into_iter().filter(|(_, names)| !names.is_empty());
+            let asked: Vec<_> = asked.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+            let list = if self.quick { "short list" } else { "suite" };
             return Err(Error::Argument(format!(
-                "bench: no entry of the suite that this device can run has op {:?}, kernel {:?} and group {:?}",
-                self.ops, self.kernels, self.groups
+                "bench: the {list} has nothing of {} that this device can run",
+                asked.join(" and ")
             )));
         }
         Ok(out)

@@ -67,7 +67,7 @@ pub static ATTENTION: Op = Op {
     infer: infer::infer,
     reference: reference::reference,
     flops: |s| 2.0 * s.product(&[B, S, T, H]) * (s.product(&[D]) + s.product(&[C])),
-    kernels: &[&ONLINE, &split::SPLIT, &lanes::LANES, &rows::ROWS, &matrix::MATRIX_16, &matrix::MATRIX_8],
+    kernels: &[&ONLINE, &split::SPLIT, &lanes::LANES, &rows::ROWS, &matrix::MATRIX_8, &matrix::MATRIX_16],
     cases: Cases {
         axes: &[(B, 2), (S, 5), (T, 7), (D, 20)],
         weights: &[DType::F32],

@@ -145,6 +145,11 @@ impl Record {
         format!("{}:{}", text(&self.device, "backend"), text(&self.device, "name"))
     }
 
+    /// Whether the device supports nothing of what was asked for.
+    pub fn ran_none(&self) -> bool {
+        summary(&self.rows).unsupported == self.rows.len()
+    }
+
     pub fn passed(&self) -> bool {
         summary(&self.rows).fail == 0
     }

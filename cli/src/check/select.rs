@@ -12,8 +12,12 @@ pub(super) fn select(arguments: &Arguments, mut cases: Vec<Case>) -> Result<Vec<
     let there: BTreeSet<_> = cases.iter().map(ToString::to_string).collect();
     let others = arguments.case.iter().filter(|name| !there.contains(*name));
     cases.extend(others.filter_map(|name| Case::named(name)));
-    known("op", &arguments.op, cases.iter().map(Case::op))?;
-    known_kernels(&arguments.kernel, &cases)?;
+    let names = known("op", &arguments.op, cases.iter().map(Case::op))
+        .and_then(|()| known_kernels(&arguments.kernel, &cases));
+    names.map_err(|why| match arguments.random {
+        Some(_) => format!("among what --random draws {why}"),
+        None => why,
+    })?;
     let named: Vec<_> = cases.iter().map(ToString::to_string).collect();
     for part in &arguments.case {
         if !named.iter().any(|name| name.contains(part)) {

@@ -73,9 +73,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     if prompt.is_empty() {
         return Err(Error::new("the prompt has no token"));
     }
+    if arguments.chunk == 0 {
+        return Err(Error::new("--chunk is 0, but the prompt is read at least a token at a time"));
+    }
     let gpu = Gpu::open_blocking(&arguments.device)?;
     let options = Options {
-        chunk: arguments.chunk.clamp(1, prompt.len()),
+        chunk: arguments.chunk.min(prompt.len()),
         positions: prompt.len() + arguments.tokens,
         draw: draw(arguments)?,
         ..Options::default()

@@ -209,7 +209,10 @@ fn infer(i: &Infer<'_>) -> Result<Inferred> {
         i.same(axis, (from, size), (5, own))?;
     }
     if ab[3].constant() != Some(2) {
-        return Err(Error::Shape(format!("wkv7: `ab` has U = {}, but it holds two", ab[3].show(i.scalars))));
+        return Err(Error::Shape(format!(
+            "wkv7: `ab` has {} along axis 3, but it holds 2: a and b",
+            ab[3].show(i.scalars)
+        )));
     }
     if [&r[2], &r[3], &v[3]].iter().any(|d| d.constant().is_none()) {
         return Err(Error::Shape("wkv7: H, C and D must be fixed, not dims of the call".into()));

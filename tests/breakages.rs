@@ -18,7 +18,7 @@ const BREAKAGES: &[Breakage] = &[
         edit(p, "first < k4s;", "first + 1u < k4s;")
     }),
     Breakage("dropped barrier between softmax and output", &["attention.online/f32/full"], |p| {
-        edit(p, "workgroupBarrier(); // what else was written is there", "")
+        edit(p, "workgroupBarrier(); // every part is there, and what else was written", "")
     }),
     Breakage("wrong tail mask", &["layer_norm.row/f32.f32/plain"], |p| {
         edit(p, "+ c4 * 4u < vec4<u32>(p.C)", "+ c4 * 4u <= vec4<u32>(p.C)")

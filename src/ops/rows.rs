@@ -55,10 +55,11 @@ pub(super) fn subgroup(profile: &Profile) -> u64 {
     if profile.features.subgroup && least == most { u64::from(least) } else { 0 }
 }
 
-/// Whether a workgroup of 64 is whole subgroups, as every driver known makes them, and each of those whole fours.
+/// Whether a workgroup of 64 is whole subgroups, as every driver known makes them, and each of those whole fours;
+/// and whether that is of use: on a processor a barrier costs next to nothing.
 pub(crate) fn has_quads(profile: &Profile) -> bool {
     let size = subgroup(profile);
-    (4..=64).contains(&size) && size.is_power_of_two()
+    profile.kind != DeviceKind::Cpu && (4..=64).contains(&size) && size.is_power_of_two()
 }
 
 /// The size of subgroups, where lanes had better hand each other what they loaded than load the same. Measured on

@@ -18,8 +18,8 @@
 // tile's rows and keys behind the last are those of the next g, which nobody sees. Weights stay f32, and what they
 // weigh is summed in registers: what a shader itself wrote to workgroup memory may not be seen by coopLoad (wgpu
 // #8805). What coopStore leaves there drivers show after a barrier, as they show all else, though nothing in
-// naga's SPIR-V says so either. No operation on matrices may stand under a
-// condition that differs between invocations, or in a function.
+// naga's SPIR-V says so either. No operation on matrices may stand under a condition that differs between
+// invocations, or in a function.
 
 alias mat_a = coop_mat16x16<f16, A>; // knob: of qh
 alias mat_b = coop_mat16x16<f16, B>; // knob: of kh

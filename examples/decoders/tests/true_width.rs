@@ -285,32 +285,32 @@ fn every() -> Vec<usize> {
 }
 
 #[test]
-#[ignore = "takes long"]
+#[ignore = "takes minutes to an hour: by hand, as benches/log.md says"]
 fn qwen3_at_true_width_every_token() {
     at_true_width("qwen3_at_true_width_every_token", "qwen3-0.6b", DType::F16, &every());
 }
 
 #[test]
-#[ignore = "takes long"]
+#[ignore = "takes minutes to an hour: by hand, as benches/log.md says"]
 fn llama_at_true_width() {
     at_true_width("llama_at_true_width", "llama-3.2-1b", DType::F16, &every());
 }
 
 #[test]
-#[ignore = "takes long"]
+#[ignore = "takes minutes to an hour: by hand, as benches/log.md says"]
 fn gemma_3_at_true_width() {
     at_true_width("gemma_3_at_true_width", "gemma-3-1b", DType::F16, &every());
 }
 
 /// In blocks of four bits: one buffer holds gates and others of all experts.
 #[test]
-#[ignore = "takes long"]
+#[ignore = "takes minutes to an hour: by hand, as benches/log.md says"]
 fn a_mixture_of_64_experts_at_true_width() {
     at_true_width("a_mixture_of_64_experts_at_true_width", "qwen3-30b-a3b", DType::Q4_0, &every());
 }
 
 #[test]
-#[ignore = "takes long"]
+#[ignore = "takes minutes to an hour: by hand, as benches/log.md says"]
 fn rwkv_7_at_true_width() {
     at_true_width("rwkv_7_at_true_width", "rwkv7-0.4b", DType::F16, &every());
 }

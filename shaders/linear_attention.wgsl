@@ -17,7 +17,9 @@
 // The columns of S do not meet, so a workgroup owns 4·TEAMS of one head and walks over the positions with them
 // in registers. A team of LANES invocations has four columns, each invocation 4·HELD of their rows; sums over
 // the rows go through workgroup memory, by turns in one of two places, so that one barrier is enough for each.
-// Neighbours are neighbouring columns.
+// Neighbours are neighbouring columns. Decays cost an exponential each, so the workgroup shares those of the next
+// position, in the other of two places too. On a processor a team is one invocation where columns are short: what
+// all read is then loaded once for all.
 
 alias q_group = vec4<f32>; // knob: four elements of q
 alias k_group = vec4<f32>; // knob: four elements of k
@@ -33,9 +35,11 @@ const EACH: bool = false; // knob: whether every row of S has a decay of its own
 const BETA: bool = false; // knob: whether there is a beta
 const PAST: bool = false; // knob: whether there is a state
 const LANES: u32 = 4u; // knob: invocations that share a column, a power of two
-const TEAMS: u32 = 16u; // knob: groups of four columns of a workgroup; LANES · TEAMS is 64
+const TEAMS: u32 = 16u; // knob: groups of four columns of a workgroup
+const SIZE: u32 = 64u; // knob: invocations, LANES · TEAMS
 const HELD: u32 = 1u; // knob: groups of four rows of an invocation, ceil(D / 4 / LANES)
 const ROWS: u32 = 4u; // knob: rows of an invocation, 4 · HELD
+const WIDTH: u32 = 4u; // knob: groups of four of a column with what the last invocations lack, LANES · HELD
 
 struct Params {
     B: u32, T: u32, H: u32, G: u32, D: u32, C: u32,
@@ -63,25 +67,39 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> state_out: array<state_out_group>;
 @group(1) @binding(0) var<uniform> p: Params;
 
-var<workgroup> parts: array<vec4<f32>, 128>;
+var<workgroup> parts: array<vec4<f32>, 2u * SIZE>;
+var<workgroup> decays: array<vec4<f32>, 2u * WIDTH>;
 
-// The sum of `part` over a team, the same in all of it; `turn` is 0 or 1, never twice the same in a row.
+// The sum of `part` over a team, the same in all of it; after this everybody sees what was written to workgroup
+// memory before. `turn` is 0 or 1, never twice the same in a row.
 fn over_rows(part: vec4<f32>, index: u32, turn: u32) -> vec4<f32> {
-    parts[turn * 64u + index] = part;
-    workgroupBarrier(); // every invocation's part is there
-    var sum = parts[turn * 64u + index % TEAMS];
+    parts[turn * SIZE + index] = part;
+    workgroupBarrier(); // every invocation's part is there, and the decays
+    var sum = parts[turn * SIZE + index % TEAMS];
     for (var i = 1u; i < LANES; i++) {
-        sum += parts[turn * 64u + index % TEAMS + i * TEAMS];
+        sum += parts[turn * SIZE + index % TEAMS + i * TEAMS];
     }
     return sum;
 }
 
-// What a row past the last is multiplied by must be a number.
-fn within(v: vec4<f32>, d4: u32, other: f32) -> vec4<f32> {
-    return select(vec4<f32>(other), v, vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D));
+// What a row past the last is multiplied by is 0, and what it decays by 1.
+fn within(v: vec4<f32>, d4: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), v, vec4<u32>(0u, 1u, 2u, 3u) + d4 * 4u < vec4<u32>(p.D));
 }
 
-@compute @workgroup_size(64)
+// Puts what rows decay by before position `t` where those of every other position are.
+fn decays_of(b: u32, g: u32, t: u32, index: u32) {
+    for (var d4 = index; d4 < WIDTH; d4 += SIZE) {
+        let near = min(d4, max((p.D + 3u) / 4u, 1u) - 1u);
+        let at = p.decay_offset + b * p.decay_B + t * p.decay_T + g * p.decay_G + near;
+        var rate = vec4<f32>(0.0);
+        //@if EACH
+        rate = within(load4_decay(at), d4);
+        decays[t % 2u * WIDTH + d4] = exp_(rate);
+    }
+}
+
+@compute @workgroup_size(SIZE)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
     @builtin(num_workgroups) wgs: vec3<u32>,
@@ -97,7 +115,7 @@ fn main(
     let g = id / blocks % p.G;
     let column = id % blocks * TEAMS + index % TEAMS;
     let c4 = min(column, groups - 1u); // for the others' sake nobody leaves
-    let lane = index / TEAMS;
+    let lane = index / TEAMS % LANES; // which a compiler sees to be 0 for teams of one
     let rows4 = max((p.D + 3u) / 4u, 1u);
     let heads = p.H / p.G;
 
@@ -116,22 +134,27 @@ fn main(
         }
     }
     var turn = 0u;
+    if EACH && p.T > 0u {
+        decays_of(b, g, 0u, index);
+        workgroupBarrier(); // they are there
+    }
     for (var t = 0u; t < p.T; t++) {
+        if EACH && t + 1u < p.T {
+            decays_of(b, g, t + 1u, index);
+        }
         var key: array<vec4<f32>, HELD>;
         let k_at = p.k_offset + b * p.k_B + t * p.k_T + g * p.k_G;
-        let decay_at = p.decay_offset + b * p.decay_B + t * p.decay_T;
-        var rate = vec4<f32>(0.0);
+        var rate = vec4<f32>(1.0);
         if DECAY && !EACH {
             //@if DECAY
-            rate = exp_(vec4<f32>(load4_decay(decay_at + g / 4u)[g % 4u]));
+            rate = exp_(vec4<f32>(load4_decay(p.decay_offset + b * p.decay_B + t * p.decay_T + g / 4u)[g % 4u]));
         }
         //@unroll i 0..HELD
         for (var i = 0u; i < HELD; i++) {
             let d4 = lane + i * LANES;
-            key[i] = within(load4_k(k_at + min(d4, rows4 - 1u)), d4, 0.0);
-            if DECAY && EACH {
-                //@if DECAY
-                rate = exp_(within(load4_decay(decay_at + g * p.decay_G + min(d4, rows4 - 1u)), d4, 0.0));
+            key[i] = within(load4_k(k_at + min(d4, rows4 - 1u)), d4);
+            if EACH {
+                rate = decays[t % 2u * WIDTH + d4];
             }
             if DECAY {
                 //@unroll r 0..4
@@ -168,7 +191,7 @@ fn main(
             //@unroll i 0..HELD
             for (var i = 0u; i < HELD; i++) {
                 let d4 = lane + i * LANES;
-                let query = within(load4_q(q_at + min(d4, rows4 - 1u)), d4, 0.0);
+                let query = within(load4_q(q_at + min(d4, rows4 - 1u)), d4);
                 //@unroll r 0..4
                 for (var r = 0u; r < 4u; r++) {
                     part += query[r] * s[i * 4u + r];

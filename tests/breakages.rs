@@ -143,6 +143,12 @@ const BREAKAGES: &[Breakage] = &[
     Breakage("what was learnt kept from one decay", &["wkv7.chunked/f32/plain/"], |p| {
         edit(p, "            key *= decays[at];\n", "")
     }),
+    Breakage("the first decay behind a key left out", &["linear_attention.chunked/f32/gated_delta/"], |p| {
+        edit(p, "if DECAY && t > e {", "if DECAY && t > e + 1u {")
+    }),
+    Breakage("decays of the position behind", &["linear_attention.columns/f32/gated/"], |p| {
+        edit(p, "rate = decays[t % 2u", "rate = decays[(t + 1u) % 2u")
+    }),
     Breakage("parts weighed alike", &["merge.rows/f32"], |p| edit(p, "exp(max(x, -87.0))", "1.0")),
     Breakage("a column's element taken for its neighbour", &["mul/elementwise.rows/f32/column/R=3"], |p| {
         edit(p, "[at0 & 3u]", "[(at0 + 1u) & 3u]")

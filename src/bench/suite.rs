@@ -118,6 +118,9 @@ const ITEMS: &[Item] = items! {
         "attention" "causal" [B 1 S 2048 T 2048 D 64] ONE NONE;
     of "recurrence":
         "wkv7" "plain" [B 8 T 1024 C 64 D 64] ONE NONE;
+        "linear_attention" "linear" [B 8 T 1024 C 64 D 64] ONE NONE;
+        "linear_attention" "gated_delta" [B 8 T 1024 C 64 D 64] ONE NONE;
+        "linear_attention" "gated_delta" [B 4 T 1024 C 128 D 128] ONE NONE;
     of "Qwen3-0.6B":
         "matmul" "plain" [M 1 N 2048 K 1024] ALL NONE;
         "matmul" "plain" [M 1 N 3072 K 1024] ALL NONE;

@@ -14,7 +14,7 @@
 
 use super::{EITHER_NEIGHBOUR, LAMBDA, Sum, U32, grain, sum_error};
 use crate::dtype::DType;
-use chunk::Chunk;
+use chunk::{Chunk, Learnt};
 
 mod chunk;
 
@@ -68,7 +68,7 @@ impl Row {
         Self { value, given: worst.clone(), worst, spread: Vec::new(), chunk: None }
     }
 
-    /// Likewise for a kernel that takes `length` steps at a time. It knows no `beside`.
+    /// Likewise for a kernel that takes steps in chunks, in each of which `length` learn.
     pub fn in_chunks(start: impl Iterator<Item = Number>, length: usize) -> Self {
         Self { chunk: Some(Chunk::new(length)), ..Self::new(start) }
     }
@@ -78,7 +78,7 @@ impl Row {
         if self.chunk.as_ref().is_some_and(Chunk::is_full) {
             self.finish();
         }
-        if self.chunk.as_ref().is_some_and(Chunk::is_empty) {
+        if self.chunk.as_ref().is_some_and(Chunk::is_over) {
             let state: Vec<_> = (0..self.value.len()).map(|j| self.at(j)).collect();
             self.chunk.iter_mut().for_each(|chunk| chunk.begin(&state));
         }
@@ -128,9 +128,9 @@ impl Row {
         (value, own + of_r + worst.min(given + LAMBDA * square.max(0.0).sqrt()))
     }
 
-    /// One step, `v` being the row's own number. `beside` is what a·s is subtracted from and then scaled, where
-    /// kernels do that before they multiply by b.
-    pub fn step(&mut self, step: &Step, v: Number, beside: Option<f64>) {
+    /// One step, `v` being the row's own number. `beside` is what a·s is subtracted from, and what that is scaled
+    /// by, where kernels do so before they multiply by what is left of b and k, which differ in sign alone.
+    pub fn step(&mut self, step: &Step, v: Number, beside: Option<(f64, f64)>) {
         self.begin();
         let n = self.value.len();
         let (mut sum, mut worst, mut given) = (Sum::new(), 0.0, 0.0);
@@ -144,13 +144,10 @@ impl Row {
             Some(chunk) => chunk.sum(step.erase.iter().map(|e| e.0)).apart(),
         };
         let mut scalar = [worst + own_worst, given];
-        if let Some(other) = beside {
-            let terms = [sum.value, other];
-            let around = sum.value.abs() + other.abs();
-            if own > 0.0 || !holds(around, terms.into_iter()) {
-                scalar[0] += 2.0 * ROUND * around;
-                own = (own * own + 2.0 * (ROUND * around).powi(2)).sqrt();
-            }
+        if let Some(beside) = beside {
+            let [square, worst] = beside_rounds(sum.value, own == 0.0, beside);
+            scalar[0] += worst;
+            own = (own * own + square).sqrt();
         }
         let mut squares = vec![0.0; n];
         // Whether a product is exactly that: nothing is off, or a factor is nothing.
@@ -192,12 +189,7 @@ impl Row {
             *own_square = square;
         }
         if let Some(chunk) = &mut self.chunk {
-            let or_zeros = |mut of: Vec<f64>| {
-                of.resize(n, 0.0);
-                of
-            };
-            let (b, k) = (step.erase.iter().map(|e| e.1.0).collect(), step.key.iter().map(|k| k.0).collect());
-            chunk.pass([(sum.value, or_zeros(b)), (v.0, or_zeros(k))]);
+            chunk.pass(learnt(step, n, sum.value, v.0, beside));
         }
         self.spread(step, own, &squares);
     }
@@ -236,6 +228,36 @@ impl Row {
     }
 }
 
+/// What rounds where a·s, a number of f32 if `exact`, is subtracted from a number and the difference scaled, as
+/// an error of a·s: the square, if of mean 0, and at worst.
+fn beside_rounds(sum: f64, exact: bool, (other, scale): (f64, f64)) -> [f64; 2] {
+    let around = sum.abs() + other.abs();
+    let finest = grain(sum).min(grain(other));
+    let exact = exact && fits(around, finest);
+    let scaled = exact && fits(around * scale.abs(), finest * grain(scale));
+    let times = f64::from(2 - u8::from(exact) - u8::from(scaled));
+    let each = ROUND * around + FLOOR / scale.abs().clamp(FLOOR, 1.0);
+    [times * each * each, times * each]
+}
+
+/// What a step adds to a chunk of rows of `n`, a·s and the row's own number being `sum` and `v`.
+fn learnt(step: &Step, n: usize, sum: f64, v: f64, beside: Option<(f64, f64)>) -> Learnt {
+    let mut b: Vec<f64> = step.erase.iter().map(|e| e.1.0).collect();
+    let mut k: Vec<f64> = step.key.iter().map(|k| k.0).collect();
+    let learns = !b.is_empty() || !k.is_empty();
+    let (mut terms, mut most) = ([sum, v], sum.abs() + v.abs());
+    if let Some((other, scale)) = beside {
+        k.clear();
+        terms = [sum - other, 0.0];
+        most = (sum.abs() + other.abs()) * scale.abs().max(1.0);
+    }
+    b.resize(n, 0.0);
+    k.resize(n, 0.0);
+    let [by_b, by_k] = terms;
+    let terms = learns.then_some([(by_b, b), (by_k, k)]);
+    Learnt { terms, most, decayed: !step.decay.is_empty() }
+}
+
 /// Whether terms whose sizes come to `most` are multiples of one power of two that 24 bits hold, so that nothing
 /// of them rounds, in whatever order.
 fn holds(most: f64, terms: impl Iterator<Item = f64>) -> bool {
@@ -248,122 +270,4 @@ fn fits(most: f64, finest: f64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::Rng;
-
-    fn vector(n: usize, rng: &mut Rng, scale: f64) -> Vec<f64> {
-        (0..n).map(|_| f64::from((scale * rng.signed()) as f32)).collect()
-    }
-
-    /// Steps of the delta rule with normalised keys, as numbers: decays, a, b, k and v.
-    type Steps = Vec<([Vec<f64>; 4], f64)>;
-
-    fn steps(n: usize, count: usize, rng: &mut Rng) -> Steps {
-        let mut one = || {
-            let key = vector(n, rng, 1.0);
-            let norm = key.iter().map(|k| k * k).sum::<f64>().sqrt();
-            let a: Vec<f64> = key.iter().map(|k| f64::from((-k / norm) as f32)).collect();
-            let b: Vec<f64> = a.iter().map(|a| f64::from((-0.75 * a) as f32)).collect();
-            let d: Vec<f64> = (0..n).map(|_| f64::from((1.0 - 0.1 * rng.unit()) as f32)).collect();
-            ([d, a, b, vector(n, rng, 1.0)], f64::from(rng.signed() as f32))
-        };
-        (0..count).map(|_| one()).collect()
-    }
-
-    fn bounded(mut row: Row, steps: &Steps) -> Row {
-        for ([d, a, b, k], v) in steps {
-            let exact = |v: &[f64]| v.iter().map(|v| (*v, 0.0)).collect::<Vec<Number>>();
-            let erase = exact(a).into_iter().zip(exact(b)).collect();
-            row.step(&Step { decay: exact(d), erase, key: exact(k), ..Step::default() }, (*v, 0.0), None);
-        }
-        row.finish();
-        row
-    }
-
-    /// The same in f32, `length` steps at a time, after which the state is formed; 1 is the recurrence itself.
-    fn in_f32(start: &[f64], steps: &Steps, length: usize) -> Vec<f32> {
-        let f32s = |v: &[f64]| v.iter().map(|x| *x as f32).collect::<Vec<f32>>();
-        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).fold(0f32, |sum, (x, y)| sum + x * y);
-        let times = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).collect::<Vec<f32>>();
-        let mut s = f32s(start);
-        for steps in steps.chunks(length) {
-            // What the state is a sum of: vectors and what each is multiplied by.
-            let mut left = vec![1f32; s.len()];
-            let mut terms: Vec<(f32, Vec<f32>)> = Vec::new();
-            for ([d, a, b, k], v) in steps {
-                let [d, a, b, k] = [d, a, b, k].map(|x| f32s(x));
-                let u = terms
-                    .iter()
-                    .fold(dot(&times(&left, &a), &s), |sum, (by, carried)| sum + by * dot(carried, &a));
-                left = times(&left, &d);
-                terms.iter_mut().for_each(|(_, carried)| *carried = times(carried, &d));
-                terms.extend([(u, b), (*v as f32, k)]);
-            }
-            s = times(&s, &left);
-            for (by, carried) in &terms {
-                s.iter_mut().zip(carried).for_each(|(s, c)| *s += by * c);
-            }
-        }
-        s
-    }
-
-    #[test]
-    fn f32_stays_within_the_bound_which_does_not_grow_with_the_worst_case() {
-        for seed in 0..20 {
-            let mut rng = Rng::new(seed);
-            let (start, steps) = (vector(16, &mut rng, 1.0), steps(16, 201, &mut rng));
-            let before = || start.iter().map(|v| (*v, 0.0));
-            let one_by_one = bounded(Row::new(before()), &steps);
-            for (row, length) in [(&one_by_one, 1), (&bounded(Row::in_chunks(before(), 4), &steps), 4)] {
-                for (j, got) in in_f32(&start, &steps, length).iter().enumerate() {
-                    let (want, allowed) = row.at(j);
-                    let off = (f64::from(*got) - want).abs();
-                    assert!(off <= allowed, "{seed} {length} {j}: {got} {want} {allowed:e}");
-                    assert!(allowed < 1e-4 && row.worst[j] > 1e3 * allowed, "{allowed:e} {:e}", row.worst[j]);
-                    let beside = allowed / one_by_one.at(j).1;
-                    assert!((0.8..1.3).contains(&beside), "chunks allow {beside} times as much");
-                }
-            }
-            let one = bounded(Row::new(before()), &steps[..1].to_vec());
-            assert!((0..16).all(|j| one.at(j).1 == one.worst[j]), "of one step the worst case is the less");
-        }
-    }
-
-    #[test]
-    fn chunks_add_up_what_cancels_in_the_state() {
-        let erase = |b: f64| vec![((1.0, 0.0), (b, 0.0))];
-        // 2²⁰ + 1/64 is learnt and taken back: no state needs more than 24 bits, but what a sum is made of does.
-        let learn = |k: f64, b: f64| Step { erase: erase(b), key: vec![(k, 0.0)], ..Step::default() };
-        let mut rows = [Row::new([(0.0, 0.0)].into_iter()), Row::in_chunks([(0.0, 0.0)].into_iter(), 3)];
-        for row in &mut rows {
-            for step in
-                [learn(f64::from(1 << 20), 0.0), learn(-f64::from(1 << 20), 0.0), learn(0.015625, 0.0)]
-            {
-                row.step(&step, (1.0, 0.0), None);
-            }
-            row.finish();
-        }
-        let [one_by_one, chunked] = rows.map(|row| row.at(0));
-        assert_eq!(one_by_one, (0.015625, 0.0));
-        assert!(chunked.0 == 0.015625 && chunked.1 > U32 * f64::from(1 << 20), "{chunked:?}");
-    }
-
-    #[test]
-    fn small_integers_are_carried_exactly_and_errors_of_inputs_are_not_averaged() {
-        let start = || [(1.0, 0.0), (-2.0, 0.0)].into_iter();
-        let erase = vec![((1.0, 0.0), (-1.0, 0.0)), ((0.5, 0.0), (2.0, 0.0))];
-        let step = Step { erase, key: vec![(3.0, 0.0), (1.0, 0.0)], ..Step::default() };
-        for (mut row, beside) in [(Row::new(start()), Some(2.0)), (Row::in_chunks(start(), 3), None)] {
-            for _ in 0..8 {
-                row.step(&step, (2.0, 0.0), beside);
-            }
-            row.finish();
-            assert_eq!((row.at(0).1, row.at(1).1, row.read([(1.0, 0.0); 2].into_iter()).1), (0.0, 0.0, 0.0));
-        }
-        let mut off = Row::new([(1.0, 1e-3)].into_iter());
-        let half = Step { decay: vec![(0.5, 0.0)], ..Step::default() };
-        off.step(&half, (0.0, 0.0), None);
-        assert_eq!(off.at(0), (0.5, 0.5e-3));
-    }
-}
+mod tests;

@@ -10,8 +10,9 @@ use crate::kernel::{Kernel, Site, Work};
 use crate::op::Axis::{B, C, D, G, H, T};
 use crate::op::{Arg, Attr, AttrKind, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, Shape, Sizes};
 use crate::ops::past_one_axis;
-use crate::ops::teams::{BLOCK, LANES, Teams};
+use crate::ops::teams::{BLOCK, LANES, Teams, WAIT};
 use crate::plan::Numerics;
+use crate::profile::DeviceKind;
 
 mod reference;
 
@@ -36,7 +37,7 @@ pub static LINEAR_ATTENTION: Op = Op {
     infer,
     reference: reference::reference,
     flops: |s| s.product(&[B, T, D, C]) * (2.0 * s.product(&[H]) + 2.0 * s.product(&[G])),
-    kernels: &[&COLUMNS],
+    kernels: &[&COLUMNS, &CHUNKED],
     cases: Cases {
         axes: &[(B, 2), (T, 5), (D, 8), (C, 12)],
         weights: &[crate::DType::F32],
@@ -49,56 +50,155 @@ pub static LINEAR_ATTENTION: Op = Op {
     },
 };
 
-/// Groups of four rows of the state that an invocation holds at most.
-const HELD: u64 = 4;
+/// Groups of four rows of the state that an invocation holds at most, and on processors.
+const HELD: [u64; 2] = [4, 32];
 
 static COLUMNS: Kernel = Kernel {
     name: "linear_attention.columns",
     file: "linear_attention.wgsl",
     source: include_str!("../../shaders/linear_attention.wgsl"),
-    blocks: &[(D, 4 * HELD * LANES.0), (C, 4 * BLOCK / LANES.0)],
+    blocks: &[(D, 4 * HELD[0] * LANES.0), (C, 4 * BLOCK / LANES.0)],
     fits: |s| match s.size(D) as u64 {
         0..=1024 => Ok(()),
         d => Err(format!("`k` has D = {d}, but its registers hold at most 1024")),
     },
     knobs: |s| {
-        let Teams { lanes, held, .. } = teams(s);
-        let given = |name| s.arg(name).is_some();
-        let each = s.arg("decay").is_some_and(|a| a.strides.len() == 4);
-        vec![
-            ("DELTA", (s.attr_u32("delta") == 1).to_string()),
-            ("DECAY", given("decay").to_string()),
-            ("EACH", each.to_string()),
-            ("BETA", given("beta").to_string()),
-            ("PAST", given("state").to_string()),
-            ("LANES", format!("{lanes}u")),
-            ("TEAMS", format!("{}u", BLOCK / lanes)),
-            ("HELD", format!("{held}u")),
-            ("ROWS", format!("{}u", 4 * held)),
-        ]
+        let teams = teams(s);
+        let own = [("WIDTH", format!("{}u", teams.lanes * teams.held))];
+        given(s).into_iter().chain(teams.knobs()).chain(own).collect()
     },
     workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(G)).times(&Dim::from(teams(s).blocks))),
     cost: |s| {
-        let Teams { lanes, blocks, .. } = teams(s);
-        let per_position = s.bytes("q") + s.bytes("k") + s.bytes("decay") + s.bytes("beta");
-        Work {
-            flops: s.sizes.product(&[B, T, D, C]) * 2.0 * (s.sizes.product(&[H]) + s.sizes.product(&[G])),
-            bytes: per_position * blocks as f64
-                + s.bytes("v") * lanes as f64
-                + s.bytes("y")
-                + s.bytes("state")
-                + s.bytes("state_out"),
-            invocations: s.sizes.product(&[B, G]) * (blocks * BLOCK) as f64,
-        }
+        let reads = Reads::of(s);
+        let flops = s.sizes.product(&[B, G, T, D, C]) * (2.0 * reads.all() as f64 + 3.0);
+        work(s, teams(s), flops, reads.all() as f64 * s.sizes.product(&[T]))
     },
     numerics: Numerics::F32,
     batch_invariant: true,
     ..Kernel::PLAIN
 };
 
+/// Chunks start at a call's first position, so that the bits show how positions are shared out among calls.
+static CHUNKED: Kernel = Kernel {
+    name: "linear_attention.chunked",
+    file: "linear_attention_chunked.wgsl",
+    source: include_str!("../../shaders/linear_attention_chunked.wgsl"),
+    blocks: &[(T, CHUNK), (D, 4 * HELD[0] * LANES.0), (C, 4 * BLOCK / LANES.0)],
+    fits: |s| match Reads::of(s) {
+        reads if reads.chunk(s.size(D)) == 0 => Err(format!(
+            "`k` has D = {} and {} heads of `q` each, but workgroup memory does not hold two positions of that",
+            s.size(D),
+            reads.heads
+        )),
+        _ => Ok(()),
+    },
+    knobs: |s| {
+        let (teams, reads) = (teams_in_chunks(s), Reads::of(s));
+        let chunk = reads.chunk(s.size(D)) as u64;
+        let own = [
+            ("HEADS", reads.heads as u64),
+            ("READS", reads.all() as u64),
+            ("VECTORS", reads.heads as u64 + 1),
+            ("WIDTH", teams.lanes * teams.held),
+            ("CHUNK", chunk),
+            ("PAIRS", chunk * (chunk + 1) / 2),
+        ];
+        let own = own.map(|(name, n)| (name, format!("{n}u")));
+        given(s).into_iter().chain(teams.knobs()).chain(own).collect()
+    },
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(G)).times(&Dim::from(teams_in_chunks(s).blocks))),
+    cost: |s| {
+        let (teams, reads) = (teams_in_chunks(s), Reads::of(s));
+        let length = reads.chunk(s.size(D)).max(1);
+        let chunks = s.size(T).div_ceil(length) as f64;
+        let positions = chunks * length as f64 * s.sizes.product(&[B, G]);
+        let (reads, length) = (reads.all() as f64, length as f64);
+        // A product with the state for each result and one to change it; beside those with the rows of a position,
+        // so many pairs of positions.
+        let flops = positions * s.sizes.product(&[D, C]) * (2.0 * reads + 2.0 + 1.0 / length)
+            + positions * s.sizes.product(&[D]) * (reads + 1.0) * (length + 1.0) * teams.blocks as f64;
+        work(s, teams, flops, 3.0 * chunks)
+    },
+    numerics: Numerics::F32,
+    batch_invariant: false,
+    ..Kernel::PLAIN
+};
+
+/// Positions of a chunk at most: see benches/log.md.
+const CHUNK: u64 = 4;
+
+/// What is multiplied with the state at each position.
+struct Reads {
+    /// Heads of q of a head of the state.
+    heads: usize,
+    /// Whether k is, too.
+    key: bool,
+}
+
+impl Reads {
+    fn of(s: &Site<'_>) -> Self {
+        Self { heads: s.size(H) / s.size(G).max(1), key: s.attr_u32("delta") == 1 }
+    }
+
+    fn all(&self) -> usize {
+        self.heads + usize::from(self.key)
+    }
+
+    /// Positions of a chunk for a state of `d` rows: as many as 16 KiB of workgroup memory have room for; 0 where
+    /// two are too many.
+    fn chunk(&self, d: usize) -> usize {
+        let Teams { lanes, held, .. } = Teams::new(d, 1, HELD[0]);
+        let (width, reads) = (lanes * held, self.all() as u64);
+        let bytes = |n: u64| {
+            // Queries; keys, what is left of them, decays; the products of pairs; and those with the state.
+            16 * n * width * (self.heads as u64 + 3)
+                + n * (n + 1) * 2 * width * reads
+                + 16 * n * reads * BLOCK
+        };
+        (2..=CHUNK).rev().find(|n| bytes(*n) <= 16_384).unwrap_or(0) as usize
+    }
+}
+
+/// What both kernels are told of what there is.
+fn given(s: &Site<'_>) -> Vec<(&'static str, String)> {
+    let given = |name| s.arg(name).is_some();
+    let each = s.arg("decay").is_some_and(|a| a.strides.len() == 4);
+    let knobs = [
+        ("DELTA", s.attr_u32("delta") == 1),
+        ("DECAY", given("decay")),
+        ("EACH", each),
+        ("BETA", given("beta")),
+        ("PAST", given("state")),
+    ];
+    knobs.map(|(name, is)| (name, is.to_string())).into()
+}
+
 /// Who has which rows of a head's columns.
 fn teams(s: &Site<'_>) -> Teams {
-    Teams::new(s.size(D), s.size(C), HELD)
+    Teams::walking(s.profile.kind, s.size(D), s.size(C), HELD)
+}
+
+/// Likewise of chunks of positions.
+fn teams_in_chunks(s: &Site<'_>) -> Teams {
+    if s.profile.kind == DeviceKind::Cpu {
+        return teams(s);
+    }
+    Teams::in_chunks(s.size(D), s.size(C), HELD[0], Reads::of(s).chunk(s.size(D)))
+}
+
+/// What a kernel does that computes so much, and of which every invocation waits so many times.
+fn work(s: &Site<'_>, teams: Teams, flops: f64, waits: f64) -> Work {
+    let invocations = s.sizes.product(&[B, G]) * (teams.blocks * teams.size) as f64;
+    let vectors = s.bytes("q") + s.bytes("k") + s.bytes("decay") + s.bytes("beta");
+    let once = s.bytes("v") + s.bytes("y") + s.bytes("state") + s.bytes("state_out");
+    let decays = 20.0 * s.bytes("decay") / 4.0 * teams.blocks as f64;
+    // A processor knows no barriers, and has no other lanes to wait for.
+    let wait = if s.profile.kind == DeviceKind::Cpu { 0.0 } else { WAIT };
+    Work {
+        flops: flops + decays + wait * waits * invocations,
+        bytes: vectors * teams.blocks as f64 + once,
+        invocations,
+    }
 }
 
 fn infer(i: &Infer<'_>) -> Result<Inferred> {

@@ -13,7 +13,7 @@ use crate::numerics::recurrence::{Number, Row, Step};
 use crate::op::Axis::{B, C, D, H, T, U};
 use crate::op::{Arg, Axes, Cases, FLOATS, Infer, Inferred, Kind, Op, RefCall, Shape, Sizes};
 use crate::ops::elementwise::unary::{FLOOR, ROUND, exp_error};
-use crate::ops::teams::{BLOCK, LANES, Teams};
+use crate::ops::teams::{BLOCK, LANES, Teams, WAIT};
 use crate::ops::{for_each_row, past_one_axis};
 use crate::plan::Numerics;
 use crate::profile::DeviceKind;
@@ -51,32 +51,30 @@ pub static WKV7: Op = Op {
     },
 };
 
-/// Groups of four columns of the state that an invocation holds of each of four rows at most. On a processor no
-/// row of a head as wide as they are in models need be shared: see benches/log.md.
-const HELD: u64 = 2;
-const HELD_ON_CPU: u64 = 16;
+/// Groups of four columns of the state that an invocation holds of each of four rows at most, and on processors.
+const HELD: [u64; 2] = [2, 16];
 
 static ROWS: Kernel = Kernel {
     name: "wkv7.rows",
     file: "wkv7.wgsl",
     source: include_str!("../../shaders/wkv7.wgsl"),
-    blocks: &[(C, 4 * BLOCK / LANES.0), (D, 4 * HELD * LANES.0)],
+    blocks: &[(C, 4 * BLOCK / LANES.0), (D, 4 * HELD[0] * LANES.0)],
     fits: |s| match s.size(D) as u64 {
         0..=512 => Ok(()),
         d => Err(format!("`r` has D = {d}, but its registers hold at most 512")),
     },
     knobs: |s| {
         let width = (s.size(D) as u64).div_ceil(4).max(1);
-        Walk::of(s).knobs().into_iter().chain([("WIDTH", format!("{width}u"))]).collect()
+        teams(s).knobs().into_iter().chain([("WIDTH", format!("{width}u"))]).collect()
     },
-    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(Walk::of(s).blocks))),
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(teams(s).blocks))),
     cost: |s| {
-        let walk = Walk::of(s);
+        let teams = teams(s);
         let flops = 9.0 * s.sizes.product(&[B, T, H, C, D])
-            + 40.0 * s.sizes.product(&[B, T, H, D]) * walk.blocks as f64;
+            + 40.0 * s.sizes.product(&[B, T, H, D]) * teams.blocks as f64;
         // A processor knows no barriers, and has no other lanes to wait for.
         let waits = if s.profile.kind == DeviceKind::Cpu { 0.0 } else { 2.0 * s.sizes.product(&[T]) };
-        walk.work(s, flops, waits)
+        work(s, teams, flops, waits)
     },
     numerics: Numerics::F32,
     batch_invariant: true,
@@ -89,7 +87,7 @@ static CHUNKED: Kernel = Kernel {
     file: "wkv7_chunked.wgsl",
     source: include_str!("../../shaders/wkv7_chunked.wgsl"),
     // Past 64 columns chunks are shorter. Of four rows and no more, the groups behind them are nobody's.
-    blocks: &[(T, 4), (C, 4), (C, 4 * BLOCK / LANES.0), (D, 4 * HELD * LANES.0), (D, 64)],
+    blocks: &[(T, 4), (C, 4), (C, 4 * BLOCK / LANES.0), (D, 4 * HELD[0] * LANES.0), (D, 64)],
     fits: |s| match s.size(D) {
         d if chunk(d) == 0 => {
             Err(format!("`r` has D = {d}, but workgroup memory holds chunks of at most 128 columns"))
@@ -97,13 +95,13 @@ static CHUNKED: Kernel = Kernel {
         _ => Ok(()),
     },
     knobs: |s| {
-        let (walk, chunk) = (Walk::in_chunks(s), chunk(s.size(D)) as u64);
-        let own = [("WIDTH", walk.lanes * walk.held), ("CHUNK", chunk), ("PAIRS", chunk * (chunk + 1) / 2)];
-        walk.knobs().into_iter().chain(own.map(|(name, n)| (name, format!("{n}u")))).collect()
+        let (teams, chunk) = (teams_in_chunks(s), chunk(s.size(D)) as u64);
+        let own = [("WIDTH", teams.lanes * teams.held), ("CHUNK", chunk), ("PAIRS", chunk * (chunk + 1) / 2)];
+        teams.knobs().into_iter().chain(own.map(|(name, n)| (name, format!("{n}u")))).collect()
     },
-    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(Walk::in_chunks(s).blocks))),
+    workgroups: |s| Expr::Dim(s.dim(B).times(&s.dim(H)).times(&Dim::from(teams_in_chunks(s).blocks))),
     cost: |s| {
-        let (walk, length) = (Walk::in_chunks(s), chunk(s.size(D)).max(1));
+        let (teams, length) = (teams_in_chunks(s), chunk(s.size(D)).max(1));
         let chunks = s.size(T).div_ceil(length) as f64;
         let positions = chunks * length as f64 * s.sizes.product(&[B, H]);
         // Two products with the state for results and two to change it; beside those with the columns of a
@@ -112,10 +110,10 @@ static CHUNKED: Kernel = Kernel {
             + positions
                 * s.sizes.product(&[D])
                 * (40.0 + 10.0 * (length + 1) as f64 / 2.0)
-                * walk.blocks as f64;
+                * teams.blocks as f64;
         // On processors lanes take turns at every barrier: measured, 4 times as long as rows that nobody shares.
         let by_turns = if s.profile.kind == DeviceKind::Cpu { 4.0 } else { 1.0 };
-        walk.work(s, flops * by_turns, 3.0 * chunks)
+        work(s, teams, flops * by_turns, 3.0 * chunks)
     },
     numerics: Numerics::F32,
     batch_invariant: false,
@@ -132,60 +130,25 @@ fn chunk(d: usize) -> usize {
     }
 }
 
-/// What an invocation could compute, in operations, while it waits at a barrier, and behind that for what it loads
-/// there: a hundred cycles.
-const WAIT: f64 = 200.0;
-
 /// Who has which columns of a head's rows.
-struct Walk {
-    /// Invocations that share rows, and those of a workgroup.
-    lanes: u64,
-    size: u64,
-    /// Groups of four columns of an invocation.
-    held: u64,
-    /// Workgroups of a head.
-    blocks: u64,
+fn teams(s: &Site<'_>) -> Teams {
+    Teams::walking(s.profile.kind, s.size(D), s.size(C), HELD)
 }
 
-impl Walk {
-    fn of(s: &Site<'_>) -> Self {
-        if s.profile.kind != DeviceKind::Cpu {
-            return Self::by_teams(s);
-        }
-        let (groups, fours) = ((s.size(D) as u64).div_ceil(4).max(1), (s.size(C) as u64).div_ceil(4));
-        let lanes = groups.div_ceil(HELD_ON_CPU).next_power_of_two();
-        let teams = fours.next_power_of_two().min(BLOCK / lanes);
-        Self { lanes, size: lanes * teams, held: groups.div_ceil(lanes), blocks: fours.div_ceil(teams) }
-    }
+/// The same on all devices.
+fn teams_in_chunks(s: &Site<'_>) -> Teams {
+    Teams::in_chunks(s.size(D), s.size(C), HELD[0], chunk(s.size(D)))
+}
 
-    fn by_teams(s: &Site<'_>) -> Self {
-        let Teams { lanes, held, blocks } = Teams::new(s.size(D), s.size(C), HELD);
-        Self { lanes, size: BLOCK, held, blocks }
-    }
-
-    /// No more teams than there are rows for, but an invocation for each position and group of columns of a chunk.
-    fn in_chunks(s: &Site<'_>) -> Self {
-        let (Self { lanes, held, .. }, fours) = (Self::by_teams(s), (s.size(C) as u64).div_ceil(4));
-        let teams = fours.next_power_of_two().max(chunk(s.size(D)) as u64 * held).min(BLOCK / lanes);
-        Self { lanes, size: lanes * teams, held, blocks: fours.div_ceil(teams) }
-    }
-
-    fn knobs(&self) -> Vec<(&'static str, String)> {
-        let Self { lanes, size, held, .. } = *self;
-        let knobs = [("LANES", lanes), ("TEAMS", size / lanes), ("SIZE", size), ("HELD", held)];
-        knobs.into_iter().chain([("ROWS", 4 * held)]).map(|(name, n)| (name, format!("{n}u"))).collect()
-    }
-
-    /// What a kernel does that computes so much, and of which every invocation waits so many times.
-    fn work(&self, s: &Site<'_>, flops: f64, waits: f64) -> Work {
-        let invocations = s.sizes.product(&[B, H]) * (self.blocks * self.size) as f64;
-        let vectors = s.bytes("r") + s.bytes("w") + s.bytes("k") + s.bytes("ab");
-        let once = s.bytes("v") + s.bytes("y") + s.bytes("state") + s.bytes("state_out");
-        Work {
-            flops: flops + WAIT * waits * invocations,
-            bytes: vectors * self.blocks as f64 + once,
-            invocations,
-        }
+/// What a kernel does that computes so much, and of which every invocation waits so many times.
+fn work(s: &Site<'_>, teams: Teams, flops: f64, waits: f64) -> Work {
+    let invocations = s.sizes.product(&[B, H]) * (teams.blocks * teams.size) as f64;
+    let vectors = s.bytes("r") + s.bytes("w") + s.bytes("k") + s.bytes("ab");
+    let once = s.bytes("v") + s.bytes("y") + s.bytes("state") + s.bytes("state_out");
+    Work {
+        flops: flops + WAIT * waits * invocations,
+        bytes: vectors * teams.blocks as f64 + once,
+        invocations,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which kernel is chosen, pinned by name, and why the others were not.
 
+use tachylite::ops::linear_attention::LinearAttention;
 use tachylite::ops::matmul::MATMUL;
 use tachylite::plan::{Determinism, Numerics, Plan, Policy, Step, plan};
 use tachylite::profile::{DeviceKind, Speeds};
@@ -81,18 +82,41 @@ fn recurrence(t: u64) -> Graph {
     g
 }
 
+/// The gated delta rule over so many positions, two heads of 64.
+fn gated_delta(t: u64) -> Graph {
+    let mut g = Graph::new();
+    let dims = [1.into(), t.into(), 2.into(), 64.into()];
+    let [q, k, v] = ["q", "k", "v"].map(|name| g.input(name, DType::F32, &dims).unwrap());
+    let [decay, beta] = ["decay", "beta"].map(|name| Some(g.input(name, DType::F32, &dims[..3]).unwrap()));
+    let how = LinearAttention { decay, beta, delta: true, ..LinearAttention::default() };
+    let (y, left) = g.linear_attention(q, k, v, how).unwrap();
+    g.output("y", y).unwrap();
+    g.output("left", left).unwrap();
+    g
+}
+
 #[test]
-fn on_gpus_many_positions_are_taken_in_chunks_unless_their_number_must_not_show() {
-    let invariant = Policy { determinism: Determinism::BatchInvariant, ..Policy::default() };
-    for (kind, t, policy, expected) in [
-        (DeviceKind::Discrete, 1, &Policy::default(), "wkv7.rows"),
-        (DeviceKind::Discrete, 64, &Policy::default(), "wkv7.chunked"),
-        (DeviceKind::Integrated, 1, &Policy::default(), "wkv7.rows"),
-        (DeviceKind::Integrated, 1024, &Policy::default(), "wkv7.chunked"),
-        (DeviceKind::Integrated, 1024, &invariant, "wkv7.rows"),
-        (DeviceKind::Cpu, 1024, &Policy::default(), "wkv7.rows"),
+fn many_positions_are_taken_in_chunks_unless_their_number_must_not_show() {
+    let (faster, invariant) =
+        (Policy::default(), Policy { determinism: Determinism::BatchInvariant, ..Policy::default() });
+    // Measured on processors: the delta rule gains, and RWKV-7 does not.
+    for (kind, t, policy, in_chunks) in [
+        (DeviceKind::Discrete, 1, &faster, [false, false]),
+        (DeviceKind::Discrete, 64, &faster, [true, true]),
+        (DeviceKind::Integrated, 1, &faster, [false, false]),
+        (DeviceKind::Integrated, 1024, &faster, [true, true]),
+        (DeviceKind::Integrated, 1024, &invariant, [false, false]),
+        (DeviceKind::Cpu, 1, &faster, [false, false]),
+        (DeviceKind::Cpu, 1024, &faster, [false, true]),
     ] {
-        assert_eq!(chosen(&recurrence(t), &profile(kind), policy), expected, "{} {t}", kind.name());
+        let ops = [
+            (recurrence(t), ["wkv7.rows", "wkv7.chunked"]),
+            (gated_delta(t), ["linear_attention.columns", "linear_attention.chunked"]),
+        ];
+        for ((g, kernels), in_chunks) in ops.into_iter().zip(in_chunks) {
+            let expected = kernels[usize::from(in_chunks)];
+            assert_eq!(chosen(&g, &profile(kind), policy), expected, "{} {t}", kind.name());
+        }
     }
 }
 

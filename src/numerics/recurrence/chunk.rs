@@ -6,10 +6,11 @@
 //! the same, an error of u_e is one of the recurrence's scalar, and a rounding of a running product, which
 //! everything later is made of, is one of the state in that step and column. What differs is what rounds:
 //!
-//! - A step multiplies the running products by d, but for the first, which finds none: one rounding of each
-//!   term.
+//! - A step multiplies the running products by d, but for the first that decays, which finds none: one rounding
+//!   of each term.
 //! - u = a·s, before the step, and y = r·s, after it, are a sum over columns for each term, as sums are, of one
-//!   product more where there are steps before; and then two sums for each of those, in their order.
+//!   product more where decays have been multiplied out; and then two sums for each of those, in their order.
+//! - A kernel that subtracts a·s from v, and scales that, has one term of a step in place of two.
 //! - At the chunk's end s is summed in the order of steps. What is there after each is the recurrence's state,
 //!   decayed since: so its sums are, and the products with u and v, but they are carried on by decays alone.
 //!   One product more.
@@ -38,6 +39,19 @@ pub(super) struct Chunk {
     /// Σ|s₀| and each |s₀|, Σ(|u| + |v|).
     start: (f64, Vec<f64>),
     learnt: f64,
+    /// Whether a step had decays, so that running products are not ones.
+    decayed: bool,
+}
+
+/// What a step adds to a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Learnt {
+    /// u with b, and v with k; nothing of a step that only decays.
+    pub terms: Option<[(f64, Vec<f64>); 2]>,
+    /// What kernels multiply vectors by in that step, at most.
+    pub most: f64,
+    /// Whether the step had decays.
+    pub decayed: bool,
 }
 
 /// What a sum over terms of all columns rounds: the square, if of mean 0, and at worst; and what is flushed.
@@ -71,8 +85,9 @@ impl Chunk {
         Self { length, ..Self::default() }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.terms.is_empty()
+    /// Whether none has begun.
+    pub fn is_over(&self) -> bool {
+        self.size.is_empty()
     }
 
     pub fn is_full(&self) -> bool {
@@ -86,7 +101,7 @@ impl Chunk {
         self.grain = state.iter().map(|(s, e)| if *e > 0.0 { 0.0 } else { grain(*s) }).collect();
         self.ends = vec![[0.0; 2]; state.len()];
         self.start = (self.size.iter().sum(), self.size.clone());
-        self.learnt = 0.0;
+        (self.learnt, self.decayed) = (0.0, false);
     }
 
     /// What rounds in x·s.
@@ -107,7 +122,7 @@ impl Chunk {
             let pairs = x.clone().zip(of).map(|((x, _), y)| by * x * y);
             let (sum, most) = pairs.fold((0.0, 0.0), |(sum, most), term| (sum + term, most + term.abs()));
             rounds.add(columns + 1.0, U32 * most);
-            rounds.add(f64::from(u8::from(!self.is_empty())), ROUND * most);
+            rounds.add(f64::from(u8::from(self.decayed)), ROUND * most);
             sum
         };
         let mut total = over_columns(1.0, &self.left);
@@ -147,24 +162,26 @@ impl Chunk {
         let squares = new.map(|t| t * t).iter().sum::<f64>() + 2.0 * most * most;
         *end = decay.0 * decay.0 * *end + ROUND * ROUND * squares + 16.0 * FLOOR * FLOOR;
         *end_at_worst = decay.0.abs() * *end_at_worst + 3.0 * ROUND * most + 4.0 * FLOOR;
-        if self.is_empty() || fits(carried, own) {
+        if !self.decayed || fits(carried, own) {
             return [0.0; 2];
         }
         let flushed = FLOOR * (self.start.1[j] + self.learnt);
         [ROUND * ROUND * square + flushed * flushed, ROUND * worst + flushed]
     }
 
-    /// A step is over, in which these were added.
-    pub fn pass(&mut self, terms: [(f64, Vec<f64>); 2]) {
-        self.learnt += terms.iter().map(|(by, _)| by.abs()).sum::<f64>();
-        self.terms.push(terms);
+    /// A step is over.
+    pub fn pass(&mut self, learnt: Learnt) {
+        self.learnt += learnt.most;
+        self.terms.extend(learnt.terms);
+        self.decayed |= learnt.decayed;
     }
 
     /// What rounds in each column where the chunk ends: the square, if of mean 0, and at worst.
     pub fn end(&mut self) -> Vec<[f64; 2]> {
         self.terms.clear();
+        let size = std::mem::take(&mut self.size);
         let of = |(j, [square, worst]): (usize, [f64; 2])| {
-            if fits(self.size[j], self.grain[j]) {
+            if fits(size[j], self.grain[j]) {
                 return [0.0; 2];
             }
             let product = ROUND * self.left[j].abs() + FLOOR;

@@ -142,35 +142,28 @@ fn main(
         if EACH && t + 1u < p.T {
             decays_of(b, g, t + 1u, index);
         }
-        var key: array<vec4<f32>, HELD>;
         let k_at = p.k_offset + b * p.k_B + t * p.k_T + g * p.k_G;
+        let q_at = p.q_offset + b * p.q_B + t * p.q_T + g * heads * p.q_H;
+        let y_at = p.y_offset + b * p.y_B + t * p.y_T + g * heads * p.y_H + c4;
         var rate = vec4<f32>(1.0);
         if DECAY && !EACH {
+            let decay_at = p.decay_offset + b * p.decay_B + t * p.decay_T + g / 4u;
             //@if DECAY
-            rate = exp_(vec4<f32>(load4_decay(p.decay_offset + b * p.decay_B + t * p.decay_T + g / 4u)[g % 4u]));
-        }
-        //@unroll i 0..HELD
-        for (var i = 0u; i < HELD; i++) {
-            let d4 = lane + i * LANES;
-            key[i] = within(load4_k(k_at + min(d4, rows4 - 1u)), d4);
-            if EACH {
-                rate = decays[t % 2u * WIDTH + d4];
-            }
-            if DECAY {
-                //@unroll r 0..4
-                for (var r = 0u; r < 4u; r++) {
-                    s[i * 4u + r] *= rate[r];
-                }
-            }
+            rate = exp_(vec4<f32>(load4_decay(decay_at)[g % 4u]));
         }
         var u = load4_v(p.v_offset + b * p.v_B + t * p.v_T + g * p.v_G + c4);
         if DELTA {
             var held = vec4<f32>(0.0);
             //@unroll i 0..HELD
             for (var i = 0u; i < HELD; i++) {
+                let d4 = lane + i * LANES;
+                let key = within(load4_k(k_at + min(d4, rows4 - 1u)), d4);
+                if EACH {
+                    rate = decays[t % 2u * WIDTH + d4];
+                }
                 //@unroll r 0..4
                 for (var r = 0u; r < 4u; r++) {
-                    held += key[i][r] * s[i * 4u + r];
+                    held += key[r] * (rate[r] * s[i * 4u + r]);
                 }
             }
             u -= over_rows(held, index, turn);
@@ -178,29 +171,39 @@ fn main(
         }
         //@if BETA
         u *= load4_beta(p.beta_offset + b * p.beta_B + t * p.beta_T + g / 4u)[g % 4u];
+        var part = vec4<f32>(0.0); // of the first head
         //@unroll i 0..HELD
         for (var i = 0u; i < HELD; i++) {
+            let d4 = lane + i * LANES;
+            let near = min(d4, rows4 - 1u);
+            let key = within(load4_k(k_at + near), d4);
+            let query = within(load4_q(q_at + near), d4);
+            if EACH {
+                rate = decays[t % 2u * WIDTH + d4];
+            }
             //@unroll r 0..4
             for (var r = 0u; r < 4u; r++) {
-                s[i * 4u + r] += key[i][r] * u;
+                s[i * 4u + r] = rate[r] * s[i * 4u + r] + key[r] * u;
+                part += query[r] * s[i * 4u + r];
             }
         }
-        for (var h = g * heads; h < (g + 1u) * heads; h++) {
-            let q_at = p.q_offset + b * p.q_B + t * p.q_T + h * p.q_H;
-            var part = vec4<f32>(0.0);
-            //@unroll i 0..HELD
-            for (var i = 0u; i < HELD; i++) {
-                let d4 = lane + i * LANES;
-                let query = within(load4_q(q_at + min(d4, rows4 - 1u)), d4);
-                //@unroll r 0..4
-                for (var r = 0u; r < 4u; r++) {
-                    part += query[r] * s[i * 4u + r];
+        for (var h = 0u; h < heads; h++) {
+            if h > 0u {
+                part = vec4<f32>(0.0);
+                //@unroll i 0..HELD
+                for (var i = 0u; i < HELD; i++) {
+                    let d4 = lane + i * LANES;
+                    let query = within(load4_q(q_at + h * p.q_H + min(d4, rows4 - 1u)), d4);
+                    //@unroll r 0..4
+                    for (var r = 0u; r < 4u; r++) {
+                        part += query[r] * s[i * 4u + r];
+                    }
                 }
             }
             let sum = over_rows(part, index, turn);
             turn = 1u - turn;
             if lane == 0u && column < groups {
-                store4_y(p.y_offset + b * p.y_B + t * p.y_T + h * p.y_H + c4, p.scale * sum);
+                store4_y(y_at + h * p.y_H, p.scale * sum);
             }
         }
     }

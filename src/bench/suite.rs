@@ -99,6 +99,8 @@ const ITEMS: &[Item] = items! {
         "attention" "causal" [B 4 S 512 T 512 D 64] ONE NONE;
         "attention" "full" [B 16 S 1 T 2048 D 64] ONE NONE;
         "rms_norm" "plain" [R 128 C 2048] ONE NONE;
+    of "prefill, 1024 keys":
+        "matmul" "plain" [M 512 N 1024 K 1024] ONE NONE;
         "attention" "full" [B 4 S 1024 T 1024 D 64] ONE NONE;
     of "one query, 4096 keys":
         "attention" "full" of F16 [B 4 S 1 T 4096 D 64] ONE NONE;

@@ -129,8 +129,9 @@ fn open(arguments: &Arguments) -> Result<(Model, Text)> {
         return Ok((model, text));
     }
     let name = arguments.random.as_deref().unwrap_or(config::NAMES[0]);
-    let dtype = DType::parse(&arguments.dtype)
-        .ok_or_else(|| Error::new(format!("there is no type `{}`, but f32, f16, q8_0 …", arguments.dtype)))?;
+    let dtype = DType::parse(&arguments.dtype).ok_or_else(|| {
+        Error::new(format!("there is no type `{}`; there are f32, f16, q8_0 …", arguments.dtype))
+    })?;
     Ok((
         Model::random(Config::named(name)?, dtype, arguments.seed.into()),
         Text::ids_only("weights are random"),
